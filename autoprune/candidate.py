@@ -1,0 +1,76 @@
+"""One point of the search space: what a tuner proposes and a trial carries out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from autoprune.errors import UserError
+
+PREFIX = "sparsity."
+"""A parameter named ``sparsity.GROUP`` is the sparsity of that coupled group; a bare ``sparsity`` is every group's."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A pruning decision: how much of each coupled group to remove, by which criterion, on which schedule.
+
+    Args:
+        sparsity: fraction of channels (structured) or weights (unstructured) to remove, by group name, in [0, 1).
+        uniform: the sparsity of every group that ``sparsity`` does not name.
+        criterion: a name in :data:`autoprune.pruning.criteria.CRITERIA`.
+        schedule: a name in :data:`autoprune.pruning.schedules.SCHEDULES`.
+        baseline: the baseline this point belongs to, or None for a point that the tuner proposed.
+
+    Raises:
+        UserError: a sparsity lies outside [0, 1).
+    """
+
+    sparsity: Mapping[str, float] = field(default_factory=dict)
+    uniform: float = 0.0
+    criterion: str = "l1_norm"
+    schedule: str = "one_shot"
+    baseline: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse sparsities outside [0, 1)."""
+        for name, value in [*self.sparsity.items(), ("every group", self.uniform)]:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+                raise UserError(f"sparsity of {name} is {value!r}: it must be a number in [0, 1)")
+
+    def of(self, group: str) -> float:
+        """Return the sparsity that this candidate asks of the group named ``group``."""
+        return float(self.sparsity.get(group, self.uniform))
+
+    @classmethod
+    def from_parameters(cls, parameters: Mapping[str, Any]) -> Candidate:
+        """Read the flat parameters that NNI carries (the inverse of :meth:`to_parameters`)."""
+        fields: dict[str, Any] = {"sparsity": {}}
+        for key, value in parameters.items():
+            if key.startswith(PREFIX):
+                fields["sparsity"][key.removeprefix(PREFIX)] = value
+            elif key == "sparsity":
+                fields["uniform"] = value
+            elif key in ("criterion", "schedule", "baseline"):
+                fields[key] = value
+            else:
+                raise UserError(
+                    f"unknown parameter {key!r}: use criterion, schedule, sparsity, or {PREFIX}GROUP for one group"
+                )
+        return cls(**fields)
+
+    def to_parameters(self) -> dict[str, Any]:
+        """Return flat parameters (no nested objects: NNI's web UI shows those as ``[object Object]``)."""
+        parameters: dict[str, Any] = {"baseline": self.baseline} if self.baseline else {}
+        parameters |= {"criterion": self.criterion, "schedule": self.schedule}
+        if self.uniform:
+            parameters["sparsity"] = self.uniform
+        return parameters | {PREFIX + group: value for group, value in sorted(self.sparsity.items())}
+
+    @property
+    def id(self) -> str:
+        """Eight hex digits that name this candidate by its content."""
+        return hashlib.sha256(json.dumps(self.to_parameters(), sort_keys=True).encode()).hexdigest()[:8]

@@ -1,0 +1,1 @@
+"""What to remove from a model, when, and its physical removal; usable on its own, without an experiment."""

@@ -1,0 +1,1 @@
+"""Search spaces, Pareto fronts, baselines and tuners; never imports torch."""
