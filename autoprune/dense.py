@@ -1,0 +1,110 @@
+"""The trained dense model of a task: trained once, kept in a cache that goes by content, shared by all trials."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+
+from autoprune import measure, training
+from autoprune.errors import UserError
+from autoprune.paths import cache_dir
+from autoprune.task import Splits, Task
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A task's dense model.
+
+    Args:
+        model: the trained network, in evaluation mode.
+        initial: the weights it had before training, which lottery tickets rewind to.
+        measures: its ``accuracy`` on the validation split, ``params``, ``macs``, ``bytes`` and ``latency_ms``.
+        key: names it by content.
+    """
+
+    model: nn.Module
+    initial: dict[str, Tensor]
+    measures: dict[str, float]
+    key: str
+
+
+def prepare(task: Task, data: Splits, checkpoint: str | Path | None = None, seed: int = 0) -> Dense:
+    """Return the dense model: the checkpoint's, else the cache's, else a newly trained one (then cached).
+
+    Raises:
+        UserError: the checkpoint cannot be read, or does not fit the task's model.
+    """
+    model = task.build(seed)
+    initial = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    if checkpoint:
+        load_checkpoint(model, checkpoint, task.name)
+    key = _key(task, data, model, seed)
+    file = cache_dir() / "dense" / f"{task.name}-{key}.pt"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{file}.lock"):
+        if not file.exists():
+            if not checkpoint:
+                training.train(task, model, data.train, task.training, seed)
+            measures = {"accuracy": training.accuracy(model, data.validation)}
+            measures |= measure.measure(model, task.example_input)
+            _write(file.with_suffix(".json"), json.dumps(measures).encode())
+            _save(file, model.state_dict())
+        model.load_state_dict(torch.load(file, weights_only=True))
+        measures = json.loads(file.with_suffix(".json").read_text())
+    return Dense(model.eval(), initial, measures, key)
+
+
+def load_checkpoint(model: nn.Module, checkpoint: str | Path, task_name: str) -> None:
+    """Load a state dict into ``model``.
+
+    Raises:
+        UserError: the file is missing, is no state dict, or does not fit.
+    """
+    path = Path(checkpoint)
+    if not path.is_file():
+        raise UserError(f"checkpoint {checkpoint} does not exist")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:
+        raise UserError(
+            f"checkpoint {checkpoint} is not a plain state dict: save it with torch.save(model.state_dict(), FILE)"
+        ) from None
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    try:
+        model.load_state_dict(state)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        why = " ".join(str(error).split()).partition(": ")[2] or str(error)
+        raise UserError(f"checkpoint {checkpoint} does not fit the model of task {task_name}: {why[:300]}") from None
+
+
+def _key(task: Task, data: Splits, model: nn.Module, seed: int) -> str:
+    """Hash all that decides the trained weights: the starting weights, the recipe, the data and the seed."""
+    digest = hashlib.sha256(json.dumps([asdict(task.training), seed, torch.__version__]).encode())
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode() + tensor.numpy().tobytes())
+    for split in data[:2]:
+        digest.update(str(len(split)).encode())
+        for i in torch.linspace(0, len(split) - 1, min(len(split), 64)).long().tolist():
+            for part in split[i]:
+                digest.update(torch.as_tensor(part).numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def _save(file: Path, state: dict[str, Tensor]) -> None:
+    partial = file.with_suffix(".partial")
+    torch.save(state, partial)
+    os.replace(partial, file)
+
+
+def _write(file: Path, content: bytes) -> None:
+    partial = file.with_suffix(".partial")
+    partial.write_bytes(content)
+    os.replace(partial, file)

@@ -1,0 +1,82 @@
+"""The size and the speed of a network."""
+
+from __future__ import annotations
+
+import statistics
+import time
+import zlib
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def measure(model: nn.Module, example_input: Tensor, with_latency: bool = True) -> dict[str, float]:
+    """Return ``params``, ``macs``, ``bytes`` and, unless told not to, ``latency_ms`` (see the functions of this file)."""
+    sizes = {"params": parameters(model), "macs": macs(model, example_input), "bytes": compressed_bytes(model)}
+    return sizes | ({"latency_ms": latency_ms(model, example_input)} if with_latency else {})
+
+
+def parameters(model: nn.Module) -> int:
+    """Return the number of non-zero parameters: all of them in a dense or physically smaller network."""
+    return sum(int(p.count_nonzero()) for p in model.parameters())
+
+
+def macs(model: nn.Module, example_input: Tensor) -> int:
+    """Return the multiply-accumulates that one example really costs, by PyTorch's own FLOP counter.
+
+    Zeros in a weight tensor are multiplied like any other number on ordinary hardware, so they count: unstructured
+    sparsity saves bytes, not MACs.
+    """
+    was_training = model.training
+    model.eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(example_input)
+    model.train(was_training)
+    return counter.get_total_flops() // 2 // len(example_input)
+
+
+def macs_by_layer(model: nn.Module, example_input: Tensor) -> dict[str, int]:
+    """Return each layer's multiply-accumulates for one example, by module name."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.eval()(example_input)
+    prefix = type(model).__name__ + "."
+    counts = counter.get_flop_counts()
+    return {
+        name.removeprefix(prefix): sum(flops.values()) // 2 // len(example_input)
+        for name, flops in counts.items()
+        if name.startswith(prefix)
+    }
+
+
+def compressed_bytes(model: nn.Module) -> int:
+    """Return the bytes of all parameters and buffers after zlib compression: what a download would weigh.
+
+    The one measure of size that is fair to dense, physically smaller and unstructured sparse networks alike.
+    """
+    squeeze = zlib.compressobj(level=1)
+    size = 0
+    for tensor in model.state_dict().values():
+        size += len(squeeze.compress(tensor.detach().contiguous().cpu().numpy().tobytes()))
+    return size + len(squeeze.flush())
+
+
+@torch.no_grad()
+def latency_ms(model: nn.Module, example_input: Tensor, runs: int = 50, warmup: int = 10) -> float:
+    """Return the median time of one forward pass over ``example_input``, in milliseconds, in eager PyTorch."""
+    return latencies_ms([model], example_input, runs, warmup)[0]
+
+
+@torch.no_grad()
+def latencies_ms(models: list[nn.Module], example_input: Tensor, runs: int = 50, warmup: int = 10) -> list[float]:
+    """Return each model's median forward time in milliseconds, the models timed in turn so that noise hits all alike."""
+    times: list[list[float]] = [[] for _ in models]
+    for model in models:
+        model.eval()
+    for run in range(warmup + runs):
+        for model, record in zip(models, times, strict=True):
+            start = time.perf_counter()
+            model(example_input)
+            if run >= warmup:
+                record.append((time.perf_counter() - start) * 1000)
+    return [statistics.median(record) for record in times]

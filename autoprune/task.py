@@ -1,0 +1,127 @@
+"""What is pruned: a model, its data and how it is trained; and finding a task by name, module or file."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from autoprune.errors import UserError
+from autoprune.tasks import TASKS
+
+
+class Splits(NamedTuple):
+    """The three splits of a data set, each a map-style dataset of ``(input, label)`` pairs.
+
+    The search sees ``train`` and ``validation`` only; ``test`` is for the figures reported at the end.
+    A ``TensorDataset`` is read in whole batches and is much the fastest.
+    """
+
+    train: Dataset
+    validation: Dataset
+    test: Dataset
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained: SGD with Nesterov momentum and a one-cycle cosine learning rate.
+
+    Args:
+        steps: optimiser steps.
+        batch_size: examples per step.
+        learning_rate: the highest learning rate.
+        momentum: Nesterov momentum.
+        weight_decay: L2 penalty.
+        distillation: weight of the distillation loss (Hinton et al. 2015) against the task's own, in [0, 1].
+            It counts only where a teacher is at hand.
+        temperature: softmax temperature of the distillation loss.
+    """
+
+    steps: int
+    batch_size: int = 64
+    learning_rate: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    distillation: float = 0.0
+    temperature: float = 4.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is pruned.
+
+    Args:
+        name: a short name, for titles and caches.
+        model: builds the untrained model; called after seeding, so that its weights repeat.
+        data: loads the data.
+        example_input: one input batch of size 1, shape ``(1, ...)``.
+        training: how the dense model is trained when no checkpoint is given.
+        recovery: how a pruned model is fine-tuned.
+        loss: ``loss(outputs, labels) -> scalar``.
+        keep: names of layers that are never pruned. The output layer is found by itself.
+    """
+
+    name: str
+    model: Callable[[], nn.Module]
+    data: Callable[[], Splits]
+    example_input: Tensor
+    training: Recipe = Recipe(steps=500)
+    recovery: Recipe = Recipe(steps=200, learning_rate=0.02, distillation=0.9)
+    loss: Callable[[Tensor, Tensor], Tensor] = field(default=nn.functional.cross_entropy)
+    keep: tuple[str, ...] = ()
+
+    def build(self, seed: int = 0) -> nn.Module:
+        """Return the untrained model, the same for the same seed."""
+        torch.manual_seed(seed)
+        return self.model()
+
+
+def load_task(reference: str) -> Task:
+    """Find a task: a built-in name, ``FILE.py[:ATTRIBUTE]`` or ``MODULE:ATTRIBUTE`` (the attribute is ``task`` if unsaid).
+
+    Raises:
+        UserError: nothing by that name, with the near matches; a file that cannot be imported; not a :class:`Task`.
+    """
+    place, _, attribute = reference.partition(":")
+    if reference in TASKS:
+        place, _, attribute = TASKS[reference].partition(":")
+    elif not place.endswith(".py") and not attribute:
+        near = difflib.get_close_matches(reference, TASKS, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"the built-in tasks are {', '.join(TASKS)};"
+        raise UserError(f"unknown task {reference!r}: {hint} a task of your own is FILE.py or MODULE:ATTRIBUTE")
+    module = _import(place)
+    task = getattr(module, attribute or "task", None)
+    if not isinstance(task, Task):
+        found = "is not an autoprune Task" if task is not None else "does not exist"
+        raise UserError(
+            f"task {reference!r}: {attribute or 'task'!r} in {place} {found}; define `task = autoprune.Task(...)`"
+        )
+    return task
+
+
+def _import(place: str):
+    """Import a module by name, or a file by path."""
+    try:
+        if not place.endswith(".py"):
+            return importlib.import_module(place)
+        path = Path(place)
+        if not path.is_file():
+            raise UserError(f"task file {place} does not exist (looked in {Path.cwd()})")
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[path.stem] = module
+        spec.loader.exec_module(module)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"task {place} cannot be imported: {type(error).__name__}: {error}") from error
+    return module

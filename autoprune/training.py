@@ -1,0 +1,108 @@
+"""Training, recovering and evaluating a network; the same seed gives the same weights on the same machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from autoprune.errors import TrialFailure
+from autoprune.task import Recipe, Task
+
+
+def train(
+    task: Task,
+    model: nn.Module,
+    data: Dataset,
+    recipe: Recipe,
+    seed: int = 0,
+    teacher: nn.Module | None = None,
+    after_step: Callable[[], None] = lambda: None,
+) -> None:
+    """Train ``model`` in place for ``recipe.steps`` steps and leave it in evaluation mode.
+
+    Args:
+        task: gives the loss.
+        data: the training split.
+        seed: order of the batches, dropout.
+        teacher: a network whose softened outputs are matched too, weighted by ``recipe.distillation``.
+        after_step: called after every optimiser step (to re-apply weight masks, say).
+
+    Raises:
+        TrialFailure: the loss is NaN or infinite.
+    """
+    torch.manual_seed(seed)
+    optimizer = torch.optim.SGD(
+        model.parameters(),
+        lr=recipe.learning_rate,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        nesterov=recipe.momentum > 0,
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, recipe.learning_rate, total_steps=recipe.steps + 1, pct_start=0.1, cycle_momentum=False
+    )
+    model.train()
+    for step, (x, y) in zip(range(recipe.steps), endless_batches(data, recipe.batch_size, seed), strict=False):
+        outputs = model(x)
+        loss = task.loss(outputs, y)
+        if teacher is not None and recipe.distillation:
+            with torch.no_grad():
+                target = teacher(x)
+            soft = distillation_loss(outputs, target, recipe.temperature)
+            loss = (1 - recipe.distillation) * loss + recipe.distillation * soft
+        if not torch.isfinite(loss):
+            raise TrialFailure(f"the loss became {loss.item()} at step {step}: lower the learning rate")
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        after_step()
+    model.eval()
+
+
+def distillation_loss(outputs: Tensor, target: Tensor, temperature: float) -> Tensor:
+    """Kullback-Leibler divergence of softened class probabilities, times the squared temperature (Hinton et al. 2015).
+
+    Args:
+        outputs: student logits, shape ``(N, classes)``.
+        target: teacher logits, same shape.
+    """
+    student, teacher = (F.log_softmax(logits / temperature, dim=-1) for logits in (outputs, target))
+    return F.kl_div(student, teacher, reduction="batchmean", log_target=True) * temperature**2
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, data: Dataset, batch_size: int = 512) -> float:
+    """Return the fraction of ``data`` that ``model`` classifies correctly, in [0, 1]."""
+    model.eval()
+    correct = total = 0
+    for x, y in batches(data, batch_size):
+        correct += (model(x).argmax(-1) == y).sum().item()
+        total += len(y)
+    return correct / total
+
+
+def endless_batches(data: Dataset, batch_size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield shuffled batches for ever, a new order each epoch, the same for the same seed."""
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        yield from batches(data, batch_size, generator)
+
+
+def batches(data: Dataset, batch_size: int, shuffle: torch.Generator | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield one epoch of batches; a ``TensorDataset`` is indexed whole, which is far faster than item by item.
+
+    Shuffled batches leave out an incomplete last one (batch norm cannot train on a single example).
+    """
+    drop_last = shuffle is not None and len(data) > batch_size
+    if not isinstance(data, TensorDataset):
+        yield from DataLoader(data, batch_size, shuffle=shuffle is not None, generator=shuffle, drop_last=drop_last)
+        return
+    order = torch.arange(len(data)) if shuffle is None else torch.randperm(len(data), generator=shuffle)
+    for part in order.split(batch_size):
+        if not drop_last or len(part) == batch_size:
+            yield tuple(tensor[part] for tensor in data.tensors)
