@@ -1,1 +1,23 @@
 """AutoPrune: search for the sparsity of every layer, and take home a really smaller model."""
+
+__version__ = "0.1.0"
+__all__ = ["Candidate", "Recipe", "Splits", "Task", "TrialFailure", "UserError", "run_trial"]
+
+_HOMES = {
+    "Candidate": "autoprune.candidate",
+    "Recipe": "autoprune.task",
+    "Splits": "autoprune.task",
+    "Task": "autoprune.task",
+    "TrialFailure": "autoprune.errors",
+    "UserError": "autoprune.errors",
+    "run_trial": "autoprune.trial",
+}
+
+
+def __getattr__(name: str):
+    """Import on first use, so that a tuner's or a manager's process never loads torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)

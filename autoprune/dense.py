@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -101,10 +100,10 @@ def _key(task: Task, data: Splits, model: nn.Module, seed: int) -> str:
 def _save(file: Path, state: dict[str, Tensor]) -> None:
     partial = file.with_suffix(".partial")
     torch.save(state, partial)
-    os.replace(partial, file)
+    partial.replace(file)
 
 
 def _write(file: Path, content: bytes) -> None:
     partial = file.with_suffix(".partial")
     partial.write_bytes(content)
-    os.replace(partial, file)
+    partial.replace(file)

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def measure(model: nn.Module, example_input: Tensor, with_latency: bool = True) -> dict[str, float]:
-    """Return ``params``, ``macs``, ``bytes`` and, unless told not to, ``latency_ms`` (see the functions of this file)."""
+    """Return ``params``, ``macs``, ``bytes`` and, unless told not to, ``latency_ms``, as the functions below count them."""
     sizes = {"params": parameters(model), "macs": macs(model, example_input), "bytes": compressed_bytes(model)}
     return sizes | ({"latency_ms": latency_ms(model, example_input)} if with_latency else {})
 
@@ -69,7 +69,7 @@ def latency_ms(model: nn.Module, example_input: Tensor, runs: int = 50, warmup: 
 
 @torch.no_grad()
 def latencies_ms(models: list[nn.Module], example_input: Tensor, runs: int = 50, warmup: int = 10) -> list[float]:
-    """Return each model's median forward time in milliseconds, the models timed in turn so that noise hits all alike."""
+    """Return each model's median forward time in milliseconds, timed in turn so that noise hits all of them alike."""
     times: list[list[float]] = [[] for _ in models]
     for model in models:
         model.eval()

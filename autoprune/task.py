@@ -86,7 +86,7 @@ class Task:
 
 
 def load_task(reference: str) -> Task:
-    """Find a task: a built-in name, ``FILE.py[:ATTRIBUTE]`` or ``MODULE:ATTRIBUTE`` (the attribute is ``task`` if unsaid).
+    """Find a task: a built-in name, ``FILE.py[:ATTRIBUTE]`` or ``MODULE:ATTRIBUTE`` (unsaid, it is ``task``).
 
     Raises:
         UserError: nothing by that name, with the near matches; a file that cannot be imported; not a :class:`Task`.

@@ -1,0 +1,139 @@
+"""Checking an experiment's config before anything starts."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import sys
+from contextlib import chdir
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autoprune.errors import UserError
+from autoprune.search.command import TrialCommand
+from autoprune.search.space import check_space, load_yaml
+
+if TYPE_CHECKING:
+    from nni.experiment.config import AlgorithmConfig, ExperimentConfig
+
+
+def load_config(path: str | Path) -> ExperimentConfig:
+    """Read an NNI config file.
+
+    Raises:
+        UserError: it is missing, is not YAML (with line and column), or is not a config that NNI takes.
+    """
+    content = load_yaml(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: is not an NNI config: it must map names to values")
+    space_file = content.get("searchSpaceFile")
+    if isinstance(space_file, str):
+        load_yaml(Path(path).parent / space_file)
+    from nni.experiment.config import ExperimentConfig
+
+    try:
+        config = ExperimentConfig.load(path)
+        config.validate()
+    except Exception as error:
+        raise UserError(f"{path}: {' '.join(str(error).split())}") from None
+    return config
+
+
+def check(config: ExperimentConfig) -> None:
+    """Check all that can be checked before an experiment starts: task, data, checkpoint, search space and tuner.
+
+    A config whose trial command does not run ``autoprune trial`` is not AutoPrune's to judge.
+
+    Raises:
+        UserError: something is wrong.
+    """
+    settings = TrialCommand.parse(str(config.trial_command))
+    if settings is None:
+        return
+    check_tuner(config.tuner)
+    with chdir(config.trial_code_directory):
+        from autoprune.dense import load_checkpoint
+        from autoprune.experiment.setup import settings_task
+        from autoprune.pruning.criteria import CRITERIA
+        from autoprune.pruning.groups import find_groups
+        from autoprune.pruning.schedules import SCHEDULES
+
+        task = settings_task(settings)
+        model = task.build(settings.seed)
+        if settings.checkpoint:
+            load_checkpoint(model, settings.checkpoint, task.name)
+        groups = find_groups(model, task.example_input, task.keep)
+        space = config.search_space
+        if space is None and config.search_space_file is not None:
+            space = load_yaml(config.search_space_file)
+        check_space(space, [group.name for group in groups], CRITERIA, SCHEDULES)
+        task.data()
+
+
+def check_tuner(tuner: AlgorithmConfig | None) -> None:
+    """Check that the tuner exists and takes the arguments it is given.
+
+    Raises:
+        UserError: it does not, with the near matches.
+    """
+    if tuner is None:
+        raise UserError(
+            "the config names no tuner: use `className: autoprune.search.OptunaTuner`, or NNI's `name: TPE`"
+        )
+    arguments = tuner.class_args or {}
+    name = getattr(tuner, "name", None)
+    if isinstance(name, str) and name:
+        _check_built_in(name, arguments)
+        return
+    module_name, _, class_name = tuner.class_name.rpartition(".")
+    if getattr(tuner, "code_directory", None):
+        sys.path.insert(0, str(tuner.code_directory))
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise UserError(
+            f"tuner {tuner.class_name}: module {module_name or '(none)'} cannot be imported: {error}"
+        ) from None
+    found = getattr(module, class_name, None)
+    if found is None:
+        near = difflib.get_close_matches(class_name, [*dir(module), *getattr(module, "__all__", [])])
+        hint = f": did you mean {module_name}.{near[0]}?" if near else ""
+        raise UserError(f"tuner {tuner.class_name}: {module_name} has no class {class_name}{hint}")
+    _check_arguments(tuner.class_name, found, arguments)
+
+
+def _check_arguments(name: str, tuner: type, arguments: dict[str, Any]) -> None:
+    try:
+        inspect.signature(tuner).bind(**arguments)
+    except TypeError as error:
+        raise UserError(f"tuner {name}: {error}; it takes {', '.join(inspect.signature(tuner).parameters)}") from None
+    if hasattr(tuner, "validate"):
+        tuner.validate(**arguments)
+
+
+def _check_built_in(name: str, arguments: dict[str, Any]) -> None:
+    from nni.tools.package_utils.config_manager import get_all_algo_meta
+    from nni.tools.package_utils.tuner_factory import create_validator_instance
+
+    known = {meta.name: meta for meta in get_all_algo_meta() if not meta.is_advisor and meta.algo_type == "tuner"}
+    if name not in known:
+        by_case = {other.lower(): other for other in known}
+        near = [by_case[match] for match in difflib.get_close_matches(name.lower(), by_case)] or sorted(known)
+        raise UserError(
+            f"unknown tuner {name!r}: NNI's are {', '.join(near)}; AutoPrune's is autoprune.search.OptunaTuner"
+        )
+    module, _, class_name = known[name].class_name.rpartition(".")
+    try:
+        tuner = getattr(importlib.import_module(module), class_name)
+    except Exception as error:
+        raise UserError(
+            f"tuner {name} does not run here: {type(error).__name__}: {error}; use TPE, Evolution or Random"
+        ) from None
+    _check_arguments(name, tuner, arguments)
+    validator = create_validator_instance("tuners", name)
+    if validator:
+        try:
+            validator.validate_class_args(**arguments)
+        except Exception as error:
+            raise UserError(f"tuner {name}: {' '.join(str(error).split())}") from None

@@ -1,0 +1,95 @@
+"""What NNI starts for each trial: ``autoprune trial TASK [options]``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from autoprune.candidate import Candidate
+from autoprune.errors import TrialFailure, UserError
+from autoprune.search import baselines
+from autoprune.search.command import TrialCommand
+
+RESULT, MODEL, FAILURE = "result.json", "model.pt", "failure.txt"
+"""What a trial leaves in its folder: its result and its model, or the reason of its failure."""
+
+
+def main(words: list[str]) -> int:
+    """Run one trial for NNI and return the exit status: 0, or 1 for a failure whose reason is in ``failure.txt``."""
+    folder = Path(os.environ.get("NNI_OUTPUT_DIR", "."))
+    try:
+        _run(TrialCommand.from_words(words), folder)
+    except Exception as error:
+        traceback.print_exc()
+        known = isinstance(error, TrialFailure | UserError)
+        reason = " ".join((str(error) if known else f"{type(error).__name__}: {error}").split())
+        print(f"autoprune trial failed: {reason}", file=sys.stderr)
+        (folder / FAILURE).write_text(reason + "\n")
+        return 1
+    return 0
+
+
+def _run(settings: TrialCommand, folder: Path) -> None:
+    import nni
+
+    from autoprune.experiment.bridge.serializer import receive_plain_json
+
+    receive_plain_json()
+    candidate = Candidate.from_parameters(nni.get_next_parameter() or {})
+    os.environ["OMP_NUM_THREADS"] = "1"  # two busy processes of two threads each run many times slower
+
+    import torch
+
+    from autoprune.experiment.setup import load_settings
+    from autoprune.trial import run_trial
+
+    torch.set_num_threads(1)
+    task, data, dense = load_settings(settings)
+
+    def report(accuracy: float) -> None:
+        nni.report_intermediate_result({"default": accuracy})
+
+    result = run_trial(task, candidate, data, dense, settings.seed, settings.round_to, report)
+    metrics = scalar(result.measures, dense.measures, settings.size_weight) | result.measures
+    if candidate.baseline is None:
+        metrics |= baselines.margins(result.measures, dense.measures, finished_baselines(folder.parent))
+    torch.save(result.model.state_dict(), folder / MODEL)
+    record = {"parameters": candidate.to_parameters(), "measures": result.measures, "kept": result.kept}
+    _write_json(folder / RESULT, record | {"metrics": metrics, "dense": dense.measures})
+    nni.report_final_result(metrics)
+
+
+def scalar(measures: dict[str, float], dense: dict[str, float], weight: float) -> dict[str, float]:
+    """Return the one number that NNI's own tuners maximise, as ``default``.
+
+    Accuracy times (MACs / dense MACs) ** -weight, the weighted product of MnasNet (Tan et al. 2019, equation 2); for
+    unstructured sparsity, which saves no MACs, with the parameters in the MACs' place.
+    """
+    size = "macs" if measures["macs"] < dense["macs"] else "params"
+    ratio = max(measures[size], 1) / max(dense[size], 1)
+    return {"default": round(measures["accuracy"] * ratio**-weight, 6)}
+
+
+def finished_baselines(trials: Path) -> dict[str, list[dict[str, float]]]:
+    """Return the measures of the baseline trials that have finished, by the baseline's name.
+
+    Args:
+        trials: the folder that holds the trials' folders.
+    """
+    found: dict[str, list[dict[str, float]]] = {}
+    for file in sorted(trials.glob(f"*/{RESULT}")):
+        record = json.loads(file.read_text())
+        name = record["parameters"].get("baseline")
+        if name:
+            found.setdefault(name, []).append(record["measures"])
+    return found
+
+
+def _write_json(file: Path, content: Any) -> None:
+    partial = file.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=1))
+    partial.replace(file)

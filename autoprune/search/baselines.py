@@ -1,0 +1,59 @@
+"""The two baselines that every search runs beside its own candidates, each at several sizes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from autoprune.candidate import Candidate
+from autoprune.search.command import TrialCommand
+
+BASELINES: dict[str, tuple[dict[str, str], tuple[float, ...]]] = {
+    # uniform L1-norm filter pruning, then fine-tuning (Li et al. 2017)
+    "l1_filter": ({"criterion": "l1_norm", "schedule": "one_shot"}, (0.25, 0.5, 0.75)),
+    # iterative magnitude pruning of single weights with rewinding (Frankle & Carbin 2019)
+    "lottery_ticket": ({"criterion": "level", "schedule": "lottery_ticket"}, (0.5, 0.8, 0.95)),
+}
+"""Name -> how it prunes, and at which uniform sparsities."""
+
+
+def for_command(trial_command: str) -> list[dict[str, Any]]:
+    """Return the parameters of the baseline trials of an experiment, by its trial command.
+
+    A command that is not ``autoprune trial ...``, or says ``--no-baselines``, has none. The slow ones come first.
+    """
+    command = TrialCommand.parse(trial_command)
+    if command is None or not command.baselines:
+        return []
+    return [
+        Candidate(uniform=sparsity, baseline=name, **how).to_parameters()
+        for name, (how, sparsities) in reversed(BASELINES.items())
+        for sparsity in reversed(sparsities)
+    ]
+
+
+def margins(
+    measures: Mapping[str, float], dense: Mapping[str, float], baselines: Mapping[str, Sequence[Mapping[str, float]]]
+) -> dict[str, float]:
+    """Return how far an accuracy lies above (positive) or below each baseline's at the same number of parameters.
+
+    A baseline's accuracy between its measured sizes, the dense model among them, is interpolated over the logarithm of
+    the parameters; below its smallest it is taken to stay what it is there, which flatters the baseline.
+
+    Args:
+        measures: the candidate's ``accuracy`` and ``params`` (non-zeros).
+        baselines: the measures of each baseline's trials, by its name.
+
+    Returns:
+        ``above_NAME`` for each baseline that has a result.
+    """
+    size = math.log(max(1, measures["params"]))
+    above = {}
+    for name, results in baselines.items():
+        if results:
+            curve = np.array(sorted((math.log(max(1, m["params"])), m["accuracy"]) for m in [*results, dense]))
+            above[f"above_{name}"] = round(measures["accuracy"] - float(np.interp(size, *curve.T)), 6)
+    return above

@@ -1,0 +1,80 @@
+"""The trial command of an experiment's config: ``autoprune trial TASK [options]``, where AutoPrune's settings live.
+
+NNI's config has no place for settings of a trial's own, so they are options of the command that NNI starts; the
+launcher, the dispatcher and the trial all read the same line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from dataclasses import dataclass
+from typing import NoReturn
+
+from autoprune.errors import UserError
+
+
+@dataclass(frozen=True)
+class TrialCommand:
+    """The settings of an experiment's trials.
+
+    Args:
+        task: a built-in name, ``FILE.py[:ATTRIBUTE]`` or ``MODULE:ATTRIBUTE``.
+        checkpoint: a state dict of the trained dense model; without one it is trained.
+        seed: of every trial's recovery and of the dense training.
+        round_to: kept channels are a multiple of this.
+        recovery_steps: fine-tuning steps after pruning; the task's own number if None.
+        size_weight: exponent of the size in the scalar metric ``default``.
+        baselines: whether the baselines run.
+    """
+
+    task: str
+    checkpoint: str | None = None
+    seed: int = 0
+    round_to: int = 8
+    recovery_steps: int | None = None
+    size_weight: float = 0.07
+    baselines: bool = True
+
+    @classmethod
+    def parse(cls, command: str) -> TrialCommand | None:
+        """Read a config's trial command, or return None if it does not run ``autoprune trial``.
+
+        Raises:
+            UserError: it does, with a wrong option.
+        """
+        try:
+            words = shlex.split(command)
+        except ValueError as error:
+            raise UserError(f"trialCommand {command!r} cannot be read: {error}") from None
+        for i, word in enumerate(words[:-1]):
+            if word.rpartition("/")[2] == "autoprune" and words[i + 1] == "trial":
+                return cls.from_words(words[i + 2 :])
+        return None
+
+    @classmethod
+    def from_words(cls, words: list[str]) -> TrialCommand:
+        """Read the words that follow ``autoprune trial``.
+
+        Raises:
+            UserError: a wrong option or value.
+        """
+        parser = _Parser(prog="autoprune trial", add_help=False, allow_abbrev=False)
+        parser.add_argument("task")
+        parser.add_argument("--checkpoint")
+        parser.add_argument("--seed", type=int, default=cls.seed)
+        parser.add_argument("--round-to", type=int, default=cls.round_to)
+        parser.add_argument("--recovery-steps", type=int)
+        parser.add_argument("--size-weight", type=float, default=cls.size_weight)
+        parser.add_argument("--no-baselines", dest="baselines", action="store_false")
+        settings = cls(**vars(parser.parse_args(words)))
+        for name, lowest in (("round_to", 1), ("recovery_steps", 1), ("seed", 0), ("size_weight", 0)):
+            value = getattr(settings, name)
+            if value is not None and value < lowest:
+                raise UserError(f"autoprune trial: --{name.replace('_', '-')} must be at least {lowest}, not {value}")
+        return settings
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{self.prog}: {message}")

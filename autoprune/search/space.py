@@ -1,0 +1,136 @@
+"""Search spaces in NNI's format: built from a model's coupled groups, written with comments, read back and checked."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import yaml
+
+from autoprune.candidate import PREFIX
+from autoprune.errors import UserError
+
+Space = dict[str, dict[str, Any]]
+"""Parameter name -> ``{"_type": ..., "_value": [...]}``, as NNI reads it."""
+
+
+class GroupLike(Protocol):
+    """What a space needs to know of a coupled group (see :class:`autoprune.pruning.groups.Group`)."""
+
+    name: str
+    channels: int
+    producers: tuple[str, ...]
+    consumers: tuple[str, ...]
+    params: int
+    macs: int
+
+
+HEADER = """\
+# Search space of the task {task}, in NNI's format. Written by `autoprune space {task}`; edit it as you like.
+#
+# {prefix}GROUP is the fraction of channels to remove from a coupled group: layers that share their channels and
+# lose them together. _value is [lowest, highest, step]; kept channels are rounded to a multiple of 8.
+# Take a line out and that group stays whole. Other _types: choice, uniform.
+
+"""
+
+
+def build_space(groups: Iterable[GroupLike], criteria: list[str], schedules: list[str]) -> Space:
+    """Return the default space: a criterion, a schedule, and one sparsity for each group."""
+    space: Space = {
+        "criterion": {"_type": "choice", "_value": criteria},
+        "schedule": {"_type": "choice", "_value": schedules},
+    }
+    for group in groups:
+        step = max(8 / group.channels if group.channels >= 16 else 0.125, 1 / 16)
+        highest = step * (math.ceil(1 / step - 1e-9) - 1)
+        space[PREFIX + group.name] = {"_type": "quniform", "_value": [0.0, round(highest, 6), round(step, 6)]}
+    return space
+
+
+def space_to_yaml(space: Space, task: str, groups: Iterable[GroupLike], totals: Mapping[str, float]) -> str:
+    """Return ``space`` as YAML, each group explained in a comment.
+
+    Args:
+        totals: the dense model's ``params`` and ``macs``.
+    """
+    text = HEADER.format(task=task, prefix=PREFIX)
+    about = {PREFIX + group.name: group for group in groups}
+    for name, entry in space.items():
+        if name in about:
+            group = about[name]
+            params, macs = group.params / totals["params"], group.macs / totals["macs"]
+            layers = f"{', '.join(group.producers)}, read by {', '.join(group.consumers)}"
+            text += (
+                f"\n# {group.channels} channels of {layers}: {params:.0%} of the parameters, {macs:.0%} of the MACs\n"
+            )
+        value = yaml.safe_dump(entry["_value"], default_flow_style=True, width=1000).strip()
+        text += f"{name}: {{_type: {entry['_type']}, _value: {value}}}\n"
+    return text
+
+
+def load_yaml(path: str | Path) -> Any:
+    """Read a YAML file.
+
+    Raises:
+        UserError: the file is missing or is not YAML, with line and column.
+    """
+    path = Path(path)
+    try:
+        return yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: is not a text file") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise UserError(f"{path}: {where}not valid YAML: {getattr(error, 'problem', None) or error}") from None
+
+
+def check_space(space: Any, groups: Iterable[str], criteria: Iterable[str], schedules: Iterable[str]) -> None:
+    """Check a search space against a model and the registries.
+
+    Raises:
+        UserError: an unknown parameter, group, criterion or schedule (with the near matches), a malformed entry, or a
+            sparsity outside [0, 1).
+    """
+    groups = list(groups)
+    if not isinstance(space, dict) or not space:
+        raise UserError("the search space is empty: write one with `autoprune space TASK`")
+    known = {"criterion": list(criteria), "schedule": list(schedules)}
+    for name, entry in space.items():
+        if not (isinstance(entry, dict) and {"_type", "_value"} <= set(entry) and isinstance(entry["_value"], list)):
+            raise UserError(f"search space: {name} must be {{_type: ..., _value: [...]}}")
+        if name in known:
+            if entry["_type"] != "choice":
+                raise UserError(f"search space: {name} must have _type choice")
+            for value in entry["_value"]:
+                _known(value, known[name], f"search space: unknown {name}")
+        elif str(name).startswith(PREFIX):
+            _known(name.removeprefix(PREFIX), groups, "search space: the model has no group")
+            _check_sparsities(name, entry)
+        elif name == "sparsity":
+            _check_sparsities(name, entry)
+        else:
+            raise UserError(
+                f"search space: unknown parameter {name!r}: use criterion, schedule, sparsity, {PREFIX}GROUP"
+            )
+
+
+def _check_sparsities(name: str, entry: dict[str, Any]) -> None:
+    values = entry["_value"] if entry["_type"] == "choice" else entry["_value"][:2]
+    if entry["_type"] not in ("choice", "uniform", "quniform", "loguniform", "qloguniform"):
+        raise UserError(f"search space: {name} has the _type {entry['_type']!r}: use quniform, uniform or choice")
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+            raise UserError(f"search space: {name} reaches {value!r}: a sparsity must lie in [0, 1)")
+
+
+def _known(value: Any, names: list[str], what: str) -> None:
+    if value not in names:
+        near = difflib.get_close_matches(str(value), names) or names
+        raise UserError(f"{what} {value!r}: {'it has' if 'group' in what else 'use'} {', '.join(near)}")
