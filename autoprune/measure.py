@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def measure(model: nn.Module, example_input: Tensor, with_latency: bool = True) -> dict[str, float]:
-    """Return ``params``, ``macs``, ``bytes`` and, unless told not to, ``latency_ms``, as the functions below count them."""
+    """Return ``params``, ``macs``, ``bytes`` and, unless told not to, ``latency_ms``, as counted below."""
     sizes = {"params": parameters(model), "macs": macs(model, example_input), "bytes": compressed_bytes(model)}
     return sizes | ({"latency_ms": latency_ms(model, example_input)} if with_latency else {})
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import threading
 from queue import SimpleQueue
@@ -11,8 +10,6 @@ from typing import Any
 
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
-
-_logger = logging.getLogger("nni.autoprune.channel")
 
 GRACE = 1.5
 """Seconds that a busy tuner has to come to an end after the manager stopped it or died."""

@@ -12,7 +12,6 @@ import base64
 import json
 import logging
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +71,7 @@ class Dispatcher(MsgDispatcher):
         """Note the interrupted trials, which the manager runs again by itself."""
         super().handle_add_customized_trial(data)
         for trial in [load(each) if isinstance(each, str) else each for each in data]:
-            if self._is_baseline(trial["parameters"]):
+            if self._is_baseline(trial["parameters"]) and trial["parameter_id"] is not None:
                 self._note_baseline(trial["parameter_id"])
                 self._waiting = [each for each in self._waiting if each != trial["parameters"]]
 
@@ -185,5 +184,4 @@ def _for_each(method: str, *algorithms_: Any) -> None:
 if __name__ == "__main__":
     status = main()
     logging.shutdown()
-    sys.stdout.flush()
     os._exit(status)  # a tuner's own threads must not keep a failed tuner alive

@@ -113,25 +113,24 @@ def _check_arguments(name: str, tuner: type, arguments: dict[str, Any]) -> None:
 
 
 def _check_built_in(name: str, arguments: dict[str, Any]) -> None:
-    from nni.tools.package_utils.config_manager import get_all_algo_meta
+    from nni.tools.package_utils.config_manager import get_algo_meta, get_all_algo_meta
     from nni.tools.package_utils.tuner_factory import create_validator_instance
 
-    known = {meta.name: meta for meta in get_all_algo_meta() if not meta.is_advisor and meta.algo_type == "tuner"}
-    if name not in known:
-        by_case = {other.lower(): other for other in known}
-        near = [by_case[match] for match in difflib.get_close_matches(name.lower(), by_case)] or sorted(known)
+    meta = get_algo_meta(name)
+    if meta is None or meta.algo_type != "tuner":
+        known = {meta.name.lower(): meta.name for meta in get_all_algo_meta() if meta.algo_type == "tuner"}
+        near = [known[match] for match in difflib.get_close_matches(name.lower(), known)] or sorted(known.values())
         raise UserError(
-            f"unknown tuner {name!r}: NNI's are {', '.join(near)}; AutoPrune's is autoprune.search.OptunaTuner"
+            f"unknown tuner {name!r}: NNI has {', '.join(near)}; AutoPrune's is autoprune.search.OptunaTuner"
         )
-    module, _, class_name = known[name].class_name.rpartition(".")
+    module, _, class_name = meta.class_name.rpartition(".")
     try:
         tuner = getattr(importlib.import_module(module), class_name)
     except Exception as error:
-        raise UserError(
-            f"tuner {name} does not run here: {type(error).__name__}: {error}; use TPE, Evolution or Random"
-        ) from None
+        why = f"{type(error).__name__}: {error}"
+        raise UserError(f"tuner {name} does not run here: {why}; use TPE, Evolution or Random") from None
     _check_arguments(name, tuner, arguments)
-    validator = create_validator_instance("tuners", name)
+    validator = create_validator_instance("tuners", meta.name)
     if validator:
         try:
             validator.validate_class_args(**arguments)

@@ -1,0 +1,241 @@
+"""Reading an experiment's trials from NNI's database, whether it runs, has ended, or was started by hand."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from autoprune.errors import UserError
+from autoprune.experiment.trial_process import FAILURE, MODEL, RESULT
+from autoprune.search import baselines
+from autoprune.search.command import TrialCommand
+from autoprune.search.pareto import DEFAULT_OBJECTIVES, pareto_front
+
+MEASURES = ("accuracy", "params", "macs", "bytes", "latency_ms")
+RUNNING = ("WAITING", "RUNNING", "UNKNOWN")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial as NNI's database has it.
+
+    Args:
+        id: NNI's trial id.
+        sequence: its number in the experiment, from 0.
+        parameters: what it ran.
+        status: NNI's status; ``FAILED`` also for one that ended without a result.
+        metrics: what it reported, or an empty dictionary.
+        reason: why it failed, in one line, or None.
+        folder: where its files are.
+        started: milliseconds since 1970, or None.
+        ended: the same.
+    """
+
+    id: str
+    sequence: int
+    parameters: dict[str, Any]
+    status: str
+    metrics: dict[str, float]
+    reason: str | None
+    folder: Path
+    started: int | None
+    ended: int | None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it has a result."""
+        return all(name in self.metrics for name in MEASURES)
+
+    @property
+    def measures(self) -> dict[str, float]:
+        """The metrics that are sizes or accuracy."""
+        return {name: self.metrics[name] for name in MEASURES}
+
+    @property
+    def baseline(self) -> str | None:
+        """The baseline it belongs to, if any."""
+        return self.parameters.get("baseline")
+
+    @property
+    def model_file(self) -> Path:
+        """Its model's state dict."""
+        return self.folder / MODEL
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """What the trial wrote down beside what it reported (``kept``, ``dense``)."""
+        file = self.folder / RESULT
+        return json.loads(file.read_text()) if file.is_file() else {}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment's results at one moment.
+
+    Args:
+        id: NNI's experiment id.
+        folder: its folder.
+        config: NNI's config, as the manager stored it.
+        trials: in the order in which they were started.
+    """
+
+    id: str
+    folder: Path
+    config: dict[str, Any]
+    trials: list[Trial] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """The config's ``experimentName``, or the id."""
+        return self.config.get("experimentName") or self.id
+
+    @cached_property
+    def settings(self) -> TrialCommand:
+        """The settings in its trial command.
+
+        Raises:
+            UserError: it was not an AutoPrune experiment.
+        """
+        settings = TrialCommand.parse(self.config.get("trialCommand", ""))
+        if settings is None:
+            raise UserError(f"experiment {self.id} does not run `autoprune trial`: it has no pruning results")
+        return settings
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """What its tuner optimises; accuracy and MACs if the tuner knows one number only."""
+        return tuple((self.config.get("tuner", {}).get("classArgs") or {}).get("objectives") or DEFAULT_OBJECTIVES)
+
+    @cached_property
+    def dense(self) -> dict[str, float] | None:
+        """The dense model's measures, or None before the first trial has finished."""
+        return next((trial.record["dense"] for trial in self.trials if trial.record), None)
+
+    @property
+    def candidates(self) -> list[Trial]:
+        """The successful trials that the tuner proposed."""
+        return [trial for trial in self.trials if trial.succeeded and not trial.baseline]
+
+    @property
+    def failed(self) -> list[Trial]:
+        """The trials that failed."""
+        return [trial for trial in self.trials if trial.status == "FAILED"]
+
+    @property
+    def baselines(self) -> dict[str, list[Trial]]:
+        """The successful trials of each baseline, by its name."""
+        found: dict[str, list[Trial]] = {}
+        for trial in self.trials:
+            if trial.succeeded and trial.baseline:
+                found.setdefault(trial.baseline, []).append(trial)
+        return found
+
+    def front(self, objectives: tuple[str, ...] | None = None) -> list[Trial]:
+        """Return the Pareto-optimal candidates, the best in the first objective first."""
+        by_id = {trial.id: trial for trial in self.candidates}
+        keys = pareto_front({key: trial.metrics for key, trial in by_id.items()}, objectives or self.objectives)
+        return [by_id[key] for key in keys]
+
+    def margins(self, trial: Trial) -> dict[str, float]:
+        """Return how far a trial's accuracy lies above each baseline's at its size, by all baselines now known."""
+        if self.dense is None:
+            return {}
+        measured = {name: [t.measures for t in trials] for name, trials in self.baselines.items()}
+        return baselines.margins(trial.measures, self.dense, measured)
+
+    def trial(self, trial_id: str) -> Trial:
+        """Return the trial called ``trial_id``.
+
+        Raises:
+            UserError: there is none.
+        """
+        for trial in self.trials:
+            if trial.id == trial_id:
+                return trial
+        raise UserError(f"experiment {self.id} has no trial {trial_id}: see `autoprune pareto {self.id}`")
+
+
+def find_experiment(experiment_id: str) -> Path:
+    """Return an experiment's folder; the id ``latest`` is the one started last.
+
+    Raises:
+        UserError: NNI knows no such experiment.
+    """
+    known = registry()
+    if experiment_id == "latest" and known:
+        experiment_id = max(known, key=lambda key: known[key].get("startTime") or 0)
+    if experiment_id not in known:
+        recent = sorted(known, key=lambda key: known[key].get("startTime") or 0)[-3:]
+        hint = f"the latest are {', '.join(reversed(recent))}" if recent else "there is none yet"
+        raise UserError(f"no experiment {experiment_id!r}: {hint}; `nnictl experiment list --all` shows all")
+    return Path(known[experiment_id]["logDir"]).expanduser() / experiment_id
+
+
+def registry() -> dict[str, dict[str, Any]]:
+    """Return NNI's registry of experiments, by id."""
+    file = Path("~/nni-experiments/.experiment").expanduser()
+    try:
+        return json.loads(file.read_text())
+    except (OSError, json.JSONDecodeError):
+        return {}
+
+
+def load_experiment(folder: Path) -> Experiment:
+    """Read an experiment from its folder.
+
+    Raises:
+        UserError: the folder has no database.
+    """
+    file = folder / "db" / "nni.sqlite"
+    if not file.is_file():
+        raise UserError(f"experiment {folder.name} has no database at {file}: was it deleted?")
+    with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=10)) as db:
+        profiles = db.execute("select params from ExperimentProfile order by revision desc limit 1").fetchall()
+        events = db.execute("select timestamp, trialJobId, event, data, sequenceId from TrialJobEvent order by rowid")
+        trials = _trials(events.fetchall(), folder)
+        query = "select trialJobId, data from MetricData where type = 'FINAL' order by rowid"
+        metrics = {trial: json.loads(json.loads(data)) for trial, data in db.execute(query)}
+    return Experiment(
+        folder.name,
+        folder,
+        json.loads(profiles[0][0]) if profiles else {},
+        [_finish(trial, metrics.get(trial.id), folder) for trial in sorted(trials, key=lambda t: t.sequence)],
+    )
+
+
+def _trials(events, folder: Path) -> list[Trial]:
+    found: dict[str, dict[str, Any]] = {}
+    for timestamp, trial_id, event, data, sequence in events:
+        if not trial_id:
+            continue
+        trial = found.setdefault(trial_id, {"started": None, "ended": None, "status": "WAITING", "parameters": {}})
+        if event == "WAITING" and data:
+            trial |= {"parameters": json.loads(data)["parameters"], "sequence": sequence}
+        if event in ("WAITING", "RUNNING", "SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED"):
+            trial["status"] = event
+        if event == "RUNNING":
+            trial["started"] = int(timestamp)
+        elif event not in RUNNING:
+            trial["ended"] = int(timestamp)
+    root = folder / "environments" / "local-env" / "trials"
+    return [
+        Trial(id=key, folder=root / key, metrics={}, reason=None, **trial)
+        for key, trial in found.items()
+        if "sequence" in trial
+    ]
+
+
+def _finish(trial: Trial, metrics: Any, folder: Path) -> Trial:
+    changes: dict[str, Any] = {"metrics": metrics if isinstance(metrics, dict) else {}}
+    failure = trial.folder / FAILURE
+    ended_empty = trial.status == "SUCCEEDED" and not changes["metrics"]
+    if trial.status == "FAILED" or ended_empty:
+        told = failure.read_text().strip() if failure.is_file() else ""
+        changes["status"] = "FAILED"
+        changes["reason"] = told or f"ended without a result: see {trial.folder / 'trial.stderr'}"
+    return Trial(**(trial.__dict__ | changes))
