@@ -22,8 +22,8 @@ from nni.runtime.tuner_command_channel import CommandType
 
 from autoprune.errors import UserError
 from autoprune.experiment import algorithms
+from autoprune.experiment.bridge.serializer import load, receive_plain_json
 from autoprune.experiment.channel import Channel, ManagerLost
-from autoprune.experiment.serializer import load, secure_serializer
 
 _logger = logging.getLogger("autoprune.dispatcher")
 
@@ -149,7 +149,7 @@ def main() -> int:
 
     # Connect before the tuner is made: the manager waits ten seconds for the connection, and a tuner may take longer.
     channel = Channel(os.environ["NNI_TUNER_COMMAND_CHANNEL"])
-    secure_serializer()
+    receive_plain_json()
     reason = run(config, channel)
     if reason is not None:
         error_file.write_text(reason + "\n")

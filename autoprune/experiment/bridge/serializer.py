@@ -26,7 +26,7 @@ def load(string: str | None = None, *, fp: Any = None, **options: Any) -> Any:
     return json.loads(string, object_hook=_restore_numbers)
 
 
-def secure_serializer() -> None:
+def receive_plain_json() -> None:
     """Make every module of NNI in this process read what it receives with :func:`load`. Idempotent."""
     import nni.runtime.msg_dispatcher
     import nni.runtime.trial_command_channel.v3

@@ -1,0 +1,173 @@
+"""The door into NNI's launcher: every manager that this process starts is checked, mended and waited for."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+import psutil
+from nni.experiment import Experiment, RunMode, launcher, rest
+from nni.experiment.config import ExperimentConfig
+from nni.tools.nnictl.config_utils import Experiments
+
+from autoprune.errors import UserError
+
+PRELOAD = Path(__file__).resolve().with_name("manager.js")
+START_LIMIT = 120
+"""Seconds to wait for the tuner; a slower one is left to start by itself."""
+
+
+class TunerFailed(RuntimeError):
+    """The tuner could not be started. Its text is one line; no process is left behind."""
+
+
+def open_door() -> None:
+    """Preload the mended manager, and put our checks around NNI's launcher. Idempotent."""
+    # Node reads NODE_OPTIONS; JSON's quotes are its quotes.
+    preload = f"--require {json.dumps(str(PRELOAD), ensure_ascii=False)}"
+    options = os.environ.get("NODE_OPTIONS", "")
+    if preload not in options:
+        os.environ["NODE_OPTIONS"] = f"{options} {preload}".strip()
+    if not hasattr(launcher.start_experiment, "__wrapped__"):
+        launcher.start_experiment = _checked(launcher.start_experiment)
+        Experiment._wait_completion = _reported(Experiment._wait_completion)
+
+
+def start(config: ExperimentConfig, port: int, url_prefix: str | None = None) -> str:
+    """Start an experiment whose manager outlives this process, and wait until its tuner is up.
+
+    Args:
+        config: NNI's config.
+        port: where the web UI and the API are served, on 127.0.0.1.
+        url_prefix: a path under which they are served.
+
+    Returns:
+        The experiment's id.
+
+    Raises:
+        UserError: the config is wrong, or the port is in use. Nothing was started.
+        TunerFailed: the tuner could not be started. Everything was stopped.
+    """
+    open_door()
+    experiment = Experiment(config)
+    experiment.url_prefix = url_prefix
+    experiment.start(port, run_mode=RunMode.Detach)
+    return experiment.id
+
+
+def stop(experiment_id: str, limit: float = 30) -> None:
+    """Stop an experiment's manager, tuner and trials, by force after ``limit`` seconds. Stopped ones stay stopped."""
+    experiment = Experiments().get_all_experiments().get(experiment_id, {})
+    pid = experiment.get("pid")
+    if pid and psutil.pid_exists(pid) and experiment.get("status") != "STOPPED":
+        _end_manager(pid, experiment["port"], experiment.get("prefixUrl"), limit)
+
+
+def _checked(original: Any) -> Any:
+    """Wrap ``nni.experiment.launcher.start_experiment``."""
+
+    @functools.wraps(original)
+    def start_experiment(
+        action: str,
+        exp_id: str,
+        config: ExperimentConfig,
+        port: int,
+        debug: bool,
+        run_mode: RunMode,
+        url_prefix: str | None,
+        tuner_command_channel: str | None = None,
+        tags: list[str] = (),
+    ) -> Popen:
+        try:
+            _check(action, config, port)
+            if action == "resume":
+                _end_orphans(exp_id)
+            manager = original(
+                action, exp_id, config, port, debug, run_mode, url_prefix, tuner_command_channel, list(tags)
+            )
+            # With a channel given, the tuner is in this process and connects later.
+            if action != "view" and tuner_command_channel is None:
+                _wait_for_tuner(manager, port, url_prefix)
+            return manager
+        except (UserError, TunerFailed) as error:
+            _exit_if_nnictl(error)
+            raise
+
+    return start_experiment
+
+
+def _reported(original: Any) -> Any:
+    """Wrap ``Experiment._wait_completion``: after an ERROR, ``nnictl create --foreground`` would exit with 0."""
+
+    @functools.wraps(original)
+    def _wait_completion(experiment: Experiment) -> bool:
+        completed = original(experiment)
+        if not completed:
+            status = rest.get(experiment.port, "/check-status", experiment.url_prefix)
+            _exit_if_nnictl(TunerFailed("; ".join(status["errors"])))
+        return completed
+
+    return _wait_completion
+
+
+def _exit_if_nnictl(error: Exception) -> None:
+    """Turn an error into one line and an exit status, where plain ``nnictl`` would print a long traceback."""
+    if "nni.tools.nnictl.nnictl" in sys.modules:
+        print(f"autoprune: {error}", file=sys.stderr, flush=True)
+        raise SystemExit(2 if isinstance(error, UserError) else 1)
+
+
+def _check(action: str, config: ExperimentConfig, port: int) -> None:
+    remote = action != "view" and getattr(config.training_service, "platform", "hybrid") != "local"
+    for needed in [port, port + 1] if remote else [port]:  # NNI keeps port + 1 for machines that call back
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", needed)) == 0:
+                raise UserError(f"port {needed} is in use: choose another one with --port")
+    if action == "create":
+        from autoprune.experiment import preflight
+
+        preflight.check(config)
+
+
+def _wait_for_tuner(manager: Popen, port: int, url_prefix: str | None) -> None:
+    end = time.monotonic() + START_LIMIT
+    while time.monotonic() < end:
+        if manager.poll() is not None:
+            raise TunerFailed("NNI's manager ended while the tuner started; see log/nnimanager.log")
+        status = rest.get(port, "/check-status", url_prefix)
+        if status["status"] == "ERROR":
+            _end_manager(manager.pid, port, url_prefix)
+            raise TunerFailed("the tuner failed: " + "; ".join(status["errors"]))
+        if status.get("tuner", "ready") == "ready":
+            return
+        time.sleep(0.1)
+
+
+def _end_manager(pid: int, port: int, url_prefix: str | None, limit: float = 10) -> None:
+    manager = psutil.Process(pid)
+    family = [manager, *manager.children(recursive=True)]
+    try:
+        rest.delete(port, "/experiment", url_prefix)
+    except OSError:  # requests' errors are among them: it does not answer
+        manager.terminate()
+    _, alive = psutil.wait_procs(family, timeout=limit)
+    for process in alive:
+        process.kill()
+    psutil.wait_procs(alive, timeout=5)
+
+
+def _end_orphans(experiment_id: str) -> None:
+    """End the trials that outlived a killed manager: they would report as the trials that run in their place."""
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("NNI_EXP_ID") == experiment_id:
+                process.kill()
+        except psutil.Error:  # gone, or somebody else's
+            continue

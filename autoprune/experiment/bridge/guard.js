@@ -1,0 +1,100 @@
+// What the manager's HTTP server refuses, and why. Pure functions, no knowledge of NNI.
+
+'use strict';
+
+const os = require('node:os');
+
+const ANY_ADDRESS = ['0.0.0.0', '::'];
+
+// The address that a person opened on purpose (remote machines call back to it), or undefined.
+const openedAddress = process.env.AUTOPRUNE_BIND || undefined;
+
+function ownHostNames() {
+    const names = ['127.0.0.1', 'localhost', '[::1]'];
+    if (ANY_ADDRESS.includes(openedAddress)) {
+        // Literal addresses only: a foreign page can point its own *name* at us, never our address.
+        const addresses = Object.values(os.networkInterfaces()).flat();
+        names.push(...addresses.map(a => (a.family === 'IPv6' ? `[${a.address}]` : a.address)));
+    } else if (openedAddress) {
+        names.push(openedAddress.includes(':') ? `[${openedAddress}]` : openedAddress.toLowerCase());
+    }
+    return names;
+}
+
+function foreignHost(host) {
+    const match = /^(\[[0-9a-f:]+\]|[^:/@?#\s]+)(:\d+)?$/i.exec(host ?? '');
+    return match === null || !ownHostNames().includes(match[1].toLowerCase());
+}
+
+function foreignOrigin(origin, host) {
+    return origin !== undefined && origin.toLowerCase() !== `http://${host.toLowerCase()}`;
+}
+
+function climbs(url) {
+    let path = url.split('?', 1)[0];
+    for (let previous = null; path !== previous;) {
+        if (/[\\\0]/.test(path) || path.split('/').includes('..')) {
+            return true;
+        }
+        previous = path;
+        try {
+            path = decodeURIComponent(path);
+        } catch {
+            break; // a literal % in a file name: nothing left to decode
+        }
+    }
+    return false;
+}
+
+// Returns [status, reason] for a request that must not be answered, else null.
+function refusal(request) {
+    const { host, origin } = request.headers;
+    if (foreignHost(host)) {
+        return [403, 'Forbidden: this host name is not ours'];
+    }
+    if (foreignOrigin(origin, host)) {
+        return [403, 'Forbidden: cross-origin request'];
+    }
+    if (climbs(request.url)) {
+        return [400, 'Bad request: path traversal'];
+    }
+    return null;
+}
+
+// Keys for which nni.load() or json_tricks unpickles, imports or calls something.
+const CODE_MARKERS = [
+    '__nni_type__', '__nni_obj__', '__symbol__', '__instance_type__', '__enum__', '__enum_instance_type__',
+];
+const PLAIN_DTYPE = /^(bool_?|u?int\d*|float\d*|complex\d*)$/;
+
+// Whether a parsed request body would make nni.load() run code, at any depth, also in JSON kept inside strings.
+function carriesCode(value) {
+    if (typeof value === 'string') {
+        return textCarriesCode(value);
+    }
+    if (value === null || typeof value !== 'object') {
+        return false;
+    }
+    // json_tricks calls numpy's function of that name: a type name is fine, "load" is not.
+    if ('__ndarray__' in value && !PLAIN_DTYPE.test(value.dtype)) {
+        return true;
+    }
+    return Object.entries(value).some(([key, item]) => textCarriesCode(key) || carriesCode(item));
+}
+
+function textCarriesCode(text) {
+    const plain = text.replace(/\\+u([0-9a-f]{4})/gi, (_, hex) => String.fromCharCode(parseInt(hex, 16)));
+    if (CODE_MARKERS.some(marker => plain.includes(marker))) {
+        return true;
+    }
+    if (text === '__ndarray__' || !plain.includes('__ndarray__')) {
+        return false;
+    }
+    try {
+        return carriesCode(JSON.parse(text.replace(/-?\b(NaN|Infinity)\b/g, 'null')));
+    } catch {
+        return true; // Python may read what we cannot
+    }
+}
+
+module.exports = { ANY_ADDRESS, openedAddress, refusal, carriesCode };

@@ -1,0 +1,211 @@
+// Mends NNI 3.0's manager while it loads. Preloaded by `node --require`, through NODE_OPTIONS (see door.py).
+//
+// One row per patched file: the fix's name, NNI's fault, and how it is mended. AUTOPRUNE_WITHOUT="name,name" leaves
+// fixes out, so that a test can show that the fault is still NNI's and the fix still needed.
+
+'use strict';
+
+const http = require('node:http');
+const Module = require('node:module');
+const net = require('node:net');
+const path = require('node:path');
+const { setTimeout: delay } = require('node:timers/promises');
+const guard = require('./guard.js');
+
+const FIXES = [
+    {
+        name: 'parameters',
+        fault: 'Trials get parameters in the order in which they ask, not their own.',
+        file: 'training_service/v3/compat.js',
+        mend({ V3asV1 }) {
+            const start = V3asV1.prototype.start;
+            V3asV1.prototype.start = function () {
+                const { v3 } = this;
+                const listen = v3.onRequestParameter;
+                v3.onRequestParameter = () => listen.call(v3, async trialId => {
+                    const parameters = await ownParameters(this.trialJobs, trialId);
+                    if (parameters !== null) {
+                        await v3.sendParameter(trialId, parameters);
+                    }
+                });
+                return start.call(this);
+            };
+        },
+    },
+    {
+        name: 'no_pickle',
+        fault: 'Pickled objects in a request body are unpickled by the tuner and the trials.',
+        file: 'common/globals/rest.js',
+        mend(exports) {
+            exports.RestManager = class extends exports.RestManager {
+                constructor() {
+                    super();
+                    this.router.use((request, response, next) => {
+                        if (guard.carriesCode(request.body)) {
+                            response.status(400).send({ error: 'Bad request: pickled or imported objects' });
+                        } else {
+                            next();
+                        }
+                    });
+                }
+            };
+        },
+    },
+    {
+        name: 'dispatcher',
+        fault: 'The tuner runs in a dispatcher that hangs or stays silent when the tuner fails.',
+        file: 'common/utils.js',
+        mend(exports) {
+            const { getMsgDispatcherCommand } = exports;
+            exports.getMsgDispatcherCommand = config => getMsgDispatcherCommand(config).map(
+                word => (word === 'nni' ? 'autoprune.experiment.dispatcher' : word)
+            );
+        },
+    },
+    {
+        name: 'dispatcher',
+        fault: 'check-status hides why the tuner failed, and whether it has started.',
+        file: 'core/nnimanager.js',
+        mend({ NNIManager }) {
+            const { addEventListeners, getStatus, onTunerCommand } = NNIManager.prototype;
+            NNIManager.prototype.addEventListeners = function () {
+                const tuner = this.dispatcher;
+                const failed = error => {
+                    if (this.status.status !== 'ERROR') {
+                        this.criticalError(error);
+                    }
+                };
+                const onError = tuner.onError;
+                tuner.onError = () => onError.call(tuner, failed); // instead of NNI's own listener
+                addEventListeners.call(this);
+                tuner.channel?.onLost(() => failed(new Error('the tuner process died; see log/dispatcher.log')));
+            };
+            NNIManager.prototype.onTunerCommand = function (type, content) {
+                this.tunerInitialized ||= type === 'ID';
+                return onTunerCommand.call(this, type, content);
+            };
+            NNIManager.prototype.getStatus = function () {
+                return { ...getStatus.call(this), tuner: this.tunerInitialized ? 'ready' : 'starting' };
+            };
+        },
+    },
+    {
+        name: 'poll',
+        fault: 'A finished trial is noticed after up to half a second.',
+        file: 'core/nnimanager.js',
+        mend({ NNIManager }) {
+            const { initTrainingService } = NNIManager.prototype;
+            NNIManager.prototype.initTrainingService = async function (config) {
+                const service = await initTrainingService.call(this, config);
+                this.pollInterval = this.pollInterval < 1 ? 0.1 : this.pollInterval; // 5 s for Kubernetes stays
+                return service;
+            };
+        },
+    },
+    {
+        name: 'sequence',
+        fault: 'After a resume, sequence numbers of earlier trials are given out again.',
+        file: 'core/nnimanager.js',
+        mend({ NNIManager }) {
+            const { addRecoveredTrialJob } = NNIManager.prototype;
+            NNIManager.prototype.addRecoveredTrialJob = function (trials) {
+                const recovered = addRecoveredTrialJob.call(this, trials);
+                const used = trials.map(trial => trial.sequenceId ?? -1);
+                this.experimentProfile.nextSequenceId = 1 + Math.max(-1, ...used);
+                return recovered;
+            };
+        },
+    },
+    {
+        name: 'loopback',
+        fault: 'The web server listens on every interface, answers any host and origin, and serves any file.',
+        file: null, // Node's own servers: mended at once, for every server that NNI opens
+        mend() {
+            listenOnLoopback();
+            refuseForeignRequests();
+        },
+    },
+];
+
+async function ownParameters(trials, trialId) {
+    for (; ;) {
+        const trial = trials[trialId];
+        // -1 marks the placeholder that stands in until the submitted form arrives.
+        if (trial?.form?.hyperParameters.index >= 0) {
+            return trial.form.hyperParameters.value;
+        }
+        if (trial?.endTime !== undefined) {
+            return null;
+        }
+        await delay(10);
+    }
+}
+
+function listenOnLoopback() {
+    const listen = net.Server.prototype.listen;
+    const { openedAddress, ANY_ADDRESS } = guard;
+    net.Server.prototype.listen = function (...args) {
+        const [options, callback] = net._normalizeArgs(args);
+        if (options.port === undefined) {
+            return listen.apply(this, args); // a pipe
+        }
+        const host = ANY_ADDRESS.includes(openedAddress) ? openedAddress : '127.0.0.1';
+        if (openedAddress !== undefined && openedAddress !== host) {
+            // The tuner and local trials keep using loopback; this second door leads to the same server.
+            this.once('listening', () => {
+                const door = net.createServer(socket => this.emit('connection', socket));
+                door.on('error', error => this.emit('error', error));
+                this.once('close', () => door.close());
+                listen.call(door, { host: openedAddress, port: this.address().port });
+            });
+        }
+        return listen.call(this, { ...options, host }, callback);
+    };
+}
+
+function refuseForeignRequests() {
+    const emit = http.Server.prototype.emit;
+    http.Server.prototype.emit = function (event, ...args) {
+        const isRequest = ['request', 'upgrade', 'checkContinue', 'checkExpectation'].includes(event);
+        const refused = isRequest ? guard.refusal(args[0]) : null;
+        if (refused === null) {
+            return emit.call(this, event, ...args);
+        }
+        const [status, reason] = refused;
+        const reply = args[1]; // a response, or an upgrade's socket
+        if (event === 'upgrade') {
+            reply.end(`HTTP/1.1 ${status} ${http.STATUS_CODES[status]}\r\nConnection: close\r\n\r\n`);
+        } else {
+            reply.writeHead(status, { 'Content-Type': 'text/plain', Connection: 'close' });
+            reply.end(reason);
+        }
+        return true;
+    };
+}
+
+// Children (trials, the tuner) must not inherit the preload.
+function leaveNodeOptions() {
+    const others = (process.env.NODE_OPTIONS ?? '').replaceAll(`--require ${JSON.stringify(__filename)}`, '').trim();
+    if (others) {
+        process.env.NODE_OPTIONS = others;
+    } else {
+        delete process.env.NODE_OPTIONS;
+    }
+}
+
+function mendManager(root) {
+    const without = (process.env.AUTOPRUNE_WITHOUT ?? '').split(',');
+    const fixes = FIXES.filter(fix => !without.includes(fix.name));
+    fixes.filter(fix => fix.file === null).forEach(fix => fix.mend());
+    const load = Module._extensions['.js'];
+    Module._extensions['.js'] = (module, filename) => {
+        load(module, filename);
+        fixes.filter(fix => fix.file && path.join(root, fix.file) === filename).forEach(fix => fix.mend(module.exports));
+    };
+}
+
+leaveNodeOptions();
+const main = process.argv[1] ?? '';
+if (main.endsWith(path.join('nni_node', 'main.js'))) {
+    mendManager(path.dirname(main));
+}
