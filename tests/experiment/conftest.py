@@ -72,19 +72,18 @@ class Nni:
         (self.home / "my_tuner.py").write_text(f"{base}class Custom(RandomTuner):\n{lines}\n    pass\n")
         return {"className": f"my_tuner.{name}", "codeDirectory": str(self.home), "classArgs": arguments}
 
-    def nnictl(self, *words, without: str = "", seconds: float = 60) -> subprocess.CompletedProcess:
-        environment = self.environment | {"AUTOPRUNE_WITHOUT": without}
-        command = [NNICTL, *map(str, words)]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds)
+    def nnictl(self, *words, without: str = "", **environment: str) -> subprocess.CompletedProcess:
+        environment = self.environment | {"AUTOPRUNE_WITHOUT": without} | environment
+        return subprocess.run([NNICTL, *map(str, words)], env=environment, capture_output=True, text=True, timeout=60)
 
-    def create(self, config: Path, *words, without: str = "") -> subprocess.CompletedProcess:
-        return self.nnictl("create", "--config", config, "--port", self.port, *words, without=without)
+    def create(self, config: Path, *words, **options) -> subprocess.CompletedProcess:
+        return self.nnictl("create", "--config", config, "--port", self.port, *words, **options)
 
-    def resume(self, without: str = "") -> subprocess.CompletedProcess:
-        return self.nnictl("resume", self.id, "--port", self.port, without=without)
+    def resume(self, **options) -> subprocess.CompletedProcess:
+        return self.nnictl("resume", self.id, "--port", self.port, **options)
 
     def stop(self) -> None:
-        self.nnictl("stop", "--port", self.port)
+        self.api("experiment", "DELETE")
         wait_until(lambda: not self.managers(), what="the manager's end")
 
     @property

@@ -31,7 +31,7 @@ status, answer = call("GET")
 while status == 408:
     status, answer = call("GET")
 record = json.loads(json.loads(answer)["parameter"])
-with open(os.path.join(os.environ["NNI_OUTPUT_DIR"], "ran.json"), "w") as file:
+with open(f"{os.environ['NNI_OUTPUT_DIR']}/ran.json", "w") as file:  # noqa: PTH123  (pathlib takes long to import)
     json.dump(record, file)
 
 time.sleep(float(OPTIONS.get("--sleep", 0)))
