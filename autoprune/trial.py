@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from autoprune import measure, training
-from autoprune.candidate import Candidate
+from autoprune.candidate import Candidate, channels_kept
 from autoprune.dense import Dense
 from autoprune.errors import UserError
-from autoprune.pruning.channels import channels_kept, remove_channels
+from autoprune.pruning.channels import remove_channels
 from autoprune.pruning.criteria import channels_to_remove, get_criterion, weight_masks
 from autoprune.pruning.groups import Groups, find_groups
 from autoprune.pruning.schedules import Schedule, get_schedule

@@ -13,18 +13,6 @@ from autoprune.errors import TrialFailure
 from autoprune.pruning.groups import Groups, dependency_graph
 
 
-def channels_kept(channels: int, sparsity: float, round_to: int = 8) -> int:
-    """Return how many of ``channels`` to keep at ``sparsity``: at least one, and a multiple of ``round_to``.
-
-    A group of fewer than ``2 * round_to`` channels is not rounded: too little would be left to choose from. Channel
-    counts off the vector width can make a pruned network slower than the dense one.
-    """
-    kept = channels * (1 - sparsity)
-    if sparsity and round_to > 1 and channels >= 2 * round_to:
-        kept = max(round_to, round_to * round(kept / round_to))
-    return min(channels, max(1, round(kept)))
-
-
 def remove_channels(
     model: nn.Module, example_input: Tensor, groups: Groups, remove: Mapping[str, Sequence[int]]
 ) -> nn.Module:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import yaml
 
-from autoprune.candidate import PREFIX
+from autoprune.candidate import PREFIX, channels_kept
 from autoprune.errors import UserError
 
 Space = dict[str, dict[str, Any]]
@@ -46,7 +46,9 @@ def build_space(groups: Iterable[GroupLike], criteria: list[str], schedules: lis
     }
     for group in groups:
         step = max(8 / group.channels if group.channels >= 16 else 0.125, 1 / 16)
-        highest = step * (math.ceil(1 / step - 1e-9) - 1)
+        values = [i * step for i in range(math.ceil(1 / step - 1e-9))]
+        least = channels_kept(group.channels, values[-1])
+        highest = next(value for value in values if channels_kept(group.channels, value) == least)
         space[PREFIX + group.name] = {"_type": "quniform", "_value": [0.0, round(highest, 6), round(step, 6)]}
     return space
 

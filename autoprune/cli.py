@@ -1,0 +1,148 @@
+"""The command line: it parses and calls."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autoprune.errors import UserError
+
+app = typer.Typer(
+    help="Search for the sparsity of every layer, and take home a really smaller model.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="an NNI config, such as experiments/digits.yaml")]
+ExperimentId = Annotated[str, typer.Argument(metavar="ID", help="an experiment's id, or latest")]
+TaskName = Annotated[str, typer.Argument(metavar="TASK", help="a built-in task, FILE.py[:NAME] or MODULE:NAME")]
+Rule = Annotated[str | None, typer.Option(help="drop<=1%, knee, macs<=20M, params<=50k, or a trial's id")]
+Objectives = Annotated[
+    str | None, typer.Option(help="comma-separated, such as accuracy,params; the config's if unsaid")
+]
+
+
+def main() -> None:
+    """Run the command line; bad input is one line and exit status 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"autoprune: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+@app.command()
+def run(
+    config: ConfigFile,
+    port: Annotated[int, typer.Option(help="of NNI's web UI, on 127.0.0.1")] = 8080,
+    choose: Rule = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="where the results' folder goes")] = Path("outputs"),
+) -> None:
+    """Run a search from start to end: check, train the dense model, search, choose, report and export."""
+    from autoprune.experiment.run import run as run_experiment
+
+    sys.exit(run_experiment(config, port, choose, output))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def trial(context: typer.Context, task: TaskName) -> None:
+    """Run one trial. NNI starts this: it is the trialCommand of a config, whose options docs/config.md lists."""
+    from autoprune.experiment.trial_process import main as run_trial
+
+    sys.exit(run_trial([task, *context.args]))
+
+
+@app.command()
+def pareto(experiment_id: ExperimentId = "latest", objectives: Objectives = None) -> None:
+    """Print an experiment's Pareto front, beside the dense model and the baselines."""
+    from rich.console import Console
+
+    from autoprune.experiment.results import find_experiment, load_experiment
+    from autoprune.report.table import front_table
+    from autoprune.search.pareto import check_objectives
+
+    experiment = load_experiment(find_experiment(experiment_id))
+    chosen = check_objectives(objectives.split(",")) if objectives else None
+    Console(width=None if sys.stdout.isatty() else 140).print(front_table(experiment, objectives=chosen))
+
+
+@app.command()
+def export(
+    experiment_id: ExperimentId = "latest",
+    choose: Rule = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="folder for the files")] = None,
+) -> None:
+    """Export a model of an experiment to PyTorch and ONNX, each file loaded back and checked."""
+    from autoprune.experiment.finish import finish
+    from autoprune.experiment.results import find_experiment, load_experiment
+
+    experiment = load_experiment(find_experiment(experiment_id))
+    final = finish(experiment, choose, output or Path("outputs") / f"{experiment.name}-{experiment.id}")
+    print(f"trial {final.chosen.id}, chosen by {final.reason}: test accuracy {final.test_accuracy:.4f}")
+    for file in final.files.values():
+        print(f"  {file}  (loaded back: same outputs)")
+
+
+@app.command()
+def report(
+    experiment_id: ExperimentId = "latest",
+    output: Annotated[Path, typer.Option("--output", "-o", help="the page")] = Path("report.html"),
+) -> None:
+    """Write an experiment's report, one page that needs nothing else."""
+    from autoprune.experiment.results import find_experiment, load_experiment
+    from autoprune.report.page import write_report
+
+    print(write_report(load_experiment(find_experiment(experiment_id)), None, output))
+
+
+@app.command()
+def space(
+    task: TaskName,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="search_spaces/TASK.yaml if unsaid")] = None,
+) -> None:
+    """Write a task's search space, in NNI's format, from the coupled groups of its model."""
+    from autoprune import measure
+    from autoprune.pruning.groups import find_groups
+    from autoprune.search.space import build_space, space_to_yaml
+    from autoprune.task import load_task
+
+    found = load_task(task)
+    model = found.build()
+    groups = find_groups(model, found.example_input, found.keep)
+    if not len(groups):
+        raise UserError(f"task {task}: its model has no channels that can be removed: see `autoprune groups {task}`")
+    totals = measure.measure(model, found.example_input, with_latency=False)
+    search_space = build_space(groups, ["l1_norm", "l2_norm", "fpgm"], ["one_shot", "gradual"])
+    output = output or Path("search_spaces") / f"{found.name}.yaml"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(space_to_yaml(search_space, task, groups, totals))
+    print(f"{output}: {len(groups)} coupled groups")
+
+
+@app.command()
+def groups(task: TaskName) -> None:
+    """Print the coupled channel groups of a task's model: which layers lose the same channels together."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from autoprune import measure
+    from autoprune.pruning.groups import find_groups
+    from autoprune.task import load_task
+
+    found = load_task(task)
+    model = found.build()
+    totals = measure.measure(model, found.example_input, with_latency=False)
+    coupled = find_groups(model, found.example_input, found.keep)
+    table = Table("group", "channels", "layers", "read by", "parameters", "MACs")
+    for group in coupled:
+        shares = (f"{group.params / totals['params']:.1%}", f"{group.macs / totals['macs']:.1%}")
+        layers = ("\n".join(group.producers + group.followers), "\n".join(group.consumers))
+        table.add_row(group.name, str(group.channels), *layers, *shares)
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    console.print(table)
+    for name, reason in coupled.left_alone.items():
+        console.print(f"left alone: {name}: {reason}")

@@ -1,0 +1,94 @@
+"""Following a running experiment: its state, read from NNI's manager, and its trials, read from NNI's database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+
+from autoprune.errors import UserError
+from autoprune.experiment.results import RUNNING, Experiment, load_experiment
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an experiment has come.
+
+    Args:
+        experiment: its trials so far.
+        status: the manager's status, or ``GONE`` if it does not answer.
+        errors: the reasons of an ``ERROR``.
+        elapsed: seconds since the first look.
+    """
+
+    experiment: Experiment
+    status: str
+    errors: tuple[str, ...]
+    elapsed: float
+
+    @property
+    def total(self) -> int:
+        """Trials that the config allows."""
+        return int(self.experiment.config.get("maxTrialNumber") or 0)
+
+    @property
+    def ended(self) -> int:
+        """Trials that ended, well or not."""
+        return sum(trial.status not in RUNNING for trial in self.experiment.trials)
+
+    @property
+    def failed(self) -> int:
+        """Trials that failed."""
+        return len(self.experiment.failed)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """An estimate from the pace so far, or None before the first trial has ended."""
+        if not self.ended or not self.total:
+            return None
+        return max(0.0, self.elapsed / self.ended * (self.total - self.ended))
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will come."""
+        idle = self.status == "TUNER_NO_MORE_TRIAL" and self.ended == len(self.experiment.trials)
+        return idle or self.status in ("DONE", "ERROR", "STOPPED", "GONE")
+
+
+def follow(folder: Path, port: int, show: Callable[[Progress], None], every: float = 1.0) -> Progress:
+    """Show an experiment's progress until it is over, and return the last.
+
+    Args:
+        folder: the experiment's folder.
+        port: its manager's.
+        every: seconds between looks.
+    """
+    start = time.monotonic()
+    while True:
+        status, errors = manager_status(port)
+        try:
+            experiment = load_experiment(folder)
+        except UserError:
+            if status == "GONE":
+                raise
+            time.sleep(every)
+            continue
+        progress = Progress(experiment, status, errors, time.monotonic() - start)
+        show(progress)
+        if progress.over:
+            return progress
+        time.sleep(every)
+
+
+def manager_status(port: int) -> tuple[str, tuple[str, ...]]:
+    """Return the manager's status, ``GONE`` if nothing answers at ``port`` for five seconds, and its errors."""
+    for attempt in range(5):
+        try:
+            answer = requests.get(f"http://127.0.0.1:{port}/api/v1/nni/check-status", timeout=5).json()
+            return answer["status"], tuple(answer.get("errors", ()))
+        except (requests.RequestException, ValueError):
+            time.sleep(1 if attempt < 4 else 0)
+    return "GONE", ()

@@ -1,0 +1,29 @@
+"""What is known of an experiment once a model was chosen from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from autoprune.experiment.results import Trial
+
+
+@dataclass(frozen=True)
+class Final:
+    """The end of a search.
+
+    Args:
+        chosen: the trial whose model is taken home.
+        reason: the rule that picked it.
+        test_accuracy: the chosen model's accuracy on the test split, in [0, 1].
+        dense_test_accuracy: the dense model's.
+        latency_ms: milliseconds for one example by trial id, and ``dense``; measured in turn after the search.
+        files: the exported files, by format.
+    """
+
+    chosen: Trial
+    reason: str
+    test_accuracy: float | None = None
+    dense_test_accuracy: float | None = None
+    latency_ms: dict[str, float] = field(default_factory=dict)
+    files: dict[str, Path] = field(default_factory=dict)

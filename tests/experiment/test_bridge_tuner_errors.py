@@ -1,0 +1,115 @@
+"""NNI starts experiments whose tuner cannot work, and hangs when a tuner fails. With the bridge both end aloud."""
+
+import pytest
+from conftest import wait_until
+
+from autoprune.errors import UserError
+from autoprune.experiment import algorithms
+
+FAILS_AT_START = {
+    "wrong class": (
+        {"name": "Custum"},
+        "",
+        "tuner my_tuner.Custum: no class Custum in module my_tuner; did you mean Custom?",
+    ),
+    "wrong argument": ({"depth": 3}, "", "tuner my_tuner.Custom: RandomTuner.__init__() got an unexpected keyword"),
+    "exception in __init__": (
+        {},
+        "def __init__(self): raise ValueError('no\\nluck')",
+        "tuner my_tuner.Custom: ValueError: no luck",
+    ),
+    "exception in update_search_space": (
+        {},
+        "def update_search_space(self, space): raise KeyError('groups')",
+        "tuner my_tuner.Custom: update_search_space() raised KeyError: 'groups'",
+    ),
+}
+FAILS_LATER = {
+    "generate_parameters": "def generate_parameters(self, *_, **__): return 1 / 0",
+    "receive_trial_result": "def receive_trial_result(self, *_, **__): return 1 / 0",
+}
+
+
+@pytest.mark.parametrize("arguments, body, reason", FAILS_AT_START.values(), ids=FAILS_AT_START)
+def test_a_tuner_that_cannot_start_fails_the_command_in_one_line(nni_home, arguments, body, reason):
+    created = nni_home.create(nni_home.config(tuner=nni_home.tuner(body, **arguments)))
+    assert created.returncode == 1
+    (line,) = created.stderr.splitlines()
+    assert line.startswith(f"autoprune: the tuner failed: {reason}")
+    assert (nni_home.log / "tuner_error.txt").read_text().startswith(reason)
+    assert not nni_home.processes()
+
+
+def test_without_the_bridge_an_experiment_with_a_wrong_tuner_is_reported_as_started(nni_home):
+    created = nni_home.create(nni_home.config(tuner=nni_home.tuner("", depth=3)), without="dispatcher")
+    assert created.returncode == 0
+    assert "RandomTuner.__init__() got an unexpected keyword" not in created.stderr + created.stdout
+
+
+@pytest.mark.parametrize("callback, body", FAILS_LATER.items(), ids=FAILS_LATER)
+def test_a_tuner_that_fails_later_ends_the_experiment_with_its_reason(nni_home, callback, body):
+    assert nni_home.create(nni_home.config(tuner=nni_home.tuner(body))).returncode == 0
+    status = nni_home.wait_for_status("ERROR")
+    reason = f"tuner my_tuner.Custom: {callback}() raised ZeroDivisionError: division by zero"
+    assert status["errors"] == [reason]
+    assert (nni_home.log / "tuner_error.txt").read_text() == reason + "\n"
+    assert "Traceback" in (nni_home.log / "dispatcher.log").read_text()
+    wait_until(lambda: not nni_home.dispatchers(), what="the dispatcher's end")
+    nni_home.stop()
+    assert not nni_home.processes()
+
+
+def test_without_the_bridge_a_tuner_that_fails_later_hangs_the_experiment(nni_home):
+    config = nni_home.config(tuner=nni_home.tuner(FAILS_LATER["generate_parameters"]))
+    assert nni_home.create(config, without="dispatcher").returncode == 0
+    log = nni_home.log / "dispatcher.log"
+    wait_until(lambda: log.exists() and "ZeroDivisionError" in log.read_text(), what="the exception")
+    assert nni_home.status() == {"status": "RUNNING", "errors": []}
+    assert nni_home.dispatchers()
+
+
+def test_a_tuner_that_takes_longer_than_ten_seconds_to_start_is_waited_for(nni_home):
+    tuner = nni_home.tuner("def __init__(self):\n    super().__init__()\n    time.sleep(10.5)")
+    assert nni_home.create(nni_home.config(tuner=tuner, maxTrialNumber=1)).returncode == 0
+    assert nni_home.wait_for_status("DONE")["errors"] == []
+
+
+def test_a_tuner_process_that_dies_ends_the_experiment(nni_home):
+    assert nni_home.create(nni_home.config("--sleep 20")).returncode == 0
+    for process in nni_home.dispatchers():
+        process.kill()
+    assert nni_home.wait_for_status("ERROR", seconds=5)["errors"] == ["the tuner process died; see log/dispatcher.log"]
+
+
+def test_in_the_foreground_a_tuner_error_is_the_command_s_exit_status(nni_home):
+    config = nni_home.config(tuner=nni_home.tuner(FAILS_LATER["generate_parameters"]))
+    created = nni_home.create(config, "--foreground")
+    assert created.returncode == 1
+    assert "autoprune: tuner my_tuner.Custom: generate_parameters() raised" in created.stderr
+
+
+def test_a_port_in_use_is_one_line_and_nothing_starts(nni_home):
+    assert nni_home.create(nni_home.config("--sleep 9")).returncode == 0
+    first = nni_home.id
+    second = nni_home.create(nni_home.config())
+    assert second.returncode == 2
+    expected = f"autoprune: port {nni_home.port} is in use: choose another one with --port\n"
+    assert second.stderr == expected
+    assert len(nni_home.managers()) == 1
+    assert nni_home.id == first
+
+
+@pytest.mark.parametrize(
+    "config, reason",
+    [
+        ({"name": "TEP"}, "tuner TEP: no built-in tuner of this name; did you mean TPE?"),
+        ({"className": "nowhere.T"}, "tuner nowhere.T: cannot import module 'nowhere': ModuleNotFoundError: No module"),
+        ({"name": "Random", "classArgs": {"sed": 1}}, "tuner Random: RandomTuner.__init__() got an unexpected keyword"),
+        ({"className": "os.T", "codeDirectory": "/nowhere"}, "tuner os.T: codeDirectory /nowhere is not a directory"),
+    ],
+)
+def test_a_tuner_that_cannot_be_made_says_why(config, reason):
+    with pytest.raises(UserError) as raised:
+        algorithms.create(config, "tuner")
+    assert str(raised.value).startswith(reason)
+    assert "\n" not in str(raised.value)
