@@ -4,9 +4,9 @@ NNI imports it itself, for each ``nnictl create``, ``resume`` and ``view``, once
 training services. The manager's faults are mended in ``manager.js``, the launcher's in ``door.py``.
 """
 
-from autoprune.experiment.bridge.door import TunerFailed, open_door, start, stop
+from autoprune.experiment.bridge.door import TunerFailed, check_port, open_door, start, stop
 from autoprune.experiment.bridge.registration import nni_training_service_info, register
 
-__all__ = ["TunerFailed", "nni_training_service_info", "register", "start", "stop"]
+__all__ = ["TunerFailed", "check_port", "nni_training_service_info", "register", "start", "stop"]
 
 open_door()

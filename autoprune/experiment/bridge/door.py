@@ -62,6 +62,13 @@ def start(config: ExperimentConfig, port: int, url_prefix: str | None = None) ->
     return experiment.id
 
 
+def check_port(port: int) -> None:
+    """Raise :class:`UserError` if something listens at ``port``."""
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise UserError(f"port {port} is in use: choose another one with --port")
+
+
 def stop(experiment_id: str, limit: float = 30) -> None:
     """Stop an experiment's manager, tuner and trials, by force after ``limit`` seconds. Stopped ones stay stopped."""
     experiment = Experiments().get_all_experiments().get(experiment_id, {})
@@ -127,9 +134,7 @@ def _exit_if_nnictl(error: Exception) -> None:
 def _check(action: str, config: ExperimentConfig, port: int) -> None:
     remote = action != "view" and getattr(config.training_service, "platform", "hybrid") != "local"
     for needed in [port, port + 1] if remote else [port]:  # NNI keeps port + 1 for machines that call back
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", needed)) == 0:
-                raise UserError(f"port {needed} is in use: choose another one with --port")
+        check_port(needed)
     if action == "create":
         from autoprune.experiment import preflight
 
