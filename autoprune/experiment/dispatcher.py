@@ -103,13 +103,20 @@ class Dispatcher(MsgDispatcher):
 
 
 def serve(dispatcher: MsgDispatcherBase, channel: Channel) -> None:
-    """Handle the manager's commands, one after the other, until it says goodbye."""
+    """Handle the manager's commands, one after the other, until it says goodbye.
+
+    The manager learns that the tuner is up when the first request for trials has been handled.
+    """
+    up = False
     dispatcher.enqueue_command = dispatcher.process_command  # NNI's own queues have no reader here
     if os.environ.get("NNI_MODE") == "resume":
         dispatcher.load_checkpoint()
     while (command := channel.receive()) is not None:
-        name, content = command
-        dispatcher.process_command(CommandType(name), load(content) if content else content)
+        kind, content = CommandType(command[0]), command[1]
+        dispatcher.process_command(kind, load(content) if content else content)
+        if kind is CommandType.RequestTrialJobs and not up:
+            channel.send("UP", "")
+            up = True
 
 
 def run(config: dict[str, Any], channel: Channel) -> str | None:

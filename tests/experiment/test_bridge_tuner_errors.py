@@ -23,11 +23,14 @@ FAILS_AT_START = {
         "def update_search_space(self, space): raise KeyError('groups')",
         "tuner my_tuner.Custom: update_search_space() raised KeyError: 'groups'",
     ),
+    "exception in generate_parameters": (
+        {},
+        "def generate_parameters(self, *_, **__): return 1 / 0",
+        "tuner my_tuner.Custom: generate_parameters() raised ZeroDivisionError: division by zero",
+    ),
 }
-FAILS_LATER = {
-    "generate_parameters": "def generate_parameters(self, *_, **__): return 1 / 0",
-    "receive_trial_result": "def receive_trial_result(self, *_, **__): return 1 / 0",
-}
+FAILS_LATER = "def receive_trial_result(self, *_, **__): return 1 / 0"
+REASON = "tuner my_tuner.Custom: receive_trial_result() raised ZeroDivisionError: division by zero"
 
 
 @pytest.mark.parametrize("arguments, body, reason", FAILS_AT_START.values(), ids=FAILS_AT_START)
@@ -46,21 +49,23 @@ def test_without_the_bridge_an_experiment_with_a_wrong_tuner_is_reported_as_star
     assert "RandomTuner.__init__() got an unexpected keyword" not in created.stderr + created.stdout
 
 
-@pytest.mark.parametrize("callback, body", FAILS_LATER.items(), ids=FAILS_LATER)
-def test_a_tuner_that_fails_later_ends_the_experiment_with_its_reason(nni_home, callback, body):
-    assert nni_home.create(nni_home.config(tuner=nni_home.tuner(body))).returncode == 0
-    status = nni_home.wait_for_status("ERROR")
-    reason = f"tuner my_tuner.Custom: {callback}() raised ZeroDivisionError: division by zero"
-    assert status["errors"] == [reason]
-    assert (nni_home.log / "tuner_error.txt").read_text() == reason + "\n"
+def test_a_tuner_that_fails_later_ends_the_experiment_with_its_reason(nni_home):
+    assert nni_home.create(nni_home.config(tuner=nni_home.tuner(FAILS_LATER))).returncode == 0
+    assert nni_home.wait_for_status("ERROR")["errors"] == [REASON]
+    assert (nni_home.log / "tuner_error.txt").read_text() == REASON + "\n"
     assert "Traceback" in (nni_home.log / "dispatcher.log").read_text()
     wait_until(lambda: not nni_home.dispatchers(), what="the dispatcher's end")
     nni_home.stop()
-    assert not nni_home.processes()
+
+
+def test_in_the_foreground_a_tuner_that_fails_later_fails_the_command(nni_home):
+    created = nni_home.create(nni_home.config(tuner=nni_home.tuner(FAILS_LATER)), "--foreground")
+    assert created.returncode == 1
+    assert f"autoprune: the tuner failed: {REASON}" in created.stderr.splitlines()
 
 
 def test_without_the_bridge_a_tuner_that_fails_later_hangs_the_experiment(nni_home):
-    config = nni_home.config(tuner=nni_home.tuner(FAILS_LATER["generate_parameters"]))
+    config = nni_home.config(tuner=nni_home.tuner(FAILS_LATER))
     assert nni_home.create(config, without="dispatcher").returncode == 0
     log = nni_home.log / "dispatcher.log"
     wait_until(lambda: log.exists() and "ZeroDivisionError" in log.read_text(), what="the exception")
@@ -79,13 +84,6 @@ def test_a_tuner_process_that_dies_ends_the_experiment(nni_home):
     for process in nni_home.dispatchers():
         process.kill()
     assert nni_home.wait_for_status("ERROR", seconds=5)["errors"] == ["the tuner process died; see log/dispatcher.log"]
-
-
-def test_in_the_foreground_a_tuner_error_is_the_command_s_exit_status(nni_home):
-    config = nni_home.config(tuner=nni_home.tuner(FAILS_LATER["generate_parameters"]))
-    created = nni_home.create(config, "--foreground")
-    assert created.returncode == 1
-    assert "autoprune: tuner my_tuner.Custom: generate_parameters() raised" in created.stderr
 
 
 def test_a_port_in_use_is_one_line_and_nothing_starts(nni_home):

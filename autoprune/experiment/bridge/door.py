@@ -30,6 +30,10 @@ class TunerFailed(RuntimeError):
 
 def open_door() -> None:
     """Preload the mended manager, and put our checks around NNI's launcher. Idempotent."""
+    # `autoprune trial` and `python` mean this environment's, also where it was not activated.
+    programs = str(Path(sys.executable).parent)
+    if programs not in os.environ.get("PATH", "").split(os.pathsep):
+        os.environ["PATH"] = os.pathsep.join([programs, os.environ.get("PATH", os.defpath)])
     # Node reads NODE_OPTIONS; JSON's quotes are its quotes.
     preload = f"--require {json.dumps(str(PRELOAD), ensure_ascii=False)}"
     options = os.environ.get("NODE_OPTIONS", "")
@@ -37,7 +41,7 @@ def open_door() -> None:
         os.environ["NODE_OPTIONS"] = f"{options} {preload}".strip()
     if not hasattr(launcher.start_experiment, "__wrapped__"):
         launcher.start_experiment = _checked(launcher.start_experiment)
-        Experiment._wait_completion = _reported(Experiment._wait_completion)
+        Experiment._wait_completion = _wait_completion
 
 
 def start(config: ExperimentConfig, port: int, url_prefix: str | None = None) -> str:
@@ -110,18 +114,19 @@ def _checked(original: Any) -> Any:
     return start_experiment
 
 
-def _reported(original: Any) -> Any:
-    """Wrap ``Experiment._wait_completion``: after an ERROR, ``nnictl create --foreground`` would exit with 0."""
+def _wait_completion(experiment: Experiment) -> bool:
+    """Replace ``Experiment._wait_completion``, after which ``nnictl create --foreground`` exits with 0 on any error."""
+    while True:
+        status = rest.get(experiment.port, "/check-status", experiment.url_prefix)
+        if status["status"] == "ERROR":
+            _exit_if_nnictl(_failure(status))
+        if status["status"] in ("DONE", "STOPPED", "ERROR"):
+            return status["status"] != "ERROR"
+        time.sleep(1)
 
-    @functools.wraps(original)
-    def _wait_completion(experiment: Experiment) -> bool:
-        completed = original(experiment)
-        if not completed:
-            status = rest.get(experiment.port, "/check-status", experiment.url_prefix)
-            _exit_if_nnictl(TunerFailed("; ".join(status["errors"])))
-        return completed
 
-    return _wait_completion
+def _failure(status: dict[str, Any]) -> TunerFailed:
+    return TunerFailed("the tuner failed: " + "; ".join(status["errors"]))
 
 
 def _exit_if_nnictl(error: Exception) -> None:
@@ -149,7 +154,7 @@ def _wait_for_tuner(manager: Popen, port: int, url_prefix: str | None) -> None:
         status = rest.get(port, "/check-status", url_prefix)
         if status["status"] == "ERROR":
             _end_manager(manager.pid, port, url_prefix)
-            raise TunerFailed("the tuner failed: " + "; ".join(status["errors"]))
+            raise _failure(status)
         if status.get("tuner", "ready") == "ready":
             return
         time.sleep(0.1)

@@ -80,12 +80,15 @@ const FIXES = [
                 addEventListeners.call(this);
                 tuner.channel?.onLost(() => failed(new Error('the tuner process died; see log/dispatcher.log')));
             };
-            NNIManager.prototype.onTunerCommand = function (type, content) {
-                this.tunerInitialized ||= type === 'ID';
-                return onTunerCommand.call(this, type, content);
+            NNIManager.prototype.onTunerCommand = async function (type, content) {
+                if (type === 'UP') { // our dispatcher's own: the tuner answered its first request
+                    this.tunerIsUp = true;
+                } else {
+                    await onTunerCommand.call(this, type, content);
+                }
             };
             NNIManager.prototype.getStatus = function () {
-                return { ...getStatus.call(this), tuner: this.tunerInitialized ? 'ready' : 'starting' };
+                return { ...getStatus.call(this), tuner: this.tunerIsUp ? 'ready' : 'starting' };
             };
         },
     },
