@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def load_config(path: str | Path) -> ExperimentConfig:
-    """Read an NNI config file.
+    """Read an NNI config file, its paths made absolute.
 
     Raises:
         UserError: it is missing, is not YAML (with line and column), or is not a config that NNI takes.
@@ -33,11 +33,9 @@ def load_config(path: str | Path) -> ExperimentConfig:
     from nni.experiment.config import ExperimentConfig
 
     try:
-        config = ExperimentConfig.load(path)
-        config.validate()
+        return ExperimentConfig.load(path).canonical_copy()
     except Exception as error:
         raise UserError(f"{path}: {' '.join(str(error).split())}") from None
-    return config
 
 
 def check(config: ExperimentConfig) -> None:

@@ -214,7 +214,7 @@ def _trials(events, folder: Path) -> list[Trial]:
         if not trial_id:
             continue
         trial = found.setdefault(trial_id, {"started": None, "ended": None, "status": "WAITING", "parameters": {}})
-        if event == "WAITING" and data:
+        if data and event in RUNNING:  # the first event of a trial brings its parameters
             trial |= {"parameters": json.loads(data)["parameters"], "sequence": sequence}
         if event in ("WAITING", "RUNNING", "SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED"):
             trial["status"] = event

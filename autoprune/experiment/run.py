@@ -131,15 +131,15 @@ def _failures(experiment: Experiment) -> list[str]:
 
 
 def _take_home(terminal: Console, experiment: Experiment, rule: str | None, output: Path, started: float) -> int:
-    from autoprune.experiment.finish import finish
-    from autoprune.report.page import write_report
-    from autoprune.report.table import front_table
-
     if not experiment.candidates:
         for line in _failures(experiment):
             terminal.print(line)
         print(f"autoprune: no trial of experiment {experiment.id} succeeded", file=sys.stderr)
         return 1
+    from autoprune.experiment.finish import finish
+    from autoprune.report.page import write_report
+    from autoprune.report.table import front_table
+
     folder = output / f"{experiment.name}-{experiment.id}"
     with terminal.status("Measuring, testing and exporting the chosen model ..."):
         final = finish(experiment, rule, folder)

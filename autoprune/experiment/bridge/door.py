@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -167,10 +168,10 @@ def _end_manager(pid: int, port: int, url_prefix: str | None, limit: float = 10)
         rest.delete(port, "/experiment", url_prefix)
     except OSError:  # requests' errors are among them: it does not answer
         manager.terminate()
-    _, alive = psutil.wait_procs(family, timeout=limit)
-    for process in alive:
-        process.kill()
-    psutil.wait_procs(alive, timeout=5)
+    psutil.wait_procs([manager], timeout=limit)
+    for process in family:
+        with contextlib.suppress(psutil.NoSuchProcess):  # most have ended by now
+            process.kill()
 
 
 def _end_orphans(experiment_id: str) -> None:

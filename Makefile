@@ -1,0 +1,37 @@
+# Everything from a fresh clone: `make demo` and `make test` set up .venv by themselves.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+
+.PHONY: demo setup setup-dev test test-slow lint clean
+
+demo: setup
+	$(BIN)/autoprune run experiments/digits.yaml
+
+setup: .venv/.installed
+
+setup-dev: .venv/.installed-dev
+
+.venv/.installed: pyproject.toml
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'AutoPrune needs Python 3.11 or later: make PYTHON=/path/to/python3.11')"
+	$(PYTHON) -m venv .venv
+	@echo "Installing into .venv (PyTorch is large: a few minutes) ..."
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/nnictl trainingservice register --package autoprune.experiment.bridge
+	touch $@
+
+.venv/.installed-dev: .venv/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+test: setup-dev lint
+	$(BIN)/pytest -n 2 -m "not slow"
+
+test-slow: setup-dev
+	$(BIN)/pytest -m slow
+
+lint: setup-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf .venv outputs build *.egg-info
