@@ -1,0 +1,35 @@
+"""Which machine and which versions made a report."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = ("autoprune", "torch", "nni", "torch-pruning", "optuna")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide a result."""
+    return {"Python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
+
+
+def describe() -> dict[str, str]:
+    """Return this machine's processor, cores and operating system."""
+    cores = f"{os.cpu_count()} cores"
+    return {"Processor": f"{_processor()}, {cores}", "System": f"{platform.system()} {platform.release()}"}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

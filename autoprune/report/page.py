@@ -1,0 +1,186 @@
+"""The report: one HTML page that needs nothing else, neither network nor other files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sized
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from autoprune.experiment.results import Experiment, Trial
+from autoprune.report import machine, units
+from autoprune.report.final import Final
+from autoprune.report.plots import DEEPEST_DROP, kept_plot, pareto_plot, progress_plot
+from autoprune.report.rows import SIZES, Row, front_rows
+
+RULES_IN_WORDS = (
+    (r"drop\s*<=?\s*(.+)", "the smallest network on the front whose accuracy is within {0} of the dense model's"),
+    (r"(\w+)\s*<=?\s*(.+)", "the most accurate network on the front with {0} up to {1}"),
+    (r"knee", "the bend of the front, beyond which a smaller network costs the most accuracy"),
+)
+"""Patterns of the rules of :func:`autoprune.search.pareto.choose`, and what they mean."""
+
+SECRET = re.compile(r"pass(word|phrase|wd)|secret|token|credential|environment", re.IGNORECASE)
+"""Names of config entries whose values stay out of the page."""
+
+
+def write_report(experiment: Experiment, final: Final | None, file: Path) -> Path:
+    """Write an experiment's report and return its path.
+
+    It works at any moment of a search: what is not known yet is left out.
+
+    Args:
+        final: what was chosen from the search, if anything was.
+        file: the page, about 5 MB (plotly's script is in it); its folder is made if need be.
+    """
+    chosen = final.chosen if final else None
+    front = experiment.front()
+    rows = front_rows(experiment, final)
+    pareto = [_html(pareto_plot(experiment, size, chosen), f"pareto-{size}") for size in ("macs", "params")]
+    kept = kept_plot(experiment, front)
+    template = Environment(
+        loader=PackageLoader("autoprune.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    ).get_template("template.html")
+    page = template.render(
+        experiment=experiment,
+        final=final,
+        objectives=[SIZES[name].title if name in SIZES else name for name in experiment.objectives],
+        rows=rows,
+        sizes=SIZES,
+        tile=next((row for row in rows if row.chosen), None),
+        summary=_summary(experiment, final, rows),
+        pareto=pareto if experiment.candidates or experiment.baselines else [],
+        below=_below_the_plot(experiment),
+        kept=_html(kept, "kept") if kept else None,
+        progress=_html(progress_plot(experiment), "progress") if experiment.candidates and experiment.dense else None,
+        files={file.name: file for file in final.files.values()} if final else {},
+        facts=_facts(experiment),
+        config=_yaml({k: v for k, v in experiment.config.items() if k != "searchSpace"}),
+        search_space=_yaml(experiment.config.get("searchSpace") or {}),
+        plotly=Markup(get_plotlyjs()),
+        percent=units.percent,
+    )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(page, encoding="utf-8")
+    return file
+
+
+def _html(figure: go.Figure, div_id: str) -> Markup:
+    config = {"displaylogo": False, "displayModeBar": False, "responsive": True}
+    return Markup(figure.to_html(config=config, include_plotlyjs=False, full_html=False, div_id=div_id))
+
+
+def _summary(experiment: Experiment, final: Final | None, rows: list[Row]) -> list[str]:
+    """Return what came out, in plain sentences."""
+    candidates = _counted(experiment.candidates, "candidate")
+    row = next((row for row in rows if row.chosen), None)
+    if final is None or row is None:
+        choice = ["No model has been chosen yet."]
+    else:
+        choice = [f"Trial {final.chosen.id} was chosen from {candidates} ({final.reason}{_in_words(final.reason)})."]
+        choice += _against_dense(experiment, final, row) + _on_test_data(final)
+    baselines = [_counted(trials, f"{name} trial") for name, trials in experiment.baselines.items()]
+    if not experiment.candidates and not experiment.baselines:
+        return [*choice, "No trial has succeeded yet."]
+    ran = _listed([candidates, *baselines, f"{_counted(experiment.failed, 'trial')} that failed"])
+    return [*choice, f"The search ran {ran}; {len(experiment.front())} of the candidates are Pareto-optimal."]
+
+
+def _against_dense(experiment: Experiment, final: Final, row: Row) -> list[str]:
+    if experiment.dense is None:
+        return []
+    nouns = {"params": "parameters", "macs": "MACs", "bytes": "compressed bytes"}
+    sizes = [f"{row.cells[name].compared} fewer {noun}" for name, noun in nouns.items()]
+    sizes = [size for size in sizes if float(size.partition("x")[0]) > 1]
+    than = f"It has {_listed(sizes)} than the dense model." if sizes else "It is no smaller than the dense model."
+    difference = units.points(final.chosen.measures["accuracy"] - experiment.dense["accuracy"])
+    words = "as much as" if difference == "0.00" else f"{difference} points against"
+    return [than, f"Its accuracy on validation data is {row.cells['accuracy'].text}, {words} the dense model."]
+
+
+def _on_test_data(final: Final) -> list[str]:
+    if final.test_accuracy is None:
+        return []
+    dense = final.dense_test_accuracy
+    beside = f" (dense model: {units.percent(dense)})" if dense is not None else ""
+    return [f"On test data, which the search never saw, it is {units.percent(final.test_accuracy)}{beside}."]
+
+
+def _in_words(rule: str) -> str:
+    for pattern, words in RULES_IN_WORDS:
+        match = re.fullmatch(pattern, rule.strip())
+        if match:
+            return f": {words.format(*match.groups())}"
+    return ""
+
+
+def _counted(things: Sized, noun: str) -> str:
+    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
+
+
+def _listed(items: Iterable[str]) -> str:
+    *first, last = items
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _below_the_plot(experiment: Experiment) -> int:
+    if experiment.dense is None:
+        return 0
+    lowest = experiment.dense["accuracy"] - DEEPEST_DROP
+    return sum(trial.measures["accuracy"] < lowest for trial in experiment.trials if trial.succeeded)
+
+
+def _facts(experiment: Experiment) -> dict[str, str]:
+    """Return what a reader needs to repeat the search."""
+    tuner = experiment.config.get("tuner") or {}
+    facts = {
+        "Experiment": experiment.id,
+        "Task": experiment.settings.task,
+        "Objectives": ", ".join(experiment.objectives),
+        "Tuner": str(tuner.get("name") or tuner.get("className") or "none"),
+        "Seed": f"{experiment.settings.seed}{_tuner_seed(tuner)}",
+        "Trials": f"{len(experiment.trials)}, {experiment.config.get('trialConcurrency', 1)} at a time",
+    }
+    return facts | _times_taken(experiment.trials) | machine.versions() | machine.describe()
+
+
+def _tuner_seed(tuner: dict[str, Any]) -> str:
+    seed = (tuner.get("classArgs") or {}).get("seed")
+    return "" if seed is None else f" (tuner: {seed})"
+
+
+def _times_taken(trials: list[Trial]) -> dict[str, str]:
+    starts = [trial.started for trial in trials if trial.started]
+    ends = [trial.ended for trial in trials if trial.ended]
+    if not starts:
+        return {}
+    begun = datetime.fromtimestamp(min(starts) / 1000).astimezone()
+    facts = {"First trial started": begun.strftime("%Y-%m-%d %H:%M %Z")}
+    if ends:
+        facts["Time to the last result"] = units.duration((max(ends) - min(starts)) / 1000)
+    return facts
+
+
+def _yaml(content: dict[str, Any]) -> str:
+    return yaml.safe_dump(
+        _without_secrets(content), sort_keys=False, default_flow_style=None, width=110, allow_unicode=True
+    ).strip()
+
+
+def _without_secrets(value: Any, name: str = "") -> Any:
+    if SECRET.search(name) and value:
+        return "(left out)"
+    if isinstance(value, dict):
+        return {key: _without_secrets(item, str(key)) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_secrets(item) for item in value]
+    if name == "trialCommand" and isinstance(value, str):
+        return re.sub(r"(^|\s)(\w+)=\S+(?=.*\sautoprune\s)", r"\1\2=...", value)
+    return value

@@ -1,0 +1,35 @@
+"""How the front of a search grew."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from autoprune.experiment.results import Experiment
+
+
+def hypervolume_by_trial(experiment: Experiment, size: str = "macs") -> list[float]:
+    """Return the hypervolume of (accuracy, ``size``) after each candidate, in the order in which they ended.
+
+    Sizes are divided by the dense model's, and the reference point is the accuracy 0 at the dense model's size, so
+    that the value lies in [0, 1] and searches of the same task can be compared. Baselines do not count.
+    """
+    if experiment.dense is None:
+        return []
+    ordered = sorted(experiment.candidates, key=lambda trial: (trial.ended or math.inf, trial.sequence))
+    points = [(trial.measures[size] / experiment.dense[size], trial.measures["accuracy"]) for trial in ordered]
+    return [hypervolume(points[: i + 1]) for i in range(len(points))]
+
+
+def hypervolume(points: Iterable[tuple[float, float]]) -> float:
+    """Return the area that points dominate, over the reference point (1, 0).
+
+    Args:
+        points: ``(cost, gain)`` pairs; those of a cost above 1 add nothing.
+    """
+    area = best = 0.0
+    for cost, gain in sorted(points):
+        if cost < 1 and gain > best:
+            area += (1 - cost) * (gain - best)
+            best = gain
+    return area

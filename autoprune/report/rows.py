@@ -1,0 +1,144 @@
+"""What the table of the Pareto front says, row by row; the terminal and the page show the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from autoprune.experiment.results import Experiment, Trial
+from autoprune.report import units
+from autoprune.report.final import Final
+
+
+@dataclass(frozen=True)
+class Size:
+    """How a measure of size or speed is written.
+
+    Args:
+        title: of a column or an axis.
+        better: what a ratio to the dense model above 1 means.
+        worse: what one below 1 means.
+        write: the measure, for people.
+    """
+
+    title: str
+    better: str
+    worse: str
+    write: Callable[[float], str]
+
+
+SIZES = {
+    "params": Size("Parameters", "fewer", "more", units.count),
+    "macs": Size("MACs", "fewer", "more", units.count),
+    "bytes": Size("Bytes", "smaller", "larger", units.size),
+    "latency_ms": Size("Latency", "faster", "slower", units.milliseconds),
+}
+"""The measures beside the accuracy, each better the smaller it is."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A measure, and how it compares with the dense model's.
+
+    Args:
+        text: the measure, or a dash where it is unknown.
+        compared: ``3.9x`` for a size, ``-0.28`` (percentage points) for the accuracy; empty where nothing compares.
+        words: the same in words: ``3.9x fewer``, ``-0.28 points``.
+    """
+
+    text: str
+    compared: str = ""
+    words: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network.
+
+    Args:
+        kind: what it is.
+        label: the trial's id, or ``dense``.
+        about: the criterion and schedule, or the baseline and its sparsity.
+        chosen: whether it was taken home.
+        cells: by measure.
+        margins: percentage points above or below each baseline at the same number of parameters, by its name.
+    """
+
+    kind: Literal["dense", "front", "baseline"]
+    label: str
+    about: str
+    chosen: bool
+    cells: dict[str, Cell]
+    margins: dict[str, str]
+
+
+def front_rows(
+    experiment: Experiment, final: Final | None = None, objectives: Sequence[str] | None = None
+) -> list[Row]:
+    """Return the dense model, the front (the most accurate first) and the baselines (the largest first).
+
+    A chosen trial that is not on the front stands after it.
+
+    Args:
+        final: marks the chosen trial. Where it has latencies, they replace those of the trials, which were measured
+            while other trials ran.
+        objectives: whose front it is; the experiment's own if None.
+    """
+    front = experiment.front(tuple(objectives) if objectives else None)
+    if final and final.chosen.id not in {trial.id for trial in front}:
+        front.append(final.chosen)
+    rows = [_dense_row(experiment.dense, final)] if experiment.dense else []
+    rows += [_row("front", experiment, trial, final) for trial in front]
+    for trials in experiment.baselines.values():
+        largest_first = sorted(trials, key=lambda trial: -trial.measures["params"])
+        rows += [_row("baseline", experiment, trial, final) for trial in largest_first]
+    return rows
+
+
+def method(trial: Trial) -> str:
+    """Return how a trial pruned, in a word or two."""
+    names = [str(trial.parameters.get(key, "")) for key in ("criterion", "schedule")]
+    return ", ".join(name.replace("_", " ") for name in names if name)
+
+
+def _dense_row(dense: dict[str, float], final: Final | None) -> Row:
+    latency = _latency("dense", dense, final)
+    values = dense | {"latency_ms": latency}
+    cells = {name: _size_cell(name, values[name], None) for name in SIZES}
+    return Row("dense", "dense", "not pruned", False, {"accuracy": Cell(units.percent(dense["accuracy"]))} | cells, {})
+
+
+def _row(kind: Literal["front", "baseline"], experiment: Experiment, trial: Trial, final: Final | None) -> Row:
+    dense, measures = experiment.dense, trial.measures
+    difference = units.points(measures["accuracy"] - dense["accuracy"]) if dense else ""
+    cells = {"accuracy": Cell(units.percent(measures["accuracy"]), difference, difference and f"{difference} points")}
+    for name in SIZES:
+        value, reference = measures[name], dense and dense[name]
+        if name == "latency_ms":
+            value, reference = _latency(trial.id, measures, final), dense and _latency("dense", dense, final)
+        cells[name] = _size_cell(name, value, reference)
+    about = method(trial)
+    if trial.baseline:
+        about = f"{trial.baseline} {trial.parameters.get('sparsity', 0):.0%}"
+    margins = {} if trial.baseline else experiment.margins(trial)
+    above = {name.removeprefix("above_"): units.points(value) for name, value in margins.items()}
+    return Row(kind, trial.id, about, bool(final) and trial.id == final.chosen.id, cells, above)
+
+
+def _latency(key: str, measures: dict[str, float], final: Final | None) -> float | None:
+    return final.latency_ms.get(key) if final and final.latency_ms else measures["latency_ms"]
+
+
+def _size_cell(name: str, value: float | None, dense: float | None) -> Cell:
+    if value is None:
+        return Cell("-")
+    size = SIZES[name]
+    return Cell(size.write(value), *((units.ratio(dense, value), _words(size, dense, value)) if dense else ()))
+
+
+def _words(size: Size, dense: float, value: float) -> str:
+    better, worse = units.ratio(dense, value), units.ratio(value, dense)
+    if better in ("1.0x", "-"):
+        return "the same" if better == "1.0x" else ""
+    return f"{better} {size.better}" if value < dense else f"{worse} {size.worse}"

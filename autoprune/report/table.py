@@ -1,0 +1,104 @@
+"""The Pareto front as a table for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from autoprune.experiment.results import Experiment
+from autoprune.report.final import Final
+from autoprune.report.rows import SIZES, Cell, Row, front_rows
+
+
+@dataclass(frozen=True)
+class FrontTable:
+    """The Pareto front beside the dense model and the baselines; rich prints it, at the width that there is."""
+
+    experiment: Experiment
+    final: Final | None = None
+    objectives: Sequence[str] | None = None
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wide = self.table()
+        fits = Measurement.get(console, options.update(max_width=1000), wide).maximum <= options.max_width
+        yield wide if fits else self.table(narrow=True)
+
+    def table(self, narrow: bool = False) -> Table:
+        """Return the table.
+
+        Args:
+            narrow: comparisons stand under their measures, not beside: about 80 columns instead of 125.
+        """
+        experiment = self.experiment
+        baselines = list(experiment.baselines)
+        table = Table(title=_title(self), caption=_caption(self), box=box.SIMPLE_HEAD, padding=(0, 1 - narrow, 0, 0))
+        table.caption_justify = "left"
+        table.add_column("Network", no_wrap=True)
+        if not narrow:
+            table.add_column("How", no_wrap=True)
+        table.add_column("Accuracy\npoints", justify="right", no_wrap=True)
+        for size in SIZES.values():
+            title = f"{size.title}\n{'' if narrow else 'times '}{size.better}"
+            table.add_column(title, justify="right", no_wrap=True)
+        for name in baselines:
+            table.add_column(f"Above {name.replace('_', ' ')}".replace(" ", "\n"), justify="right", no_wrap=True)
+        for _, rows in groupby(front_rows(experiment, self.final, self.objectives), key=lambda row: row.kind):
+            for row in rows:
+                table.add_row(*_cells(row, baselines, narrow), style=_style(row))
+            table.add_section()
+        if not experiment.candidates:
+            table.add_row(Text("no trial has succeeded yet", style="italic"))
+        return table
+
+
+def front_table(
+    experiment: Experiment, final: Final | None = None, objectives: Sequence[str] | None = None
+) -> FrontTable:
+    """Return the Pareto front beside the dense model and the baselines, to be printed by rich.
+
+    Args:
+        final: marks the chosen trial and gives latencies measured in turn.
+        objectives: whose front it is; the experiment's own if None.
+    """
+    return FrontTable(experiment, final, objectives)
+
+
+def _cells(row: Row, baselines: list[str], narrow: bool) -> list[Text]:
+    mark = "* " if row.chosen else "  "
+    how = row.about.replace(", one shot", "")
+    names = [f"{mark}{row.label}\n  {how}"] if narrow else [mark + row.label, row.about]
+    measures = [_measure(row.cells[key], narrow) for key in ("accuracy", *SIZES)]
+    return [*map(Text, names), *measures, *(Text(row.margins.get(name, "")) for name in baselines)]
+
+
+def _measure(cell: Cell, narrow: bool) -> Text:
+    return Text.assemble(cell.text, (f"\n{cell.compared}" if narrow else f"{cell.compared:>7}", "dim"))
+
+
+def _style(row: Row) -> str:
+    if row.chosen:
+        return "bold green"
+    return "dim" if row.kind == "baseline" else ""
+
+
+def _title(shown: FrontTable) -> Text:
+    objectives = shown.objectives or shown.experiment.objectives
+    return Text(f"{shown.experiment.name}: Pareto front of {' and '.join(objectives)}")
+
+
+def _caption(shown: FrontTable) -> Text:
+    notes = [f"* chosen: {shown.final.reason}"] if shown.final else []
+    if shown.experiment.dense:
+        notes.append("second figures: against the dense model, accuracy in percentage points")
+    if shown.experiment.baselines:
+        notes.append("above: accuracy points over the baseline at the same number of parameters")
+    if shown.final is None or not shown.final.latency_ms:
+        notes.append("latency: as measured in the trial, while others ran")
+    return Text("\n".join(notes))
