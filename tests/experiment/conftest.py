@@ -162,23 +162,20 @@ class Nni:
 
 
 @pytest.fixture
-def nni_home(tmp_path, worker_id, tmp_path_factory):
-    nni = Nni(tmp_path, free_port(tmp_path_factory.getbasetemp().parent / "ports"))
+def nni_home(tmp_path, port):
+    nni = Nni(tmp_path, port)
     yield nni
     nni.end()
 
 
 @pytest.fixture
-def worker_id(request):
-    return getattr(request.config, "workerinput", {}).get("workerid", "main")
-
-
-def free_port(ledger: Path) -> int:
+def port(tmp_path_factory):
     """Return a port that no other test, here or in a parallel worker, was given."""
+    ledger = tmp_path_factory.getbasetemp().parent / "ports"
     with FileLock(f"{ledger}.lock"):
-        last = int(ledger.read_text()) if ledger.exists() else 21000
-        port = last + 2  # NNI may want the next one too
-        while any(in_use(candidate) for candidate in (port, port + 1)):
+        last = int(ledger.read_text()) if ledger.exists() else 0
+        port = last + 2 if 21000 <= last < 31000 else 21000  # NNI may want the next one too
+        while in_use(port) or in_use(port + 1):
             port += 2
         ledger.write_text(str(port))
     return port

@@ -1,10 +1,13 @@
 """NNI starts experiments whose tuner cannot work, and hangs when a tuner fails. With the bridge both end aloud."""
 
+import socket
+
 import pytest
 from conftest import wait_until
+from nni.experiment.config import ExperimentConfig
 
 from autoprune.errors import UserError
-from autoprune.experiment import algorithms
+from autoprune.experiment import algorithms, bridge
 
 FAILS_AT_START = {
     "wrong class": (
@@ -87,14 +90,20 @@ def test_a_tuner_process_that_dies_ends_the_experiment(nni_home):
 
 
 def test_a_port_in_use_is_one_line_and_nothing_starts(nni_home):
-    assert nni_home.create(nni_home.config("--sleep 9")).returncode == 0
-    first = nni_home.id
-    second = nni_home.create(nni_home.config())
-    assert second.returncode == 2
-    expected = f"autoprune: port {nni_home.port} is in use: choose another one with --port\n"
-    assert second.stderr == expected
-    assert len(nni_home.managers()) == 1
-    assert nni_home.id == first
+    with socket.create_server(("127.0.0.1", nni_home.port)):
+        created = nni_home.create(nni_home.config())
+    assert created.returncode == 2
+    assert created.stderr == f"autoprune: port {nni_home.port} is in use: choose another one with --port\n"
+    assert not nni_home.processes()
+
+
+def test_from_python_a_port_in_use_is_a_user_error(nni_home):
+    config = ExperimentConfig.load(nni_home.config(experimentWorkingDirectory=str(nni_home.home)))
+    with (
+        socket.create_server(("127.0.0.1", nni_home.port)),
+        pytest.raises(UserError, match=f"port {nni_home.port} is in use"),
+    ):
+        bridge.start(config, nni_home.port)
 
 
 @pytest.mark.parametrize(
