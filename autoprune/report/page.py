@@ -27,7 +27,7 @@ RULES_IN_WORDS = (
 )
 """Patterns of the rules of :func:`autoprune.search.pareto.choose`, and what they mean."""
 
-SECRET = re.compile(r"pass(word|phrase|wd)|secret|token|credential|environment", re.IGNORECASE)
+SECRET = re.compile(r"pass(word|phrase|wd)|secret|token|credential|environment|key$", re.IGNORECASE)
 """Names of config entries whose values stay out of the page."""
 
 
@@ -62,7 +62,7 @@ def write_report(experiment: Experiment, final: Final | None, file: Path) -> Pat
         progress=_html(progress_plot(experiment), "progress") if experiment.candidates and experiment.dense else None,
         files={file.name: file for file in final.files.values()} if final else {},
         facts=_facts(experiment),
-        config=_yaml({k: v for k, v in experiment.config.items() if k != "searchSpace"}),
+        config=_yaml(_without_secrets({k: v for k, v in experiment.config.items() if k != "searchSpace"})),
         search_space=_yaml(experiment.config.get("searchSpace") or {}),
         plotly=Markup(get_plotlyjs()),
         percent=units.percent,
@@ -169,9 +169,7 @@ def _times_taken(trials: list[Trial]) -> dict[str, str]:
 
 
 def _yaml(content: dict[str, Any]) -> str:
-    return yaml.safe_dump(
-        _without_secrets(content), sort_keys=False, default_flow_style=None, width=110, allow_unicode=True
-    ).strip()
+    return yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True).strip()
 
 
 def _without_secrets(value: Any, name: str = "") -> Any:
