@@ -11,6 +11,7 @@ from typing import Any
 
 from autoprune.candidate import Candidate
 from autoprune.errors import TrialFailure, UserError
+from autoprune.experiment import warm
 from autoprune.search import baselines
 from autoprune.search.command import TrialCommand
 
@@ -20,47 +21,96 @@ RESULT, MODEL, FAILURE = "result.json", "model.pt", "failure.txt"
 
 def main(words: list[str]) -> int:
     """Run one trial for NNI and return the exit status: 0, or 1 for a failure whose reason is in ``failure.txt``."""
-    folder = Path(os.environ.get("NNI_OUTPUT_DIR", "."))
+    status = warm.run(words)
+    return _recorded(lambda: Prepared(words).carry_out()) if status is None else status
+
+
+def _recorded(trial) -> int:
+    """Call ``trial``; turn an exception into a recorded failure."""
     try:
-        _run(TrialCommand.from_words(words), folder)
+        trial()
     except Exception as error:
         traceback.print_exc()
         known = isinstance(error, TrialFailure | UserError)
         reason = " ".join((str(error) if known else f"{type(error).__name__}: {error}").split())
         print(f"autoprune trial failed: {reason}", file=sys.stderr)
-        (folder / FAILURE).write_text(reason + "\n")
+        (_folder() / FAILURE).write_text(reason + "\n")
         return 1
     return 0
 
 
-def _run(settings: TrialCommand, folder: Path) -> None:
-    import nni
+class Prepared:
+    """All that the trials of an experiment have in common, loaded once: imports, task, data, dense model.
 
-    from autoprune.experiment.bridge.serializer import receive_plain_json
+    Args:
+        words: what follows ``autoprune trial``.
+    """
 
-    receive_plain_json()
-    candidate = Candidate.from_parameters(nni.get_next_parameter() or {})
-    os.environ["OMP_NUM_THREADS"] = "1"  # two busy processes of two threads each run many times slower
+    def __init__(self, words: list[str]) -> None:
+        os.environ["OMP_NUM_THREADS"] = "1"  # two busy processes of two threads each run many times slower
+        import nni.compression.pruning  # noqa: F401
+        import torch
 
-    import torch
+        from autoprune.experiment.setup import load_settings
 
-    from autoprune.experiment.setup import load_settings
-    from autoprune.trial import run_trial
+        torch.set_num_threads(1)
+        torch.optim.SGD([torch.zeros(1)])  # imports torch._dynamo, which takes seconds
+        self.settings = TrialCommand.from_words(words)
+        self.task, self.data, self.dense = load_settings(self.settings)
 
-    torch.set_num_threads(1)
-    task, data, dense = load_settings(settings)
+    def run(self) -> int:
+        """Run one trial in a forked process and return the exit status."""
+        return _recorded(self._carry_out_forked)
 
-    def report(accuracy: float) -> None:
-        nni.report_intermediate_result({"default": accuracy})
+    def _carry_out_forked(self) -> None:
+        _adopt_trial()
+        self.carry_out()
 
-    result = run_trial(task, candidate, data, dense, settings.seed, settings.round_to, report)
-    metrics = scalar(result.measures, dense.measures, settings.size_weight) | result.measures
-    if candidate.baseline is None:
-        metrics |= baselines.margins(result.measures, dense.measures, finished_baselines(folder.parent))
-    torch.save(result.model.state_dict(), folder / MODEL)
-    record = {"parameters": candidate.to_parameters(), "measures": result.measures, "kept": result.kept}
-    _write_json(folder / RESULT, record | {"metrics": metrics, "dense": dense.measures})
-    nni.report_final_result(metrics)
+    def carry_out(self) -> None:
+        """Ask NNI for parameters, run the trial, and report."""
+        import nni
+        import torch
+
+        from autoprune.experiment.bridge.serializer import receive_plain_json
+        from autoprune.trial import run_trial
+
+        receive_plain_json()
+        folder = _folder()
+        candidate = Candidate.from_parameters(nni.get_next_parameter() or {})
+
+        def report(accuracy: float) -> None:
+            nni.report_intermediate_result({"default": accuracy})
+
+        settings, dense = self.settings, self.dense
+        result = run_trial(self.task, candidate, self.data, dense, settings.seed, settings.round_to, report)
+        metrics = scalar(result.measures, dense.measures, settings.size_weight) | result.measures
+        if candidate.baseline is None:
+            metrics |= baselines.margins(result.measures, dense.measures, finished_baselines(folder.parent))
+        torch.save(result.model.state_dict(), folder / MODEL)
+        record = {"parameters": candidate.to_parameters(), "measures": result.measures, "kept": result.kept}
+        _write_json(folder / RESULT, record | {"metrics": metrics, "dense": dense.measures})
+        nni.report_final_result(metrics)
+
+
+def _adopt_trial() -> None:
+    """Let ``nni``, imported before the fork, see that this process is a trial."""
+    import importlib
+    import logging
+
+    import nni.runtime.env_vars
+    import nni.runtime.log
+    import nni.runtime.trial_command_channel
+    import nni.trial
+
+    logging.getLogger().handlers.clear()
+    for module in (nni.runtime.env_vars, nni.runtime.log, nni.trial):
+        importlib.reload(module)
+    nni.runtime.log._init_logger()
+    nni.runtime.trial_command_channel.set_default_trial_command_channel()
+
+
+def _folder() -> Path:
+    return Path(os.environ.get("NNI_OUTPUT_DIR", "."))
 
 
 def scalar(measures: dict[str, float], dense: dict[str, float], weight: float) -> dict[str, float]:
