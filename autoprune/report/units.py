@@ -14,7 +14,9 @@ def size(value: float) -> str:
 
 
 def milliseconds(value: float) -> str:
-    """Return a time to three digits: ``0.22 ms`` (two below 1 ms)."""
+    """Return a time to three digits: ``12.3 ms`` (two below 1 ms: ``0.22 ms``, ``0.028 ms``)."""
+    if value < 0.0995:
+        return f"{value:.3f} ms"
     return f"{value:.2f} ms" if value < 1 else f"{_three_digits(value)} ms"
 
 

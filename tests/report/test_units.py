@@ -17,7 +17,9 @@ def test_sizes(value, text):
     assert units.size(value) == text
 
 
-@pytest.mark.parametrize(("value", "text"), [(0.018, "0.02 ms"), (0.224, "0.22 ms"), (12.34, "12.3 ms")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0184, "0.018 ms"), (0.0996, "0.10 ms"), (0.224, "0.22 ms"), (12.34, "12.3 ms")]
+)
 def test_milliseconds(value, text):
     assert units.milliseconds(value) == text
 
