@@ -89,8 +89,9 @@ def _summary(experiment: Experiment, final: Final | None, rows: list[Row]) -> li
     baselines = [_counted(trials, f"{name} trial") for name, trials in experiment.baselines.items()]
     if not experiment.candidates and not experiment.baselines:
         return [*choice, "No trial has succeeded yet."]
-    ran = _listed([candidates, *baselines, f"{_counted(experiment.failed, 'trial')} that failed"])
-    return [*choice, f"The search ran {ran}; {len(experiment.front())} of the candidates are Pareto-optimal."]
+    ran = _listed([candidates, *baselines])
+    failed = f"{_counted(experiment.failed, 'trial')} failed" if experiment.failed else "no trial failed"
+    return [*choice, f"The search ran {ran}; {len(experiment.front())} of the candidates are Pareto-optimal; {failed}."]
 
 
 def _against_dense(experiment: Experiment, final: Final, row: Row) -> list[str]:
