@@ -6,65 +6,66 @@ from conftest import wait_until
 def kill_manager(nni_home):
     (manager,) = nni_home.managers()
     manager.kill()
-    manager.wait(10)  # nnictl takes a zombie that nobody has reaped yet for a running manager
+    return manager
 
 
-def finished(nni_home, count):
-    return wait_until(
-        lambda: sum(trial["status"] == "SUCCEEDED" for trial in nni_home.trials().values()) >= count,
-        what=f"{count} finished trials",
-    )
+def resume(nni_home, killed_manager, without=""):
+    killed_manager.wait(10)  # nnictl takes a zombie that nobody has reaped yet for a running manager
+    resumed = nni_home.resume(without=without)
+    assert resumed.returncode == 0, resumed.stderr
+
+
+def finished(nni_home):
+    return [trial for trial in nni_home.trials().values() if trial["status"] == "SUCCEEDED"]
+
+
+def allow_trials(nni_home, number):
+    profile = nni_home.api("experiment").json()
+    profile["params"]["maxTrialNumber"] = number
+    assert nni_home.api("experiment?update_type=MAX_TRIAL_NUM", "PUT", json=profile).ok
+
+
+def sequence(nni_home):
+    return sorted(trial["sequenceId"] for trial in nni_home.trials().values())
+
+
+def parameters(records):
+    return {id_: record["parameters"] for id_, record in records.items()}
 
 
 def test_an_experiment_resumes_right_after_its_manager_was_killed(nni_home):
-    config = nni_home.config("--sleep 0.7", trialConcurrency=2, maxTrialNumber=8)
+    config = nni_home.config("--sleep 0.7", trialConcurrency=2, maxTrialNumber=6)
     assert nni_home.create(config).returncode == 0
-    finished(nni_home, 2)
-    before = nni_home.parameters_in_api()
-    kill_manager(nni_home)
+    wait_until(lambda: len(finished(nni_home)) >= 2, what="two finished trials")
+    before = parameters(nni_home.parameters_in_api())
+    killed = kill_manager(nni_home)
     wait_until(lambda: not nni_home.dispatchers(), seconds=2, what="the tuner's end")
-    resumed = nni_home.resume()
-    assert resumed.returncode == 0, resumed.stderr
+    resume(nni_home, killed)
 
     assert nni_home.wait_for_status("DONE")["errors"] == []
-    shown = nni_home.parameters_in_api()
-    assert len(shown) == 8
-    assert {id_: record["parameters"] for id_, record in before.items()}.items() <= {
-        id_: record["parameters"] for id_, record in shown.items()
-    }.items()
-    assert {id_: record["parameters"] for id_, record in nni_home.parameters_run().items()} == {
-        id_: record["parameters"] for id_, record in shown.items()
-    }
-    assert sorted(trial["sequenceId"] for trial in nni_home.trials().values()) == list(range(8))
+    after = parameters(nni_home.parameters_in_api())
+    assert before.items() <= after.items()
+    assert after == parameters(nni_home.parameters_run())
+    assert sequence(nni_home) == [0, 1, 2, 3, 4, 5]
     assert all(len(trial["finalMetricData"]) == 1 for trial in nni_home.trials().values())
 
-
-def test_without_the_bridge_the_tuner_outlives_its_manager(nni_home):
-    assert nni_home.create(nni_home.config("--sleep 20"), without="dispatcher").returncode == 0
-    wait_until(nni_home.trials, what="a trial")
-    kill_manager(nni_home)
-    try:
-        wait_until(lambda: not nni_home.dispatchers(), seconds=4)
-    except AssertionError:
-        return
-    raise AssertionError("NNI's dispatcher ended")
+    allow_trials(nni_home, 7)
+    nni_home.stop()  # now none is interrupted, and NNI would begin again at 1
+    assert nni_home.resume().returncode == 0
+    wait_until(lambda: len(nni_home.trials()) == 7, what="the seventh trial")
+    assert sequence(nni_home) == [0, 1, 2, 3, 4, 5, 6]
 
 
-def test_a_resumed_experiment_goes_on_counting_its_trials(nni_home):
-    assert sequence_after_resume(nni_home) == [0, 1, 2]
-
-
-def test_without_the_bridge_a_resumed_experiment_gives_a_number_twice(nni_home):
-    assert sequence_after_resume(nni_home, without="sequence") == [0, 1, 1]
-
-
-def sequence_after_resume(nni_home, without=""):
-    assert nni_home.create(nni_home.config(maxTrialNumber=2)).returncode == 0
+def test_without_the_bridge_the_tuner_outlives_its_manager_and_numbers_are_given_twice(nni_home):
+    assert nni_home.create(nni_home.config(maxTrialNumber=2), without="dispatcher").returncode == 0
     nni_home.wait_for_status("DONE")
-    profile = nni_home.api("experiment").json()
-    profile["params"]["maxTrialNumber"] = 3
-    assert nni_home.api("experiment?update_type=MAX_TRIAL_NUM", "PUT", json=profile).ok
-    nni_home.stop()
-    assert nni_home.resume(without=without).returncode == 0
+    allow_trials(nni_home, 3)
+    killed = kill_manager(nni_home)
+    killed.wait(10)
+    orphans = nni_home.dispatchers()
+    assert orphans
+    for process in orphans:
+        process.kill()
+    resume(nni_home, killed, without="sequence")
     wait_until(lambda: len(nni_home.trials()) == 3, what="the third trial")
-    return sorted(trial["sequenceId"] for trial in nni_home.trials().values())
+    assert sequence(nni_home) == [0, 1, 1]

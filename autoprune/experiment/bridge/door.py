@@ -77,9 +77,10 @@ def check_port(port: int) -> None:
 def stop(experiment_id: str, limit: float = 30) -> None:
     """Stop an experiment's manager, tuner and trials, by force after ``limit`` seconds. Stopped ones stay stopped."""
     experiment = Experiments().get_all_experiments().get(experiment_id, {})
-    pid = experiment.get("pid")
-    if pid and psutil.pid_exists(pid) and experiment.get("status") != "STOPPED":
-        _end_manager(pid, experiment["port"], experiment.get("prefixUrl"), limit)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        # Its command line tells whether the noted process is still the manager, or a later one of the same number.
+        if experiment.get("pid") and experiment_id in psutil.Process(experiment["pid"]).cmdline():
+            _end_manager(experiment["pid"], experiment["port"], experiment.get("prefixUrl"), limit)
 
 
 def _checked(original: Any) -> Any:
@@ -152,7 +153,11 @@ def _wait_for_tuner(manager: Popen, port: int, url_prefix: str | None) -> None:
     while time.monotonic() < end:
         if manager.poll() is not None:
             raise TunerFailed("NNI's manager ended while the tuner started; see log/nnimanager.log")
-        status = rest.get(port, "/check-status", url_prefix)
+        try:
+            status = rest.get(port, "/check-status", url_prefix)
+        except OSError:  # of requests: the manager is about to end
+            time.sleep(0.1)
+            continue
         if status["status"] == "ERROR":
             _end_manager(manager.pid, port, url_prefix)
             raise _failure(status)

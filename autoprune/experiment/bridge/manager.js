@@ -12,6 +12,8 @@ const path = require('node:path');
 const { setTimeout: delay } = require('node:timers/promises');
 const guard = require('./guard.js');
 
+const DIED = 'the tuner process died; see log/dispatcher.log and log/nnictl_stderr.log';
+
 const FIXES = [
     {
         name: 'parameters',
@@ -78,7 +80,7 @@ const FIXES = [
                 const onError = tuner.onError;
                 tuner.onError = () => onError.call(tuner, failed); // instead of NNI's own listener
                 addEventListeners.call(this);
-                tuner.channel?.onLost(() => failed(new Error('the tuner process died; see log/dispatcher.log')));
+                tuner.channel?.onLost(() => failed(new Error(DIED)));
             };
             NNIManager.prototype.onTunerCommand = async function (type, content) {
                 if (type === 'UP') { // our dispatcher's own: the tuner answered its first request

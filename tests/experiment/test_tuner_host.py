@@ -5,7 +5,7 @@ import json
 import pytest
 from nni.runtime.tuner_command_channel import CommandType
 
-from autoprune.experiment.dispatcher import Dispatcher
+from autoprune.experiment.tuner_host import Dispatcher
 
 BASELINES = [{"baseline": "l1", "sparsity": 0.25}, {"baseline": "l1", "sparsity": 0.5}, {"baseline": "l1"}]
 
