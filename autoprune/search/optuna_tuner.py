@@ -67,11 +67,12 @@ class OptunaTuner(Tuner):
         self.study = optuna.create_study(
             study_name=self.STUDY,
             storage=JournalStorage(JournalFileBackend(str(self._file))),
-            sampler=SAMPLERS[sampler](seed),
             directions=[DIRECTIONS[name] for name in self.objectives],
             load_if_exists=True,
         )
         self.study.set_metric_names(list(self.objectives))
+        # A restarted sampler of the same seed would propose its first points once more.
+        self.study.sampler = SAMPLERS[sampler](seed + len(self.study.get_trials(deepcopy=False)))
         self._numbers: dict[int, int] = {}
 
     @staticmethod

@@ -1,0 +1,51 @@
+import pytest
+
+from autoprune.candidate import Candidate
+from autoprune.errors import UserError
+from autoprune.search.baselines import for_command, margins
+from autoprune.search.command import TrialCommand
+
+DENSE = {"accuracy": 1.0, "params": 1000}
+L1 = [{"accuracy": 0.9, "params": 100}, {"accuracy": 0.5, "params": 10}]
+
+
+def test_both_baselines_run_at_several_sizes_as_valid_candidates():
+    candidates = [Candidate.from_parameters(p) for p in for_command("autoprune trial digits")]
+    assert {c.baseline for c in candidates} == {"l1_filter", "lottery_ticket"}
+    assert len({(c.baseline, c.uniform) for c in candidates}) == len(candidates) == 6
+
+
+@pytest.mark.parametrize(
+    "command", ["autoprune trial digits --no-baselines", "python train.py", "autoprune run x.yaml"]
+)
+def test_a_foreign_command_or_one_that_says_so_has_no_baselines(command):
+    assert for_command(command) == []
+
+
+@pytest.mark.parametrize(
+    "params, expected",
+    [
+        (100, -0.1),  # at a measured size
+        (1000, -0.2),  # at the dense model's
+        (31.6228, 0.8 - 0.7),  # half-way between 10 and 100, over the logarithm
+        (1, 0.3),  # below the smallest size the baseline is taken to stay what it was there
+    ],
+)
+def test_a_margin_is_the_distance_to_the_baseline_at_the_same_size(params, expected):
+    found = margins({"accuracy": 0.8, "params": params}, DENSE, {"l1": L1, "none": []})
+    assert found == {"above_l1": pytest.approx(expected, abs=1e-5)}
+
+
+def test_the_trial_command_is_read_wherever_autoprune_lies():
+    command = TrialCommand.parse("/opt/venv/bin/autoprune trial my_task.py:net --seed 3 --checkpoint 'a b.pt'")
+    assert command == TrialCommand("my_task.py:net", checkpoint="a b.pt", seed=3)
+    assert TrialCommand.parse("python3 train.py") is None
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [("--sed 3", "--sed"), ("--seed x", "invalid int"), ("--round-to 0", "at least 1"), ("'", "cannot be read")],
+)
+def test_a_wrong_option_is_refused(options, message):
+    with pytest.raises(UserError, match=message):
+        TrialCommand.parse("autoprune trial digits " + options)

@@ -1,0 +1,128 @@
+import math
+
+import optuna
+import pytest
+
+from autoprune.errors import UserError
+from autoprune.search.optuna_tuner import SAMPLERS, OptunaTuner
+
+SPACE = {
+    "criterion": {"_type": "choice", "_value": ["l1_norm", "fpgm"]},
+    "sparsity.a": {"_type": "quniform", "_value": [0.0, 0.9, 0.1]},
+    "sparsity.b": {"_type": "uniform", "_value": [0.0, 0.9]},
+}
+
+
+def make(tmp_path, **arguments) -> OptunaTuner:
+    tuner = OptunaTuner(storage=str(tmp_path / "study.journal"), **arguments)
+    tuner.update_search_space(SPACE)
+    return tuner
+
+
+def judge(parameters) -> dict:
+    """Two objectives that conflict: the more is pruned, the smaller and the worse."""
+    a, b = parameters["sparsity.a"], parameters["sparsity.b"]
+    return {"accuracy": 1 - 0.5 * a**2 - 0.1 * b**2, "macs": (1 - a) * (1 - b), "default": 0.0}
+
+
+def search(tuner, trials: range) -> None:
+    for i in trials:
+        parameters = tuner.generate_parameters(i)
+        tuner.receive_trial_result(i, parameters, judge(parameters))
+        tuner.trial_end(i, True)
+
+
+@pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != "gp"])
+def test_every_sampler_proposes_points_of_the_space_and_takes_results(tmp_path, sampler):
+    tuner = make(tmp_path, sampler=sampler)
+    search(tuner, range(12))
+    for trial in tuner.study.get_trials():
+        assert trial.params["criterion"] in ("l1_norm", "fpgm")
+        assert 0 <= trial.params["sparsity.b"] <= 0.9
+        steps = trial.params["sparsity.a"] / 0.1
+        assert math.isclose(steps, round(steps), abs_tol=1e-6)
+    assert len(tuner.study.best_trials) >= 2
+
+
+@pytest.mark.slow
+def test_the_gaussian_process_sampler_proposes_points_too(tmp_path):
+    tuner = make(tmp_path, sampler="gp")
+    search(tuner, range(14))
+    assert len(tuner.study.best_trials) >= 2
+
+
+def test_the_same_seed_proposes_the_same_points(tmp_path):
+    first, second = (make(tmp_path / name, seed=7) for name in "ab" if (tmp_path / name).mkdir() is None)
+    assert [first.generate_parameters(i) for i in range(5)] == [second.generate_parameters(i) for i in range(5)]
+
+
+def test_the_study_is_in_a_file_that_optuna_opens(tmp_path):
+    search(make(tmp_path), range(3))
+    file = optuna.storages.journal.JournalFileBackend(str(tmp_path / "study.journal"))
+    study = optuna.load_study(study_name=None, storage=optuna.storages.JournalStorage(file))
+    assert len(study.trials) == 3
+    assert study.metric_names == ["accuracy", "macs"]
+
+
+@pytest.mark.parametrize("value", [{"accuracy": math.nan, "macs": 1.0}, {"accuracy": 0.9}, 0.9, None])
+def test_a_result_without_finite_objectives_is_a_failed_trial_not_a_crash(tmp_path, value):
+    tuner = make(tmp_path)
+    tuner.receive_trial_result(0, tuner.generate_parameters(0), value)
+    assert [t.state.name for t in tuner.study.trials] == ["FAIL"]
+
+
+def test_a_trial_that_fails_is_told_and_the_search_goes_on(tmp_path):
+    tuner = make(tmp_path)
+    tuner.generate_parameters(0)
+    tuner.trial_end(0, False)
+    search(tuner, range(1, 3))
+    assert [t.state.name for t in tuner.study.trials] == ["FAIL", "COMPLETE", "COMPLETE"]
+
+
+def test_a_candidate_that_was_judged_is_not_proposed_again(tmp_path):
+    tuner = OptunaTuner(storage=str(tmp_path / "study.journal"), sampler="random")
+    tuner.update_search_space({"sparsity.a": {"_type": "choice", "_value": [0.0, 0.25, 0.5, 0.75]}})
+    seen = []
+    for i in range(4):
+        parameters = tuner.generate_parameters(i)
+        seen.append(parameters["sparsity.a"])
+        tuner.receive_trial_result(i, parameters, {"accuracy": 1 - seen[-1], "macs": 1 - seen[-1]})
+    assert sorted(seen) == [0.0, 0.25, 0.5, 0.75]
+
+
+def test_a_restarted_tuner_loses_no_trial_and_repeats_none(tmp_path):
+    first = make(tmp_path)
+    search(first, range(5))
+    interrupted = first.generate_parameters(5)
+    finished = [{"parameter": dict(t.params), "value": judge(t.params)} for t in first.study.trials[:5]]
+
+    second = make(tmp_path)
+    second.import_data(finished)  # NNI gives what had finished ...
+    second.import_data([{"parameter": interrupted, "value": judge(interrupted)}])  # ... and what it ran again
+    assert [t.state.name for t in second.study.trials] == ["COMPLETE"] * 6
+    search(second, range(6, 8))
+    assert len(second.study.trials) == 8
+
+
+def test_results_of_another_study_are_imported(tmp_path):
+    tuner = make(tmp_path)
+    parameters = {"criterion": "fpgm", "sparsity.a": 0.3, "sparsity.b": 0.25}
+    tuner.import_data([{"parameter": parameters, "value": judge(parameters)}])
+    assert [t.values for t in tuner.study.trials] == [[pytest.approx(1 - 0.045 - 0.00625), pytest.approx(0.525)]]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"sampler": "tpee"}, "unknown sampler 'tpee': use tpe"),
+        ({"objectives": ["flops"]}, "unknown objective 'flops'"),
+    ],
+)
+def test_wrong_arguments_are_refused_with_the_near_matches(tmp_path, arguments, message):
+    with pytest.raises(UserError, match=message):
+        make(tmp_path, **arguments)
+
+
+def test_an_unknown_kind_of_entry_is_refused(tmp_path):
+    with pytest.raises(UserError, match="_type 'normal'"):
+        make(tmp_path).update_search_space({"sparsity.a": {"_type": "normal", "_value": [0, 1]}})

@@ -1,0 +1,50 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from autoprune import dense, training
+from autoprune.errors import UserError
+
+
+def test_a_second_call_takes_the_trained_model_from_the_cache(digits, monkeypatch):
+    task, data, first = digits
+    monkeypatch.setattr(training, "train", lambda *_, **__: pytest.fail("trained again"))
+    second = dense.prepare(task, data)
+    assert second.measures == first.measures
+    assert torch.equal(second.model.hidden.weight, first.model.hidden.weight)
+
+
+def test_another_recipe_or_seed_is_another_model(digits):
+    task, data, first = digits
+    shorter = replace(task, training=replace(task.training, steps=2))
+    assert dense.prepare(shorter, data).key != first.key
+    assert dense.prepare(shorter, data, seed=1).key != dense.prepare(shorter, data).key
+
+
+def test_a_checkpoint_takes_the_place_of_training(digits, tmp_path, monkeypatch):
+    task, data, first = digits
+    torch.save(first.model.state_dict(), tmp_path / "mine.pt")
+    monkeypatch.setattr(training, "train", lambda *_, **__: pytest.fail("trained"))
+    found = dense.prepare(task, data, tmp_path / "mine.pt")
+    assert torch.equal(found.model.hidden.weight, first.model.hidden.weight)
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused_in_one_line(digits, tmp_path):
+    task, data, first = digits
+    state = first.model.state_dict()
+    torch.save({**state, "hidden.weight": torch.zeros(3, 3)}, tmp_path / "wrong.pt")
+    with pytest.raises(UserError, match="does not fit the model of task digits: size mismatch for hidden.weight") as e:
+        dense.prepare(task, data, tmp_path / "wrong.pt")
+    assert "\n" not in str(e.value)
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(digits, tmp_path):
+    torch.save(digits[2].model, tmp_path / "pickled.pt")
+    with pytest.raises(UserError, match="not a plain state dict"):
+        dense.prepare(*digits[:2], tmp_path / "pickled.pt")
+
+
+def test_a_missing_checkpoint_is_refused(digits, tmp_path):
+    with pytest.raises(UserError, match="does not exist"):
+        dense.prepare(*digits[:2], tmp_path / "none.pt")
