@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import importlib
 import inspect
@@ -31,7 +32,14 @@ def load_config(path: str | Path) -> ExperimentConfig:
     if isinstance(space_file, str):
         load_yaml(Path(path).parent / space_file)
     from nni.experiment.config import ExperimentConfig
+    from nni.experiment.config.utils.internal import camel_case
 
+    known = [camel_case(field.name) for field in dataclasses.fields(ExperimentConfig)]
+    for name in content:
+        if str(name).lower().replace("_", "") not in [each.lower() for each in known]:
+            near = difflib.get_close_matches(str(name), known)
+            hint = f"did you mean {near[0]}?" if near else "see docs/config.md"
+            raise UserError(f"{path}: unknown field {name}: {hint}")
     try:
         return ExperimentConfig.load(path).canonical_copy()
     except Exception as error:

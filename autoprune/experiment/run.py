@@ -152,10 +152,10 @@ def _take_home(terminal: Console, experiment: Experiment, rule: str | None, outp
     terminal.print(
         f"{len(experiment.trials)} trials, {len(experiment.failed)} failed, {time.monotonic() - started:.0f} s."
     )
-    terminal.print(f"\n  report   {page}")
+    terminal.print(f"\n  report     {page}")
     for name, file in final.files.items():
-        terminal.print(f"  {name:<8} {file}  (loaded back: same outputs)")
-    terminal.print(f"  front    {folder / 'front.csv'}\n  trials   {experiment.folder}\n\nNext:")
+        terminal.print(f"  {name:<10} {file}  (loaded back: same outputs)")
+    terminal.print(f"  front      {folder / 'front.csv'}\n  trials     {experiment.folder}\n\nNext:")
     for command in (
         f"open {page}",
         f"nnictl view {experiment.id} --port 8080          # NNI's web UI, on the finished search",

@@ -52,11 +52,14 @@ class Prepared:
         import torch
 
         from autoprune.experiment.setup import load_settings
+        from autoprune.pruning.groups import find_groups
 
         torch.set_num_threads(1)
         torch.optim.SGD([torch.zeros(1)])  # imports torch._dynamo, which takes seconds
         self.settings = TrialCommand.from_words(words)
         self.task, self.data, self.dense = load_settings(self.settings)
+        groups = find_groups(self.dense.model, self.task.example_input, self.task.keep)
+        self.channels = {group.name: group.channels for group in groups}
 
     def run(self) -> int:
         """Run one trial in a forked process and return the exit status."""
@@ -87,8 +90,15 @@ class Prepared:
         if candidate.baseline is None:
             metrics |= baselines.margins(result.measures, dense.measures, finished_baselines(folder.parent))
         torch.save(result.model.state_dict(), folder / MODEL)
-        record = {"parameters": candidate.to_parameters(), "measures": result.measures, "kept": result.kept}
-        _write_json(folder / RESULT, record | {"metrics": metrics, "dense": dense.measures})
+        record = {
+            "parameters": candidate.to_parameters(),
+            "measures": result.measures,
+            "metrics": metrics,
+            "dense": dense.measures,
+            "kept": result.kept,
+            "channels": self.channels,
+        }
+        _write_json(folder / RESULT, record)
         nni.report_final_result(metrics)
 
 
