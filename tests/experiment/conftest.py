@@ -7,6 +7,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from unittest import mock
@@ -112,6 +113,9 @@ class Nni:
         """Return the trials of the web API, by id."""
         return {trial["trialJobId"]: trial for trial in self.api("trial-jobs").json() if "trialJobId" in trial}
 
+    def trials_by_number(self) -> dict[int, dict]:
+        return {trial["sequenceId"]: trial for trial in self.trials().values()}
+
     def parameters_in_api(self) -> dict[str, dict]:
         return {id_: json.loads(trial["hyperParameters"][0]) for id_, trial in self.trials().items()}
 
@@ -169,9 +173,9 @@ def nni_home(tmp_path, port):
 
 
 @pytest.fixture
-def port(tmp_path_factory):
-    """Return a port that no other test, here or in a parallel worker, was given."""
-    ledger = tmp_path_factory.getbasetemp().parent / "ports"
+def port():
+    """Return a port that no other test of this machine, here or in a parallel worker, was lately given."""
+    ledger = Path(tempfile.gettempdir(), f"autoprune-test-ports-{os.getuid()}")
     with FileLock(f"{ledger}.lock"):
         last = int(ledger.read_text()) if ledger.exists() else 0
         port = last + 2 if 21000 <= last < 31000 else 21000  # NNI may want the next one too

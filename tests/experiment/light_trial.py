@@ -1,7 +1,7 @@
 """A trial that speaks to NNI's command channel without importing nni, so that a hundred of them take seconds.
 
-Arguments: ``--die-each N`` ends every Nth trial before it asks for its parameters; ``--sleep S`` works for S seconds;
-``--metric JSON`` is reported instead of x.
+Arguments: ``--die-each N`` ends every Nth trial before it asks for its parameters; ``--first S`` lets the first
+trial, and ``--sleep S`` each, work for S seconds.
 """
 
 import http.client
@@ -35,11 +35,13 @@ with open(f"{os.environ['NNI_OUTPUT_DIR']}/ran.json", "w") as file:  # noqa: PTH
     json.dump(record, file)
 
 time.sleep(float(OPTIONS.get("--sleep", 0)))
+if os.environ["NNI_TRIAL_SEQ_ID"] == "0":
+    time.sleep(float(OPTIONS.get("--first", 0)))
 metric = {
     "parameter_id": record["parameter_id"],
     "trial_job_id": os.environ["NNI_TRIAL_JOB_ID"],
     "type": "FINAL",
     "sequence": 0,
-    "value": OPTIONS.get("--metric", json.dumps(record["parameters"].get("x", 0))),
+    "value": json.dumps(record["parameters"]["x"]),
 }
 call("PUT", {"type": "metric", "metric": json.dumps(metric)})

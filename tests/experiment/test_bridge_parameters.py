@@ -19,6 +19,6 @@ def test_each_of_100_parallel_trials_runs_the_parameters_that_nni_shows_for_it(n
 
 
 def test_without_the_bridge_nni_shows_parameters_that_a_trial_did_not_run(nni_home):
-    ran = run(nni_home, 20, without="parameters")
+    ran = run(nni_home, 8, without="parameters")  # the second one dies, and the third takes its parameters
     shown = nni_home.parameters_in_api()
     assert any(ran[id_] != shown[id_] for id_ in ran)
