@@ -1,0 +1,100 @@
+"""Pruning criteria by name: what chooses what goes. A new one is a small file and a line in ``CRITERIA``."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from autoprune.errors import UserError
+from autoprune.pruning.criteria.activations import APOZ, MEAN_ACTIVATION
+from autoprune.pruning.criteria.base import Context, Criterion, Request
+from autoprune.pruning.criteria.by_chance import RANDOM, RANDOM_WEIGHTS
+from autoprune.pruning.criteria.choose import best_weights, lowest_channels
+from autoprune.pruning.criteria.fpgm import FPGM
+from autoprune.pruning.criteria.group_norm import GROUP_NORM, GROUP_TAYLOR
+from autoprune.pruning.criteria.lamp import LAMP
+from autoprune.pruning.criteria.magnitude import L1_NORM, L2_NORM, LEVEL, LEVEL_GLOBAL
+from autoprune.pruning.criteria.movement import MOVEMENT
+from autoprune.pruning.criteria.n_m import NM_2_4
+from autoprune.pruning.criteria.slim import BN_SCALE, SLIM
+from autoprune.pruning.criteria.snip import SNIP
+from autoprune.pruning.criteria.taylor import TAYLOR
+from autoprune.pruning.groups import Groups
+
+__all__ = ["CRITERIA", "Context", "Criterion", "Request", "channels_to_remove", "get_criterion", "weight_masks"]
+
+CRITERIA: dict[str, Criterion] = {
+    # whole channels
+    "l1_norm": L1_NORM,
+    "l2_norm": L2_NORM,
+    "fpgm": FPGM,
+    "group_norm": GROUP_NORM,
+    "bn_scale": BN_SCALE,
+    "slim": SLIM,
+    "taylor": TAYLOR,
+    "group_taylor": GROUP_TAYLOR,
+    "apoz": APOZ,
+    "mean_activation": MEAN_ACTIVATION,
+    "random": RANDOM,
+    # single weights
+    "level": LEVEL,
+    "level_global": LEVEL_GLOBAL,
+    "lamp": LAMP,
+    "snip": SNIP,
+    "movement": MOVEMENT,
+    "random_weights": RANDOM_WEIGHTS,
+    # two of four weights
+    "nm_2_4": NM_2_4,
+}
+
+
+def get_criterion(name: str) -> Criterion:
+    """Return the criterion called ``name``.
+
+    Raises:
+        UserError: there is none, with the near matches.
+    """
+    if name not in CRITERIA:
+        near = difflib.get_close_matches(str(name), CRITERIA) or CRITERIA
+        raise UserError(f"unknown criterion {name!r}: use {', '.join(near)}")
+    return CRITERIA[name]
+
+
+def channels_to_remove(
+    model: nn.Module, groups: Groups, criterion: str, remove: Mapping[str, int], context: Context | None = None
+) -> dict[str, list[int]]:
+    """Return the channels of each group that matter least by a channel criterion.
+
+    Args:
+        model: trained in place by a criterion that needs training.
+        remove: how many channels to remove, by group name.
+        context: data, for the criteria that need it.
+
+    Returns:
+        The channels' indices by group name, ascending; exactly as many as asked for.
+    """
+    return lowest_channels(get_criterion(criterion), model, groups, remove, context)
+
+
+def weight_masks(
+    model: nn.Module,
+    groups: Groups,
+    criterion: str,
+    sparsity: Mapping[str, float],
+    context: Context | None = None,
+    within: Mapping[str, Tensor] | None = None,
+) -> dict[str, Tensor]:
+    """Return which weights to keep by a criterion for single weights.
+
+    Args:
+        model: trained in place by a criterion that needs training.
+        sparsity: the fraction of weights to remove from every layer that produces a group's channels.
+        context: data, for the criteria that need it.
+        within: masks of an earlier round; what they removed goes first.
+
+    Returns:
+        A mask of ones and zeros for each such layer's ``weight``, by parameter name.
+    """
+    return best_weights(get_criterion(criterion), model, groups, sparsity, context, within)

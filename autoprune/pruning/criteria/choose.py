@@ -1,0 +1,111 @@
+"""From scores to what goes: exactly as much as is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from autoprune.errors import TrialFailure
+from autoprune.pruning.criteria.base import Context, Criterion, Request
+from autoprune.pruning.criteria.n_m import mask_n_m
+from autoprune.pruning.groups import Groups
+
+
+def lowest_channels(
+    criterion: Criterion, model: nn.Module, groups: Groups, remove: Mapping[str, int], context: Context | None
+) -> dict[str, list[int]]:
+    """Return the channels with the lowest scores, by group name and in ascending order.
+
+    Args:
+        remove: how many, by group name.
+
+    Raises:
+        TrialFailure: a score is not a finite number.
+    """
+    asked = tuple(group for group in groups if remove.get(group.name, 0))
+    if not asked:
+        return {}
+    sparsity = {group.name: remove[group.name] / group.channels for group in asked}
+    scores = criterion.score(Request(model, asked, sparsity, context))
+    _check(scores)
+    return {
+        group.name: sorted(scores[group.name].sort(stable=True).indices[: remove[group.name]].tolist())
+        for group in asked
+    }
+
+
+def best_weights(
+    criterion: Criterion,
+    model: nn.Module,
+    groups: Groups,
+    sparsity: Mapping[str, float],
+    context: Context | None,
+    within: Mapping[str, Tensor] | None = None,
+) -> dict[str, Tensor]:
+    """Return masks of ones and zeros over the weights of each group's producers, by parameter name.
+
+    Every layer keeps at least one of what goes as a whole (a weight, a kernel).
+
+    Args:
+        sparsity: the fraction to remove, by group name.
+        within: masks of an earlier round; what they removed goes first.
+
+    Raises:
+        TrialFailure: a score is not a finite number.
+    """
+    asked = tuple(group for group in groups if sparsity.get(group.name, 0))
+    if not asked:
+        return {}
+    request = Request(model, asked, sparsity, context)
+    scores = {name: score.detach() for name, score in criterion.score(request).items()}
+    _check(scores)
+    scores = {name: _gone_first(score, (within or {}).get(name)) for name, score in scores.items()}
+    weights = {f"{name}.weight": layer.weight for _, name, layer in request.layers()}
+    if criterion.granularity == "2:4":
+        masks = {name: mask_n_m(scores[name]) for name in weights}
+        return {name: mask for name, mask in masks.items() if mask is not None}
+    remove = {
+        f"{name}.weight": sparsity[group.name] * scores[f"{name}.weight"].numel() for group, name, _ in request.layers()
+    }
+    if criterion.scope == "network":
+        remove = _spread(scores, round(sum(remove.values())))
+    return {
+        name: _mask(scores[name], min(round(remove[name]), scores[name].numel() - 1)).expand_as(weight).contiguous()
+        for name, weight in weights.items()
+    }
+
+
+def _mask(scores: Tensor, remove: int) -> Tensor:
+    """Return zeros for the ``remove`` lowest scores, ones for the rest."""
+    order = scores.flatten().sort(stable=True).indices
+    return torch.ones(scores.numel()).index_fill_(0, order[:remove], 0.0).view_as(scores)
+
+
+def _spread(scores: Mapping[str, Tensor], total: int) -> dict[str, int]:
+    """Return how many each tensor loses if the ``total`` lowest scores go, wherever they are, but never all of one."""
+    names, flat = list(scores), []
+    for score in scores.values():
+        values = score.flatten().double()
+        flat.append(values.index_fill(0, values.argmax(), float("inf")))
+    owner = torch.cat([torch.full((len(values),), i) for i, values in enumerate(flat)])
+    lowest = torch.cat(flat).sort(stable=True).indices[:total]
+    return dict(zip(names, owner[lowest].bincount(minlength=len(names)).tolist(), strict=True))
+
+
+def _gone_first(score: Tensor, mask: Tensor | None) -> Tensor:
+    """Give what an earlier mask removed the lowest score of all."""
+    if mask is None:
+        return score
+    gone = mask == 0
+    for dim, size in enumerate(score.shape):
+        if size == 1:
+            gone = gone.all(dim, keepdim=True)
+    return score.masked_fill(gone, float("-inf"))
+
+
+def _check(scores: Mapping[str, Tensor]) -> None:
+    for name, score in scores.items():
+        if not torch.isfinite(score).all():
+            raise TrialFailure(f"the scores of {name} are not finite numbers")

@@ -1,0 +1,25 @@
+"""Connection sensitivity, by which a network can be pruned before it is trained."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from autoprune.pruning.criteria.base import Criterion, Request
+from autoprune.pruning.criteria.gradients import accumulate_gradients
+
+
+def connection_sensitivity(request: Request) -> dict[str, Tensor]:
+    """Score each weight by |gradient x weight| on a few batches."""
+    with accumulate_gradients(request):
+        return {
+            f"{name}.weight": (layer.weight.grad * layer.weight).detach().abs() for _, name, layer in request.layers()
+        }
+
+
+SNIP = Criterion(
+    connection_sensitivity,
+    "weight",
+    "Lee et al. 2019, SNIP: Single-shot Network Pruning based on Connection Sensitivity",
+    needs=("data", "gradients"),
+    scope="network",
+)
