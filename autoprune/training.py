@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +15,10 @@ from autoprune.errors import TrialFailure
 from autoprune.task import Recipe, Task
 
 
+def nothing() -> None:
+    """Do nothing."""
+
+
 def train(
     task: Task,
     model: nn.Module,
@@ -20,7 +26,11 @@ def train(
     recipe: Recipe,
     seed: int = 0,
     teacher: nn.Module | None = None,
-    after_step: Callable[[], None] = lambda: None,
+    after_step: Callable[[], None] = nothing,
+    before_step: Callable[[], None] = nothing,
+    penalty: Callable[[], Tensor] | None = None,
+    start: int = 0,
+    stop: int | None = None,
 ) -> None:
     """Train ``model`` in place for ``recipe.steps`` steps and leave it in evaluation mode.
 
@@ -30,23 +40,22 @@ def train(
         seed: order of the batches, dropout.
         teacher: a network whose softened outputs are matched too, weighted by ``recipe.distillation``.
         after_step: called after every optimiser step (to re-apply weight masks, say).
+        before_step: called before every optimiser step, when the gradients are there.
+        penalty: added to every step's loss (to press weights towards zero, say).
+        start: the first step of the recipe to carry out, as if those before it had been.
+        stop: the step of the recipe to stop before.
 
     Raises:
         TrialFailure: the loss is NaN or infinite.
     """
     torch.manual_seed(seed)
-    optimizer = torch.optim.SGD(
-        model.parameters(),
-        lr=recipe.learning_rate,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        nesterov=recipe.momentum > 0,
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.learning_rate, total_steps=recipe.steps + 1, pct_start=0.1, cycle_momentum=False
-    )
+    stop = recipe.steps if stop is None else stop
+    if start < stop:
+        optimizer = _optimizer(model, recipe)
+        schedule = _schedule(optimizer, recipe, start)
     model.train()
-    for step, (x, y) in zip(range(recipe.steps), endless_batches(data, recipe.batch_size, seed), strict=False):
+    data_from_start = islice(endless_batches(data, recipe.batch_size, seed), start, None)
+    for step, (x, y) in zip(range(start, stop), data_from_start, strict=False):
         outputs = model(x)
         loss = task.loss(outputs, y)
         if teacher is not None and recipe.distillation:
@@ -54,14 +63,66 @@ def train(
                 target = teacher(x)
             soft = distillation_loss(outputs, target, recipe.temperature)
             loss = (1 - recipe.distillation) * loss + recipe.distillation * soft
+        if penalty is not None:
+            loss = loss + penalty()
         if not torch.isfinite(loss):
             raise TrialFailure(f"the loss became {loss.item()} at step {step}: lower the learning rate")
         optimizer.zero_grad()
         loss.backward()
+        before_step()
         optimizer.step()
         schedule.step()
         after_step()
+    if recipe.bn_reestimation:
+        reestimate_batch_norm(model, data, recipe, seed)
     model.eval()
+
+
+def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    options = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(model.parameters(), **options)
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(model.parameters(), **options)
+    return torch.optim.SGD(model.parameters(), momentum=recipe.momentum, nesterov=recipe.momentum > 0, **options)
+
+
+def _schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, start: int) -> torch.optim.lr_scheduler.LRScheduler:
+    """Return the learning rate's schedule, at the step ``start``."""
+    if recipe.schedule == "onecycle":
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, recipe.learning_rate, total_steps=recipe.steps + 1, pct_start=0.1, cycle_momentum=False
+        )
+    elif recipe.schedule == "cosine":
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.steps)
+    else:
+        schedule = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch expects optimiser steps between these
+        for _ in range(start):
+            schedule.step()
+    return schedule
+
+
+@torch.no_grad()
+def reestimate_batch_norm(model: nn.Module, data: Dataset, recipe: Recipe, seed: int = 0) -> None:
+    """Compute the batch norms' statistics anew, as the plain mean over ``recipe.bn_reestimation`` training batches.
+
+    Pruning shifts them, and an accuracy measured with the old ones tells little (EagleEye, Li et al. 2020).
+    """
+    model.eval()
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean
+        norm.train()
+    if norms:
+        for x, _ in islice(endless_batches(data, recipe.batch_size, seed), recipe.bn_reestimation):
+            model(x)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()
 
 
 def distillation_loss(outputs: Tensor, target: Tensor, temperature: float) -> Tensor:
