@@ -13,7 +13,7 @@ from autoprune.task import Recipe, Splits, Task
 
 
 def data() -> Splits:
-    """50,000 training, 10,000 validation and 10,000 test images, shape (1, 28, 28), normalised.
+    """55,000 training, 5,000 validation and 10,000 test images, shape (1, 28, 28), normalised.
 
     Raises:
         UserError: the data set is not there, with the command that gets it.
@@ -33,7 +33,7 @@ def data() -> Splits:
         return TensorDataset(((images.float() / 255 - 0.2860) / 0.3530).unsqueeze(1), labels)
 
     order = torch.randperm(60_000, generator=torch.Generator().manual_seed(0))
-    train, validation = (tensors(train.data[part], train.targets[part]) for part in order.split([50_000, 10_000]))
+    train, validation = (tensors(train.data[part], train.targets[part]) for part in order.split([55_000, 5_000]))
     return Splits(train, validation, tensors(test.data, test.targets))
 
 
@@ -42,7 +42,7 @@ lenet5 = Task(
     model=LeNet5,
     data=data,
     example_input=torch.zeros(1, 1, 28, 28),
-    training=Recipe(steps=2000, batch_size=128, learning_rate=0.05),
+    training=Recipe(steps=1000, batch_size=128, learning_rate=0.05),
     recovery=Recipe(steps=300, batch_size=128, learning_rate=0.02, distillation=0.9),
 )
 
@@ -51,6 +51,6 @@ resnet20 = Task(
     model=partial(ResNet, depth=20, in_channels=1),
     data=data,
     example_input=torch.zeros(1, 1, 28, 28),
-    training=Recipe(steps=1500, batch_size=128, learning_rate=0.1),
-    recovery=Recipe(steps=150, batch_size=128, learning_rate=0.02, distillation=0.9),
+    training=Recipe(steps=800, batch_size=128, learning_rate=0.1),
+    recovery=Recipe(steps=100, batch_size=128, learning_rate=0.02, distillation=0.9),
 )
