@@ -22,11 +22,11 @@ from autoprune.errors import UserError
 
 PRELOAD = Path(__file__).resolve().with_name("manager.js")
 START_LIMIT = 120
-"""Seconds to wait for the tuner; a slower one is left to start by itself."""
+"""Seconds to wait for the manager, and then for the tuner; a slower tuner is left to start by itself."""
 
 
 class TunerFailed(RuntimeError):
-    """The tuner could not be started. Its text is one line; no process is left behind."""
+    """The manager or its tuner could not be started. Its text is one line; no process is left behind."""
 
 
 def open_door() -> None:
@@ -42,6 +42,7 @@ def open_door() -> None:
         os.environ["NODE_OPTIONS"] = f"{options} {preload}".strip()
     if not hasattr(launcher.start_experiment, "__wrapped__"):
         launcher.start_experiment = _checked(launcher.start_experiment)
+        launcher._start_rest_server = _awaited(launcher._start_rest_server)
         Experiment._wait_completion = _wait_completion
 
 
@@ -114,6 +115,24 @@ def _checked(original: Any) -> Any:
             raise
 
     return start_experiment
+
+
+def _awaited(original: Any) -> Any:
+    """Wrap ``launcher._start_rest_server``: on a busy machine, NNI gives up on its own manager after three seconds."""
+
+    @functools.wraps(original)
+    def _start_rest_server(arguments: launcher.NniManagerArgs, run_mode: RunMode) -> Popen:
+        manager = original(arguments, run_mode)
+        end = time.monotonic() + START_LIMIT
+        while manager.poll() is None and time.monotonic() < end:
+            try:
+                rest.get(arguments.port, "/check-status", arguments.url_prefix)
+                return manager
+            except OSError:  # of requests: it does not listen yet, or does not answer in JSON yet
+                time.sleep(0.1)
+        raise TunerFailed("NNI's manager did not start; see log/nnictl_stderr.log and log/nnimanager.log")
+
+    return _start_rest_server
 
 
 def _wait_completion(experiment: Experiment) -> bool:
