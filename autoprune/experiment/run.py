@@ -40,7 +40,7 @@ def run(config_file: Path, port: int, rule: str | None, output: Path) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from autoprune.experiment import bridge
 
-    logging.getLogger("nni").setLevel(logging.WARNING)
+    logging.getLogger("nni").setLevel(logging.ERROR)
     bridge.register()
     config = preflight.load_config(config_file)
     settings = TrialCommand.parse(str(config.trial_command))

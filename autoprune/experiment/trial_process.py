@@ -1,4 +1,7 @@
-"""What NNI starts for each trial: ``autoprune trial TASK [options]``."""
+"""What NNI starts for each trial: ``autoprune trial TASK [options]``.
+
+Light to import: the process that NNI starts only asks a warm one to do the work (see :mod:`autoprune.experiment.warm`).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,6 @@ from typing import Any
 from autoprune.candidate import Candidate
 from autoprune.errors import TrialFailure, UserError
 from autoprune.experiment import warm
-from autoprune.search import baselines
 from autoprune.search.command import TrialCommand
 
 RESULT, MODEL, FAILURE = "result.json", "model.pt", "failure.txt"
@@ -75,6 +77,7 @@ class Prepared:
         import torch
 
         from autoprune.experiment.bridge.serializer import receive_plain_json
+        from autoprune.search import baselines
         from autoprune.trial import run_trial
 
         receive_plain_json()
