@@ -66,7 +66,7 @@ def run(config_file: Path, port: int, rule: str | None, output: Path) -> int:
         reason = "; ".join(last.errors) or f"NNI's manager is gone: see {folder / 'log'}"
         print(f"autoprune: the search failed: {reason}", file=sys.stderr)
         return 1
-    return _take_home(terminal, load_experiment(folder), rule, output, started)
+    return _take_home(terminal, load_experiment(folder), rule, output, port, started)
 
 
 def _prepare_dense(terminal: Console, settings: TrialCommand, code: str | Path) -> None:
@@ -130,7 +130,9 @@ def _failures(experiment: Experiment) -> list[str]:
     return [f"[red]failed[/]: trial {trial.id}: {trial.reason}" for trial in experiment.failed[-3:]]
 
 
-def _take_home(terminal: Console, experiment: Experiment, rule: str | None, output: Path, started: float) -> int:
+def _take_home(
+    terminal: Console, experiment: Experiment, rule: str | None, output: Path, port: int, started: float
+) -> int:
     if not experiment.candidates:
         for line in _failures(experiment):
             terminal.print(line)
@@ -152,15 +154,16 @@ def _take_home(terminal: Console, experiment: Experiment, rule: str | None, outp
     terminal.print(
         f"{len(experiment.trials)} trials, {len(experiment.failed)} failed, {time.monotonic() - started:.0f} s."
     )
-    terminal.print(f"\n  report     {page}")
+    terminal.print(f"\n  report     {page}  (open it in a browser)")
     for name, file in final.files.items():
         terminal.print(f"  {name:<10} {file}  (loaded back: same outputs)")
     terminal.print(f"  front      {folder / 'front.csv'}\n  trials     {experiment.folder}\n\nNext:")
+    if os.environ.get("VIRTUAL_ENV") != sys.prefix:
+        terminal.print(f"  . {Path(sys.prefix) / 'bin' / 'activate'}")
     for command in (
-        f"open {page}",
-        f"nnictl view {experiment.id} --port 8080          # NNI's web UI, on the finished search",
-        f"autoprune export {experiment.id} --choose knee   # take another model home",
-        f"nnictl resume {experiment.id}                    # search on, after raising maxTrialNumber",
+        f"nnictl view {experiment.id} --port {port}        # NNI's web UI, on the finished search",
+        f"autoprune pareto {experiment.id}                 # this table again",
+        f"autoprune export {experiment.id} --choose knee   # another model of the front",
     ):
         terminal.print(f"  {command}")
     return 0

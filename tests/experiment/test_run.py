@@ -87,7 +87,11 @@ def test_a_run_ends_with_a_front_a_report_and_a_checked_model(nni_home, digits):
 
 def test_by_hand_with_nnis_own_tpe_the_same_experiment_runs_and_its_results_are_read(nni_home, digits):
     tuner = {"name": "TPE", "classArgs": {"optimize_mode": "maximize", "seed": 0}}
-    created = nni_home.create(digits(tuner=tuner, maxTrialNumber=9))
+    space = {  # edited by hand: one group at a fixed sparsity, another one left whole
+        "sparsity.hidden": {"_type": "choice", "_value": [0.5]},
+        "sparsity.down.0": {"_type": "quniform", "_value": [0.25, 0.75, 0.25]},
+    }
+    created = nni_home.create(digits(tuner=tuner, searchSpace=space, maxTrialNumber=9))
     assert created.returncode == 0, created.stderr
     nni_home.wait_for_status("DONE", seconds=150)
     experiment = load_experiment(nni_home.folder)
@@ -96,6 +100,11 @@ def test_by_hand_with_nnis_own_tpe_the_same_experiment_runs_and_its_results_are_
     assert {t.id: t.parameters for t in experiment.trials} == {
         id_: p["parameters"] for id_, p in nni_home.parameters_in_api().items()
     }
+
+    for trial in experiment.candidates:
+        kept = trial.record["kept"]
+        assert (kept["hidden"], kept["stem.0"]) == (32, 32)
+        assert kept["down.0"] == round(64 * (1 - trial.parameters["sparsity.down.0"]))
 
     table = call(nni_home, "autoprune", "pareto", nni_home.id)
     assert table.returncode == 0, table.stderr
@@ -159,7 +168,8 @@ def test_a_stopped_experiment_leaves_no_trial_behind(nni_home, digits):
     wait_until(lambda: not nni_home.processes(), what="the end of every process")
 
 
-def test_a_task_of_ones_own_runs_from_one_file(nni_home):
+@pytest.mark.parametrize("by_hand", [False, True], ids=["autoprune run", "nnictl create"])
+def test_a_task_of_ones_own_runs_from_one_file(nni_home, by_hand):
     nni_home.environment["AUTOPRUNE_CACHE"] = os.environ["AUTOPRUNE_CACHE"]
     config = yaml.safe_load((REPOSITORY / "experiments" / "custom" / "my_task.yaml").read_text())
     config |= {"maxTrialNumber": 8, "trialCodeDirectory": str(REPOSITORY / "experiments" / "custom")}
@@ -167,6 +177,10 @@ def test_a_task_of_ones_own_runs_from_one_file(nni_home):
     path = nni_home.home / "my_task.yaml"
     path.write_text(yaml.safe_dump(config))
     assert len((REPOSITORY / "experiments" / "custom" / "my_task.py").read_text().splitlines()) < 50
-    done = call(nni_home, "autoprune", "run", path, "--port", nni_home.port)
-    assert done.returncode == 0, done.stdout + done.stderr
+    if by_hand:
+        assert nni_home.create(path).returncode == 0
+        nni_home.wait_for_status("DONE", seconds=150)
+    else:
+        done = call(nni_home, "autoprune", "run", path, "--port", nni_home.port)
+        assert done.returncode == 0, done.stdout + done.stderr
     assert len(load_experiment(nni_home.folder).candidates) == 2
