@@ -73,7 +73,7 @@ def train(
         optimizer.step()
         schedule.step()
         after_step()
-    if recipe.bn_reestimation:
+    if recipe.bn_reestimation and stop == recipe.steps:
         reestimate_batch_norm(model, data, recipe, seed)
     model.eval()
 

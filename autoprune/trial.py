@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from autoprune import measure, training
 from autoprune.candidate import Candidate, channels_kept
 from autoprune.dense import Dense
 from autoprune.errors import UserError
+from autoprune.pruning.allocation import allocate
 from autoprune.pruning.channels import remove_channels
-from autoprune.pruning.criteria import channels_to_remove, get_criterion, weight_masks
+from autoprune.pruning.criteria import Context, channels_to_remove, get_criterion, weight_masks
+from autoprune.pruning.dynamic import DynamicMasks
 from autoprune.pruning.groups import Groups, find_groups
-from autoprune.pruning.schedules import Schedule, get_schedule
-from autoprune.task import Splits, Task
+from autoprune.pruning.schedules import Schedule, check_pair, get_schedule
+from autoprune.task import Recipe, Splits, Task
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,13 @@ class TrialResult:
         measures: ``accuracy`` on the validation split (of the removed network; of the masked weights where they are
             unstructured), ``params`` (non-zeros), ``macs``, ``bytes`` and ``latency_ms``.
         kept: channels left in each group.
+        masks: where single weights went, ones and zeros by parameter name; empty if whole channels did.
     """
 
     model: nn.Module
     measures: dict[str, float]
     kept: dict[str, int]
+    masks: dict[str, Tensor] = field(default_factory=dict)
 
 
 def run_trial(
@@ -44,6 +48,7 @@ def run_trial(
     seed: int = 0,
     round_to: int = 8,
     on_round: Callable[[float], None] = lambda accuracy: None,
+    groups: Groups | None = None,
 ) -> TrialResult:
     """Carry out one candidate.
 
@@ -51,56 +56,63 @@ def run_trial(
         seed: of the recovery; the same seed gives the same accuracy on the same machine.
         round_to: kept channels are a multiple of this where a group is large enough.
         on_round: called with the validation accuracy after every round of the schedule but the last.
+        groups: the dense model's groups, where they are at hand; else they are found.
 
     Raises:
         TrialFailure: the loss became NaN, or a layer would be left empty.
-        UserError: the candidate names an unknown criterion, schedule or group.
+        UserError: the candidate names an unknown criterion, schedule or group, or a criterion and a schedule that do
+            not go together.
     """
-    groups = find_groups(dense.model, task.example_input, task.keep)
+    groups = groups or find_groups(dense.model, task.example_input, task.keep)
     unknown = set(candidate.sparsity) - {group.name for group in groups}
     if unknown:
         raise UserError(f"no coupled group is called {min(unknown)!r}: see `autoprune groups {task.name}`")
-    prune = _prune_channels if get_criterion(candidate.criterion).structured else _prune_weights
-    model = prune(
-        _Run(task, data, dense, groups, get_schedule(candidate.schedule), seed, round_to, on_round), candidate
-    )
+    criterion, schedule = get_criterion(candidate.criterion), get_schedule(candidate.schedule)
+    check_pair(candidate.schedule, candidate.criterion, criterion)
+    run = _Run(task, candidate, data, dense, groups, schedule, seed, round_to, on_round)
+    kept, masks = {group.name: group.channels for group in groups}, {}
+    if criterion.structured:
+        model, kept = _prune_channels(run)
+    elif schedule.grow:
+        model, masks = _train_sparse(run)
+    else:
+        model, masks = _prune_weights(run)
     accuracy = training.accuracy(model, data.validation)
-    kept = {group.name: len(model.get_submodule(group.name).weight) for group in groups}
-    return TrialResult(model, {"accuracy": accuracy} | measure.measure(model, task.example_input), kept)
+    return TrialResult(model, {"accuracy": accuracy} | measure.measure(model, task.example_input), kept, masks)
 
 
-def _prune_channels(run: _Run, candidate: Candidate) -> nn.Module:
+def _prune_channels(run: _Run) -> tuple[nn.Module, dict[str, int]]:
     """Remove whole channels, round by round; the network gets smaller each time."""
-    model = run.dense.model
-    left = {group.name: list(range(group.channels)) for group in run.groups}
-    for t in run.rounds():
-        present = find_groups(model, run.task.example_input, run.task.keep)
+    model, groups = run.first_model(), run.groups
+    left = {group.name: list(range(group.channels)) for group in groups}
+    for t in run.schedule.times():
         targets = {
-            g.name: channels_kept(g.channels, run.schedule.at(candidate.of(g.name), t), run.round_to)
+            g.name: channels_kept(g.channels, run.schedule.at(run.candidate.of(g.name), t), run.round_to)
             for g in run.groups
         }
-        gone = channels_to_remove(
-            model, present, candidate.criterion, {name: max(0, len(left[name]) - n) for name, n in targets.items()}
-        )
+        remove = {name: max(0, len(left[name]) - n) for name, n in targets.items()}
+        gone = channels_to_remove(model, groups, run.candidate.criterion, remove, run.context)
         for name, indices in gone.items():
             left[name] = [channel for i, channel in enumerate(left[name]) if i not in set(indices)]
-        if run.schedule.rewind:
-            lost = {g.name: sorted(set(range(g.channels)) - set(left[g.name])) for g in run.groups}
-            model = remove_channels(run.initial_model(), run.task.example_input, run.groups, lost)
+        if run.schedule.rewind_to is None:
+            model = remove_channels(model, run.task.example_input, groups, gone)
         else:
-            model = remove_channels(model, run.task.example_input, present, gone)
+            lost = {g.name: sorted(set(range(g.channels)) - set(left[g.name])) for g in run.groups}
+            model = remove_channels(run.rewound_model(), run.task.example_input, run.groups, lost)
         run.train(model, t)
-    return model
+        if t < 1:
+            groups = find_groups(model, run.task.example_input, run.task.keep)
+    return model, {name: len(channels) for name, channels in left.items()}
 
 
-def _prune_weights(run: _Run, candidate: Candidate) -> nn.Module:
+def _prune_weights(run: _Run) -> tuple[nn.Module, dict[str, Tensor]]:
     """Set single weights to zero, round by round, and hold them there while training."""
-    model = copy.deepcopy(run.dense.model)
-    for t in run.rounds():
-        sparsity = {g.name: run.schedule.at(candidate.of(g.name), t) for g in run.groups}
-        masks = weight_masks(model, run.groups, candidate.criterion, sparsity)
-        if run.schedule.rewind:
-            model = run.initial_model()
+    model, masks = run.first_model(), {}
+    for t in run.schedule.times():
+        sparsity = {g.name: run.schedule.at(run.candidate.of(g.name), t) for g in run.groups}
+        masks = weight_masks(model, run.groups, run.candidate.criterion, sparsity, run.context, within=masks)
+        if run.schedule.rewind_to is not None:
+            model = run.rewound_model()
         weights = dict(model.named_parameters())
 
         @torch.no_grad()
@@ -110,7 +122,16 @@ def _prune_weights(run: _Run, candidate: Candidate) -> nn.Module:
 
         apply_masks()
         run.train(model, t, after_step=apply_masks)
-    return model
+    return model, masks
+
+
+def _train_sparse(run: _Run) -> tuple[nn.Module, dict[str, Tensor]]:
+    """Train a network that is sparse from the start, while its masks move."""
+    model = run.first_model()
+    masks = weight_masks(model, run.groups, run.candidate.criterion, run.spread_sparsity(model), run.context)
+    moving = DynamicMasks(model, masks, run.schedule.grow, run.task.training.steps, seed=run.seed)
+    run.train(model, 1.0, before_step=moving.before_step, after_step=moving.after_step)
+    return model, moving.masks
 
 
 @dataclass(frozen=True)
@@ -118,6 +139,7 @@ class _Run:
     """What stays the same through the rounds of one trial."""
 
     task: Task
+    candidate: Candidate
     data: Splits
     dense: Dense
     groups: Groups
@@ -126,19 +148,50 @@ class _Run:
     round_to: int
     on_round: Callable[[float], None]
 
-    def rounds(self) -> list[float]:
-        return [number / self.schedule.rounds for number in range(1, self.schedule.rounds + 1)]
+    @property
+    def context(self) -> Context:
+        steps = max(1, self.task.recovery.steps // self.schedule.rounds)
+        return Context(self.task, self.data.train, self.seed, steps)
 
-    def initial_model(self) -> nn.Module:
-        model = self.task.build()
-        model.load_state_dict(self.dense.initial)
+    def first_model(self) -> nn.Module:
+        """Return the network to prune first: a copy, for criteria that train change it."""
+        if self.schedule.start == "trained":
+            return copy.deepcopy(self.dense.model)
+        return self._initial_model()
+
+    def rewound_model(self) -> nn.Module:
+        """Return the dense network as it was at the point of its training that the schedule rewinds to."""
+        model = self._initial_model()
+        training.train(self.task, model, self.data.train, self.task.training, self.seed, stop=self._rewind_step)
         return model
 
-    def train(self, model: nn.Module, t: float, after_step: Callable[[], None] = lambda: None) -> None:
-        recipe, teacher = self.task.training, None
-        if not self.schedule.rewind:
-            steps = max(1, self.task.recovery.steps // self.schedule.rounds)
-            recipe, teacher = replace(self.task.recovery, steps=steps), self.dense.model
-        training.train(self.task, model, self.data.train, recipe, self.seed, teacher, after_step)
+    def spread_sparsity(self, model: nn.Module) -> dict[str, float]:
+        """Return each group's sparsity; where one number was given, spread by ERK, to the same number of weights."""
+        if self.candidate.sparsity or not self.candidate.uniform:
+            return {group.name: self.candidate.of(group.name) for group in self.groups}
+        reached = sum(model.get_submodule(name).weight.numel() for group in self.groups for name in group.producers)
+        ratio = self.candidate.uniform * reached / sum(p.numel() for p in model.parameters())
+        return allocate(model, self.groups, ratio, "erk", structured=False)
+
+    def train(self, model: nn.Module, t: float, **hooks: Callable[[], None]) -> None:
+        """Train the network after the round that ends at ``t``."""
+        recipe, teacher, start = self._recipe()
+        training.train(self.task, model, self.data.train, recipe, self.seed, teacher, start=start, **hooks)
         if t < 1:
             self.on_round(training.accuracy(model, self.data.validation))
+
+    def _recipe(self) -> tuple[Recipe, nn.Module | None, int]:
+        if self.schedule.retrain == "training":
+            return self.task.training, None, self._rewind_step
+        recovery = self.task.recovery
+        steps = recovery.steps and max(1, recovery.steps // self.schedule.rounds)
+        return replace(recovery, steps=steps), self.dense.model, 0
+
+    @property
+    def _rewind_step(self) -> int:
+        return int((self.schedule.rewind_to or 0) * self.task.training.steps)
+
+    def _initial_model(self) -> nn.Module:
+        model = self.task.build()
+        model.load_state_dict(self.dense.initial)
+        return model.eval()

@@ -1,12 +1,34 @@
-"""Pruning schedules by name: in how many rounds a network reaches its sparsity, and whether it is rewound between."""
+"""Pruning schedules by name: in how many rounds a network reaches its sparsity, and how it is trained in between."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from autoprune.errors import UserError
+from autoprune.pruning.criteria import Criterion
+
+
+def at_once(sparsity: float, t: float) -> float:
+    """Return the whole sparsity, at any time."""
+    return sparsity
+
+
+def linear(sparsity: float, t: float) -> float:
+    """Return a sparsity that grows evenly."""
+    return sparsity * t
+
+
+def cubic(sparsity: float, t: float) -> float:
+    """Return a sparsity that grows fast first, then slower (Zhu & Gupta 2017)."""
+    return sparsity * (1 - (1 - t) ** 3)
+
+
+def geometric(sparsity: float, t: float) -> float:
+    """Return a sparsity whose every round removes the same fraction of what is left (Frankle & Carbin 2019)."""
+    return 1 - (1 - sparsity) ** t
 
 
 @dataclass(frozen=True)
@@ -14,26 +36,54 @@ class Schedule:
     """Rounds of pruning, each followed by training.
 
     Args:
+        paper: where it is from.
         rounds: how many.
         at: ``at(sparsity, t)`` is the sparsity to reach at ``t`` in (0, 1], of a target ``sparsity``.
-        rewind: after each round the surviving weights go back to their values at initialisation and the network is
-            trained in full; otherwise it is fine-tuned from where it is, the recovery steps shared among the rounds.
-        paper: where it is from.
+        start: the network that is pruned first: the trained dense one, or the untrained one.
+        retrain: what follows each round: ``recovery``, whose steps the rounds share, or ``training``, in full, with the
+            learning rate back at its start.
+        rewind_to: the point of the dense network's training, in [0, 1), to whose weights the surviving ones go back
+            after each round: 0 is their initialisation. None leaves them as they are.
+        grow: of dynamic sparse training, where pruned weights come back: by chance, or where the gradient is largest.
     """
 
-    rounds: int
-    at: Callable[[float, float], float]
-    rewind: bool
     paper: str
+    rounds: int = 1
+    at: Callable[[float, float], float] = at_once
+    start: Literal["trained", "untrained"] = "trained"
+    retrain: Literal["recovery", "training"] = "recovery"
+    rewind_to: float | None = None
+    grow: Literal["random", "gradient"] | None = None
 
+    def times(self) -> list[float]:
+        """Return the end of each round, in (0, 1]."""
+        return [number / self.rounds for number in range(1, self.rounds + 1)]
+
+
+_LOTTERY = {"rounds": 3, "at": geometric, "retrain": "training"}
 
 SCHEDULES = {
-    "one_shot": Schedule(1, lambda sparsity, t: sparsity, False, "prune once, then fine-tune"),
-    "gradual": Schedule(
-        3, lambda sparsity, t: sparsity * (1 - (1 - t) ** 3), False, "Zhu & Gupta 2017, To Prune, or Not to Prune"
+    "one_shot": Schedule("prune once, then fine-tune: Li et al. 2017"),
+    "iterative": Schedule("Han et al. 2015, Learning both Weights and Connections", 5, geometric),
+    "linear": Schedule("NNI's LinearPruner: the sparsity grows evenly", 5, linear),
+    "gradual": Schedule("Zhu & Gupta 2017, To Prune, or Not to Prune; in few rounds", 3, cubic),
+    "agp": Schedule("Zhu & Gupta 2017, To Prune, or Not to Prune; NNI's AGPPruner", 10, cubic),
+    "lottery_ticket": Schedule("Frankle & Carbin 2019, The Lottery Ticket Hypothesis", rewind_to=0.0, **_LOTTERY),
+    "lottery_ticket_late": Schedule(
+        "Frankle et al. 2020, Linear Mode Connectivity and the Lottery Ticket Hypothesis", rewind_to=0.1, **_LOTTERY
     ),
-    "lottery_ticket": Schedule(
-        3, lambda sparsity, t: 1 - (1 - sparsity) ** t, True, "Frankle & Carbin 2019, The Lottery Ticket Hypothesis"
+    "lr_rewinding": Schedule("Renda et al. 2020, Comparing Rewinding and Fine-tuning", **_LOTTERY),
+    "from_scratch": Schedule(
+        "prune the untrained network, then train it: Lee et al. 2019, SNIP", start="untrained", retrain="training"
+    ),
+    "set": Schedule(
+        "Mocanu et al. 2018, Scalable Training with Adaptive Sparse Connectivity (SET)",
+        start="untrained",
+        retrain="training",
+        grow="random",
+    ),
+    "rigl": Schedule(
+        "Evci et al. 2020, Rigging the Lottery (RigL)", start="untrained", retrain="training", grow="gradient"
     ),
 }
 
@@ -48,3 +98,17 @@ def get_schedule(name: str) -> Schedule:
         near = difflib.get_close_matches(str(name), SCHEDULES) or SCHEDULES
         raise UserError(f"unknown schedule {name!r}: use {', '.join(near)}")
     return SCHEDULES[name]
+
+
+def check_pair(schedule: str, criterion: str, found: Criterion) -> None:
+    """Check that the schedule can be carried out with the criterion.
+
+    Raises:
+        UserError: it cannot, with the reason.
+    """
+    if get_schedule(schedule).grow and found.granularity != "weight":
+        what = {"channel": "whole channels", "kernel": "whole kernels", "2:4": "two of four weights"}[found.granularity]
+        raise UserError(
+            f"schedule {schedule} moves single weights about, but criterion {criterion} removes {what}: "
+            f"use level with it, or another schedule with {criterion}"
+        )
