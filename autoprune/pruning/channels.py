@@ -3,42 +3,72 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import torch
-import torch_pruning as tp
 from torch import Tensor, nn
 
 from autoprune.errors import TrialFailure
-from autoprune.pruning.groups import Groups, dependency_graph
+from autoprune.pruning.groups import Groups, removed_positions
+from autoprune.pruning.resize import fit_attributes
+from autoprune.pruning.trace import call, tensors
 
 
 def remove_channels(
-    model: nn.Module, example_input: Tensor, groups: Groups, remove: Mapping[str, Sequence[int]]
+    model: nn.Module, example_input: Any, groups: Groups, remove: Mapping[str, Collection[int]]
 ) -> nn.Module:
-    """Return a copy of ``model`` without the given channels, really smaller.
+    """Return a copy of ``model`` without the given channels, really smaller, in evaluation mode.
 
     Args:
         groups: the groups of ``model``.
-        remove: indices of the channels to remove, by group name.
+        remove: the units to remove (see :class:`~autoprune.pruning.groups.Group`), by group name.
 
     Raises:
-        TrialFailure: a group would be left without any channel, or the smaller network does not run.
+        TrialFailure: a group or a layer would be left without any channel, or the smaller network does not run.
     """
-    model = copy.deepcopy(model)
-    expected = _output_shape(model, example_input)
-    graph = dependency_graph(model, example_input)
     for group in groups:
-        indices = sorted(set(remove.get(group.name, ())))
-        if len(indices) >= group.channels:
+        asked = set(remove.get(group.name, ()))
+        if len(asked) >= group.channels:
             raise TrialFailure(f"group {group.name} would lose all of its {group.channels} channels")
-        if indices:
-            layer = model.get_submodule(group.name)
-            fn = tp.prune_linear_out_channels if isinstance(layer, nn.Linear) else tp.prune_conv_out_channels
-            graph.get_pruning_group(layer, fn, indices).prune()
-    if _output_shape(model, example_input) != expected:
+        if asked and not 0 <= min(asked) <= max(asked) < group.channels:
+            raise TrialFailure(f"group {group.name} has no unit {max(asked)}: it has {group.channels}")
+    smaller = cut(model, removed_positions(groups, remove))
+    try:
+        with torch.no_grad():
+            shapes = [output.shape[1:] for output in tensors(call(smaller, example_input))]
+    except (RuntimeError, ValueError, AssertionError, IndexError) as error:
+        raise TrialFailure(f"the pruned network does not run: {error}") from error
+    if shapes != [shape[1:] for shape in groups.outputs]:
         raise TrialFailure("the pruned network's output has another shape than the dense one's")
-    return model
+    return smaller
+
+
+def cut(model: nn.Module, gone: Mapping[tuple[str, int], Tensor]) -> nn.Module:
+    """Return a copy of ``model`` without the masked positions of its parameters and buffers, in evaluation mode.
+
+    Args:
+        gone: a mask over the positions that go, by parameter name and dimension.
+
+    Raises:
+        TrialFailure: a parameter would be left empty.
+    """
+    memo: dict[int, Any] = {}
+    state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    for name in {name for name, _ in gone}:
+        old = state[name]
+        new = old.detach()
+        for dim in range(old.ndim):
+            if (name, dim) in gone:
+                left = (~gone[name, dim]).nonzero().flatten()
+                if not len(left):
+                    raise TrialFailure(f"{name} would be left empty")
+                new = new.index_select(dim, left.to(old.device))
+        # deepcopy takes the cut tensor where it meets the old one, so that the full one is never copied
+        memo[id(old)] = nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new
+    smaller = copy.deepcopy(model, memo).eval()
+    fit_attributes(smaller)
+    return smaller
 
 
 def rebuild(skeleton: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
@@ -46,40 +76,18 @@ def rebuild(skeleton: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
 
     So a pruned network is kept as a plain state dict, with no pickled code in the file.
     """
-    for name, layer in skeleton.named_modules():
-        own = {
-            key: state.get(f"{name}.{key}")
-            for key, _ in [*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)]
-        }
-        for key, tensor in own.items():
-            if tensor is None:
-                continue
-            if key in layer._parameters:
-                layer._parameters[key] = nn.Parameter(torch.empty_like(tensor))
-            else:
-                layer._buffers[key] = torch.empty_like(tensor)
-        _set_sizes(layer, own.get("weight"))
+    parameters = {**dict(skeleton.named_parameters(remove_duplicate=False)), **dict(skeleton.named_buffers())}
+    resized: dict[int, Tensor] = {}
+    for name, old in parameters.items():
+        if name not in state or state[name].shape == old.shape:
+            continue
+        owner, _, key = name.rpartition(".")
+        layer = skeleton.get_submodule(owner)
+        if isinstance(old, nn.Parameter):
+            new = resized.setdefault(id(old), nn.Parameter(torch.empty_like(state[name]), old.requires_grad))
+            layer._parameters[key] = new
+        else:
+            layer._buffers[key] = torch.empty_like(state[name])
+    fit_attributes(skeleton)
     skeleton.load_state_dict(state)
     return skeleton.eval()
-
-
-def _set_sizes(layer: nn.Module, weight: Tensor | None) -> None:
-    if weight is None:
-        return
-    if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d):
-        if layer.groups > 1:  # depthwise: one group for each channel
-            layer.groups = layer.in_channels = layer.out_channels = len(weight)
-        else:
-            layer.out_channels, layer.in_channels = weight.shape[:2]
-    elif isinstance(layer, nn.Linear):
-        layer.out_features, layer.in_features = weight.shape
-    elif isinstance(layer, nn.modules.batchnorm._BatchNorm):
-        layer.num_features = len(weight)
-
-
-@torch.no_grad()
-def _output_shape(model: nn.Module, example_input: Tensor) -> torch.Size:
-    try:
-        return model.eval()(example_input).shape
-    except RuntimeError as error:
-        raise TrialFailure(f"the pruned network does not run: {error}") from error

@@ -1,4 +1,4 @@
-"""Coupled channel groups: which layers must lose the same channels, found with Torch-Pruning's dependency graph.
+"""Coupled channel groups: which parts of which layers must lose the same channels, found by one run of the model.
 
 Layers tied by a residual add share their channels, so they are pruned together or not at all (DepGraph, Fang et al.
 2023). One sparsity per group makes every candidate realisable.
@@ -7,15 +7,37 @@ Layers tied by a residual add share their channels, so they are pruned together 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-import torch_pruning as tp
+import numpy as np
+import torch
 from torch import Tensor, nn
-from torch_pruning.ops import OPTYPE
 
-from autoprune.measure import macs_by_layer
+from autoprune.pruning.trace import Axis, Trace, trace
 
-PRODUCERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """Where the units of one group lie in a parameter or buffer.
+
+    Args:
+        parameter: its qualified name.
+        dim: the dimension that shrinks.
+        unit: the group's unit at each position of ``dim``, or -1 where another's is; shape ``(size of dim,)``.
+        role: ``out``, ``in`` or ``carry``.
+    """
+
+    parameter: str
+    dim: int
+    unit: Tensor
+    role: str
+
+    @property
+    def layer(self) -> str:
+        """The module that owns the parameter; for a bare parameter of the model its own name."""
+        return self.parameter.rpartition(".")[0] or self.parameter
 
 
 @dataclass(frozen=True)
@@ -24,12 +46,15 @@ class Group:
 
     Args:
         name: the first layer, in the model's order, that produces these channels.
-        channels: how many there are.
+        channels: how many units can go one by one: channels, attention heads, groups of a grouped convolution.
         producers: layers whose outputs they are; a criterion scores their weights.
-        followers: depthwise convolutions and norms that carry them on.
+        followers: depthwise and grouped convolutions, norms and bare parameters that carry them on.
         consumers: layers whose inputs they are.
         params: parameters that would go with all of them.
         macs: multiply-accumulates per example that would go with all of them.
+        slices: where each unit lies in each parameter. In the plain case unit ``i`` is row ``i`` of each producer; an
+            attention head is several rows.
+        exact: removing equals setting to zero; False only for groups under a LayerNorm, which must be asked for.
     """
 
     name: str
@@ -39,16 +64,33 @@ class Group:
     consumers: tuple[str, ...]
     params: int
     macs: int
+    slices: tuple[Slice, ...] = field(default=(), repr=False, compare=False)
+    exact: bool = True
+
+    @property
+    def rows(self) -> dict[str, Tensor]:
+        """The unit at each output channel (-1: none of this group's), by producing parameter."""
+        return {part.parameter: part.unit for part in self.slices if part.role == "out"}
+
+    @property
+    def plain(self) -> bool:
+        """Whether unit ``i`` is output channel ``i`` of every producer, as criteria made for layers expect."""
+        return all(torch.equal(unit, torch.arange(self.channels, dtype=unit.dtype)) for unit in self.rows.values())
 
 
 @dataclass(frozen=True)
 class Groups:
-    """The groups that can be pruned, in the model's order, and why each of the others cannot."""
+    """The groups that can be pruned, in the model's order, and why each of the others cannot.
+
+    Args:
+        outputs: shapes of the model's output tensors for the example input.
+    """
 
     prunable: tuple[Group, ...]
     left_alone: dict[str, str]
+    outputs: tuple[torch.Size, ...] = ()
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Group]:
         """Iterate over the prunable groups."""
         return iter(self.prunable)
 
@@ -56,83 +98,196 @@ class Groups:
         """Return the number of prunable groups."""
         return len(self.prunable)
 
+    def __getitem__(self, name: str) -> Group:
+        """Return the group called ``name``."""
+        return next(group for group in self.prunable if group.name == name)
 
-def dependency_graph(model: nn.Module, example_input: Tensor) -> tp.DependencyGraph:
-    """Trace the model once and return its dependency graph."""
+    def after(self, removed: Mapping[str, Collection[int]]) -> Groups:
+        """Return the groups of the network that is left when ``removed`` units are gone, without tracing it again.
+
+        Units are numbered anew, in the old order. Parameters and MACs of each group are scaled by its own loss only.
+        """
+        gone = removed_positions(self, removed)
+        return replace(self, prunable=tuple(_shrunk(group, removed.get(group.name, ()), gone) for group in self))
+
+
+def removed_positions(groups: Groups, removed: Mapping[str, Collection[int]]) -> dict[tuple[str, int], Tensor]:
+    """Return which positions go, as a mask over each parameter's dimension that loses any."""
+    gone: dict[tuple[str, int], Tensor] = {}
+    for group in groups:
+        units = removed.get(group.name, ())
+        if not len(units):
+            continue
+        table = torch.zeros(group.channels + 1, dtype=torch.bool)
+        table[list(units)] = True
+        table[-1] = False  # where unit is -1
+        for part in group.slices:
+            mask = table[part.unit.long()]
+            key = part.parameter, part.dim
+            gone[key] = gone[key] | mask if key in gone else mask
+    return gone
+
+
+def _shrunk(group: Group, removed: Collection[int], gone: Mapping[tuple[str, int], Tensor]) -> Group:
+    lost = set(removed)
+    number = torch.full((group.channels + 1,), -1, dtype=torch.int32)
+    left = [unit for unit in range(group.channels) if unit not in lost]
+    number[left] = torch.arange(len(left), dtype=torch.int32)
+    slices = []
+    for part in group.slices:
+        unit = number[part.unit.long()]
+        mask = gone.get((part.parameter, part.dim))
+        slices.append(replace(part, unit=unit if mask is None else unit[~mask]))
+    share = len(left) / group.channels
+    return replace(
+        group,
+        channels=len(left),
+        slices=tuple(slices),
+        params=round(group.params * share),
+        macs=round(group.macs * share),
+    )
+
+
+def dependency_graph(model: nn.Module, example_input: Tensor) -> Any:
+    """Return Torch-Pruning's dependency graph of ``model``, for criteria that are written for it.
+
+    It fails for some models that :func:`find_groups` handles (ShuffleNet), and is wrong for grouped convolutions.
+    """
+    import torch_pruning as tp
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return tp.DependencyGraph().build_dependency(model.eval(), example_input, verbose=False)
 
 
-def find_groups(model: nn.Module, example_input: Tensor, keep: tuple[str, ...] = ()) -> Groups:
+def find_groups(
+    model: nn.Module,
+    example_input: Any,
+    keep: Sequence[str] = (),
+    allow_inexact: bool = False,
+    verify: bool = True,
+) -> Groups:
     """Find the coupled channel groups of ``model``.
 
     Args:
-        example_input: shape ``(1, ...)``.
+        example_input: a tensor of shape ``(1, ...)``, a tuple of positional arguments or a mapping of named ones.
         keep: names of layers whose channels are never removed.
+        allow_inexact: also return groups under a LayerNorm, whose removal changes the function (``Group.exact`` is
+            False); they need recovery.
+        verify: remove half of every group once and compare with the network whose channels are set to zero; a group
+            that fails is left alone. It costs a copy of the weights and two runs.
 
     Returns:
         The prunable groups, and those left alone with the reason: the output, a layer in ``keep``, or a shape whose
         removal would not preserve the function.
     """
-    graph = dependency_graph(model, example_input)
-    names = {module: name for name, module in model.named_modules()}
-    position = {name: i for i, name in enumerate(names.values())}
-    layer_macs = macs_by_layer(model, example_input)
-    prunable, left_alone = [], {}
-    for raw in graph.get_all_groups(ignored_layers=[], root_module_types=list(PRODUCERS)):
-        group = _describe(graph, raw, names, position, layer_macs)
-        reason = _reason_to_leave_alone(graph, raw, group, keep)
-        if reason:
-            left_alone[group.name] = reason
-        else:
-            prunable.append(group)
-    prunable.sort(key=lambda group: position[group.name])
-    return Groups(tuple(prunable), left_alone)
+    exact = _assemble(model, trace(model, example_input, tuple(keep)))
+    groups = exact
+    if allow_inexact:
+        known = {part.parameter + str(part.dim) for group in exact for part in group.slices if part.role == "out"}
+        groups = _assemble(model, trace(model, example_input, tuple(keep), inexact=True))
+        found = [
+            replace(group, exact=any(p.parameter + str(p.dim) in known for p in group.slices if p.role == "out"))
+            for group in groups
+        ]
+        groups = replace(groups, prunable=tuple(found))
+    if verify:
+        from autoprune.pruning.proof import without_failures
+
+        groups = without_failures(model, example_input, groups)
+    return groups
 
 
-def _describe(graph, raw, names, position, layer_macs) -> Group:
-    producers, followers, consumers = set(), set(), set()
-    params = macs = 0.0
-    for dependency, indices in raw:
-        layer = dependency.target.module
-        if layer not in names:
+def _assemble(model: nn.Module, seen: Trace) -> Groups:
+    """Turn labels into groups: the units whose first producer is the same layer, numbered in its order."""
+    components, kept, tied = seen.ledger.resolve()
+    parameters = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    position = {name: i for i, name in enumerate(parameters)}
+    parts, kept = _parts(seen, components, kept)
+    producers = [p for p in parts if p[2] == "out"]
+    producers.sort(key=lambda part: position[part[0]])
+    free = np.ones(components.max() + 1, bool)
+    free[list(kept)] = False
+
+    owner = np.full(len(free), -1)  # of each component: the number of its first producer
+    unit = np.full(len(free), -1)  # of each component: its number in that producer's group
+    sizes, left_alone = [], {}
+    for i, (name, _, _, ids) in enumerate(producers):
+        unique, first = np.unique(ids, return_index=True)
+        new = unique[np.argsort(first)]
+        new = new[owner[new] < 0]
+        owner[new] = i
+        new_free = new[free[new]]
+        if len(new_free) < 2 or len(new_free) * 2 < len(new):
+            if len(new):
+                why = next((kept[c] for c in new.tolist() if c in kept), None)
+                why = why or next((tied[c] for c in new.tolist() if c in tied), "it has a single channel")
+                left_alone.setdefault(_layer(name), why)
+            new_free = new_free[:0]
+        unit[new_free] = np.arange(len(new_free))
+        sizes.append(len(new_free))
+
+    members: list[list[Slice]] = [[] for _ in producers]
+    for name, dim, role, ids in parts:
+        owners = np.where(unit[ids] >= 0, owner[ids], -1)
+        for i in np.unique(owners[owners >= 0]).tolist():
+            of_unit = torch.from_numpy(np.where(owners == i, unit[ids], -1).astype(np.int32))
+            members[i].append(Slice(name, dim, of_unit, role))
+    found = [
+        _describe(_layer(producers[i][0]), size, members[i], parameters, position, seen.macs)
+        for i, size in enumerate(sizes)
+        if size
+    ]
+    names: set[str] = set()
+    for i, group in enumerate(found):  # a layer with two matrices may start two groups
+        if group.name in names:
+            found[i] = replace(group, name=group.slices[0].parameter)
+        names.add(found[i].name)
+    return Groups(tuple(found), left_alone, tuple(seen.outputs))
+
+
+def _parts(seen: Trace, components: np.ndarray, kept: dict[int, str]) -> tuple[list, dict[int, str]]:
+    """Return ``(parameter, dim, role, component at each position)`` of all that can shrink."""
+    parts = []
+    for axis in seen.axes:
+        ids = components[axis.start : axis.start + int(np.prod(axis.shape, dtype=np.int64))]
+        if axis.dim is not None:
+            parts.append((axis.name, axis.dim, seen.roles.get((axis.name, axis.dim), "carry"), ids))
             continue
-        name = names[layer]
-        if not graph.is_out_channel_pruning_fn(dependency.handler):
-            share = len(indices) / graph.get_in_channels(layer)
-            consumers.add(name)
-            params += layer.weight.numel() * share if hasattr(layer, "weight") else 0
-        else:
-            share = len(indices) / graph.get_out_channels(layer)
-            (producers if _is_producer(layer) else followers).add(name)
-            params += sum(p.numel() for p in layer.parameters(recurse=False)) * share
-        macs += layer_macs.get(name, 0) * share
-    ordered = [tuple(sorted(members, key=position.__getitem__)) for members in (producers, followers, consumers)]
-    return Group(ordered[0][0], len(raw[0].idxs), *ordered, params=round(params), macs=round(macs))
+        ids = ids.reshape(axis.shape)
+        changing = [dim for dim, size in enumerate(axis.shape) if size > 1 and (ids != ids.take([0], axis=dim)).any()]
+        if len(changing) == 1:
+            line = ids[tuple(slice(None) if dim == changing[0] else 0 for dim in range(ids.ndim))]
+            parts.append((axis.name, changing[0], "carry", line))
+        elif changing or ids.size == 1:
+            why = f"it does not lie along one dimension of {axis.name}"
+            kept = kept | dict.fromkeys(np.unique(ids).tolist(), why) if _is_shared(ids, axis) else kept
+    return parts, kept
 
 
-def _reason_to_leave_alone(graph, raw, group: Group, keep: tuple[str, ...]) -> str | None:
-    for name in group.producers:
-        if name in keep:
-            return f"{name} is to be kept"
-    for dependency, indices in raw:
-        node, layer = dependency.target, dependency.target.module
-        outwards = graph.is_out_channel_pruning_fn(dependency.handler)
-        if node.type == OPTYPE.OUTPUT or (outwards and not node.outputs):
-            return "it is the model's output"
-        if getattr(layer, "groups", 1) > 1 and not _is_depthwise(layer):
-            return "a grouped convolution is in it"
-        if isinstance(layer, nn.LayerNorm | nn.GroupNorm | nn.MultiheadAttention):
-            return f"removing channels under a {type(layer).__name__} changes the function"
-        if outwards and _is_producer(layer) and list(indices) != list(raw[0].idxs):
-            return "its layers number the channels differently"
-    return None
+def _is_shared(ids: np.ndarray, axis: Axis) -> bool:
+    """Whether any element goes with something outside its own parameter (an unused one's are all alone)."""
+    return len(np.unique(ids)) < ids.size or ids.size == 1
 
 
-def _is_producer(layer: nn.Module) -> bool:
-    return isinstance(layer, PRODUCERS) and not _is_depthwise(layer)
+def _describe(name: str, units: int, slices: list[Slice], parameters, position, macs) -> Group:
+    slices.sort(key=lambda part: (position[part.parameter], part.dim))
+    layers: dict[str, list[str]] = {"out": [], "carry": [], "in": []}
+    params = cost = 0.0
+    for role in layers:
+        for part in slices:
+            others = [layer for found in layers.values() for layer in found]
+            if part.role == role and (role != "carry" or part.layer not in others) and part.layer not in layers[role]:
+                layers[role].append(part.layer)
+    for part in slices:
+        share = float((part.unit >= 0).float().mean())
+        params += parameters[part.parameter].numel() * share * isinstance(parameters[part.parameter], nn.Parameter)
+        cost += macs.get(part.parameter, 0) * share
+    # norms and biases of consumers carry no channels of their own
+    followers = [layer for layer in layers["carry"] if layer not in layers["in"]]
+    producers, consumers = tuple(layers["out"]), tuple(layers["in"])
+    return Group(name, units, producers, tuple(followers), consumers, round(params), round(cost), tuple(slices))
 
 
-def _is_depthwise(layer: nn.Module) -> bool:
-    return 1 < getattr(layer, "groups", 1) == layer.out_channels == layer.in_channels
+def _layer(parameter: str) -> str:
+    return parameter.rpartition(".")[0] or parameter

@@ -1,0 +1,125 @@
+"""Labels: which channel each element of a tensor belongs to, and which channels stand or fall together.
+
+Every element of an activation carries a number, the label of the channel it came from. An operation that only moves
+elements moves their labels; an addition says that the labels it adds must go together. Label 0 never goes.
+Labels that do not change along an axis are kept as expanded tensors (stride 0), so most cost one number per channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+
+
+def varying(labels: Tensor) -> list[int]:
+    """Return the axes along which ``labels`` change."""
+    return [axis for axis, size in enumerate(labels.shape) if size > 1 and labels.stride(axis)]
+
+
+def core(labels: Tensor) -> Tensor:
+    """Return ``labels`` with every axis along which they do not change narrowed to size 1."""
+    for axis, size in enumerate(labels.shape):
+        if size > 1 and not labels.stride(axis):
+            labels = labels.narrow(axis, 0, 1)
+    return labels
+
+
+def compact(labels: Tensor) -> Tensor:
+    """Return equal labels in which every axis without change has stride 0."""
+    small = core(labels)
+    for axis in range(small.ndim):
+        if small.size(axis) > 1 and bool((small == small.narrow(axis, 0, 1)).all()):
+            small = small.narrow(axis, 0, 1)
+    return small.expand(labels.shape)
+
+
+class Ledger:
+    """Collects what must go together, what must stay and why."""
+
+    def __init__(self) -> None:
+        self.count = 1
+        self._edges: list[np.ndarray] = []
+        self._ties: list[tuple[np.ndarray, str]] = []
+        self._kept: list[tuple[np.ndarray, str]] = []
+        self._splits: list[tuple[Tensor, tuple[int, ...]]] = []
+
+    def new(self, shape: Sequence[int]) -> Tensor:
+        """Return labels that were never used, one for each element of ``shape``."""
+        size = int(np.prod(shape, dtype=np.int64))
+        labels = torch.arange(self.count, self.count + size, dtype=torch.int32).view(tuple(shape))
+        self.count += size
+        return labels
+
+    def join(self, a: Tensor, b: Tensor, why: str = "it is combined with what cannot shrink") -> None:
+        """Say that labels at the same place of ``a`` and ``b`` (shapes that broadcast) go together."""
+        shape = torch.broadcast_shapes(a.shape, b.shape)
+        a, b = a.expand(shape), b.expand(shape)
+        for axis, size in enumerate(shape):
+            if size > 1 and not a.stride(axis) and not b.stride(axis):
+                a, b = a.narrow(axis, 0, 1), b.narrow(axis, 0, 1)
+        pairs = np.stack([a.reshape(-1).numpy(), b.reshape(-1).numpy()])
+        pairs = pairs[:, pairs[0] != pairs[1]]
+        if pairs.shape[1]:
+            stays = (pairs == 0).any(0)
+            if stays.any():
+                self._kept.append((np.unique(pairs[:, stays].max(0)), why))
+            self._edges.append(pairs[:, ~stays])
+
+    def keep(self, labels: Tensor, why: str) -> None:
+        """Say that these labels never go."""
+        self._kept.append((np.unique(core(labels).reshape(-1).numpy()), why))
+
+    def tie(self, labels: Tensor, axes: Sequence[int], why: str = "") -> Tensor:
+        """Say that labels along ``axes`` go together; return them with those axes narrowed to size 1."""
+        first = labels
+        for axis in axes:
+            if first.size(axis) > 1:
+                first = first.narrow(axis, 0, 1)
+        if set(varying(labels)) & {axis % labels.ndim for axis in axes}:
+            self.join(labels, first)
+            if why:
+                self._ties.append((np.unique(core(first).reshape(-1).numpy()), why))
+        return first
+
+    def fix(self, labels: Tensor, axes: Sequence[int], why: str) -> None:
+        """Say that ``axes`` cannot shrink: the labels change along others, or they stay."""
+        changing = varying(labels)
+        fixed = [axis for axis in changing if axis in {axis % labels.ndim for axis in axes}]
+        if fixed and fixed == changing:
+            self.keep(labels, why)
+        elif fixed:
+            self.tie(labels, fixed, why)
+
+    def split(self, labels: Tensor, axes: Sequence[int]) -> None:
+        """Say that at most one of ``axes``, which were one axis before, may shrink."""
+        self._splits.append((core(labels), tuple(axes)))
+
+    def resolve(self) -> tuple[np.ndarray, dict[int, str], dict[int, str]]:
+        """Return each label's component, why components stay, and why components hold several channels."""
+        components = self._components()
+        for labels, axes in self._splits:
+            found = compact(torch.from_numpy(components)[labels.long()])
+            changing = [axis for axis in axes if axis in varying(found)]
+            if len(changing) > 1:
+                shrinks = max(changing, key=labels.size)
+                self.tie(labels, [axis for axis in changing if axis != shrinks])
+                components = self._components()
+        kept = {0: "it is the network's input"} | self._reasons(components, self._kept)
+        return components, kept, self._reasons(components, self._ties)
+
+    def _components(self) -> np.ndarray:
+        edges = np.concatenate([*self._edges, np.zeros((2, 0), np.int32)], axis=1)
+        graph = coo_matrix((np.ones(edges.shape[1], bool), (edges[0], edges[1])), shape=(self.count, self.count))
+        return connected_components(graph, directed=False)[1].astype(np.int32)
+
+    def _reasons(self, components: np.ndarray, entries: list[tuple[np.ndarray, str]]) -> dict[int, str]:
+        reasons: dict[int, str] = {}
+        for labels, why in entries:
+            for component in np.unique(components[labels]).tolist():
+                reasons.setdefault(component, why)
+        return reasons
