@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -24,6 +24,7 @@ Rule = Annotated[str | None, typer.Option(help="drop<=1%, knee, macs<=20M, param
 Objectives = Annotated[
     str | None, typer.Option(help="comma-separated, such as accuracy,params; the config's if unsaid")
 ]
+PictureFile = Annotated[Path | None, typer.Option(help="draws it to a .png, .pdf or .svg file as well")]
 
 
 def main() -> None:
@@ -57,17 +58,16 @@ def trial(context: typer.Context, task: TaskName) -> None:
 
 
 @app.command()
-def pareto(experiment_id: ExperimentId = "latest", objectives: Objectives = None) -> None:
+def pareto(
+    experiment_id: ExperimentId = "latest",
+    objectives: Objectives = None,
+    form: Annotated[Literal["table", "csv", "json"], typer.Option("--format", help="how it is printed")] = "table",
+    plot: PictureFile = None,
+) -> None:
     """Print an experiment's Pareto front, beside the dense model and the baselines."""
-    from rich.console import Console
+    from autoprune.report.show import show_front
 
-    from autoprune.experiment.results import find_experiment, load_experiment
-    from autoprune.report.table import front_table
-    from autoprune.search.pareto import check_objectives
-
-    experiment = load_experiment(find_experiment(experiment_id))
-    chosen = check_objectives(objectives.split(",")) if objectives else None
-    Console(width=None if sys.stdout.isatty() else 140).print(front_table(experiment, objectives=chosen))
+    show_front(experiment_id, objectives, form, plot)
 
 
 @app.command()
@@ -146,3 +146,50 @@ def groups(task: TaskName) -> None:
     console.print(table)
     for name, reason in coupled.left_alone.items():
         console.print(f"left alone: {name}: {reason}")
+
+
+@app.command()
+def watch(experiment_id: ExperimentId = "latest") -> None:
+    """Come back to a running experiment; of one that has ended, print the front."""
+    from autoprune.experiment.manage import watch as watch_experiment
+
+    sys.exit(watch_experiment(experiment_id))
+
+
+@app.command("list")
+def list_() -> None:
+    """List the experiments of this machine, and how each of them really is."""
+    from autoprune.experiment.manage import console, list_experiments
+
+    console().print(list_experiments())
+
+
+@app.command()
+def stop(experiment_id: ExperimentId) -> None:
+    """Stop an experiment: its manager, its tuner and its trials."""
+    from autoprune.experiment.manage import stop as stop_experiment
+
+    sys.exit(stop_experiment(experiment_id))
+
+
+@app.command()
+def resume(
+    experiment_id: ExperimentId,
+    port: Annotated[int, typer.Option(help="of NNI's web UI, on 127.0.0.1")] = 8080,
+    trials: Annotated[int, typer.Option(min=0, help="more than the config allows")] = 0,
+) -> None:
+    """Go on with an experiment that was stopped or died, and watch it."""
+    from autoprune.experiment.manage import resume as resume_experiment
+
+    sys.exit(resume_experiment(experiment_id, port, trials))
+
+
+@app.command()
+def compare(
+    experiment_ids: Annotated[list[str], typer.Argument(metavar="ID ID...", help="experiments' ids")],
+    plot: PictureFile = None,
+) -> None:
+    """Lay searches side by side: accuracies at equal MACs, hypervolume, trials, time."""
+    from autoprune.report.show import show_comparison
+
+    show_comparison(experiment_ids, plot)

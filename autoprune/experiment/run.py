@@ -9,16 +9,11 @@ import time
 from contextlib import chdir
 from pathlib import Path
 
-from rich.console import Console, Group
-from rich.live import Live
-from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
+from rich.console import Console
 
 from autoprune.errors import UserError
-from autoprune.experiment import preflight
+from autoprune.experiment import live, preflight
 from autoprune.experiment.results import Experiment, load_experiment
-from autoprune.experiment.watch import Progress as Snapshot
-from autoprune.experiment.watch import follow
 from autoprune.search.command import TrialCommand
 
 
@@ -30,7 +25,7 @@ def run(config_file: Path, port: int, rule: str | None, output: Path) -> int:
         output: the folder in which the results' folder is made.
 
     Returns:
-        The exit status: 0, 1 if the search failed, 130 if it was interrupted.
+        The exit status: 0 (also if it was left running), 1 if the search failed, 130 if it was stopped by Ctrl-C.
 
     Raises:
         UserError: bad input; nothing was started.
@@ -54,11 +49,14 @@ def run(config_file: Path, port: int, rule: str | None, output: Path) -> int:
     folder = Path(config.experiment_working_directory or "~/nni-experiments").expanduser() / experiment_id
     terminal.print(f"Experiment [bold]{experiment_id}[/] runs; NNI's web UI: [link]http://127.0.0.1:{port}[/]\n")
     try:
-        last = _watch(terminal, folder, port)
+        last = live.watch(terminal, folder, port)
     except KeyboardInterrupt:
+        if live.ask(terminal, unasked="stop") == "leave":
+            terminal.print(f"\nIt goes on. Come back with `autoprune watch {experiment_id}`.")
+            return 0
         bridge.stop(experiment_id)
         terminal.print(
-            f"\nStopped. Go on with `nnictl resume {experiment_id}`; see `autoprune pareto {experiment_id}`."
+            f"\nStopped. Go on with `autoprune resume {experiment_id}`; see `autoprune pareto {experiment_id}`."
         )
         return 130
     bridge.stop(experiment_id)
@@ -85,56 +83,11 @@ def _prepare_dense(terminal: Console, settings: TrialCommand, code: str | Path) 
     )
 
 
-def _watch(terminal: Console, folder: Path, port: int) -> Snapshot:
-    if not terminal.is_terminal:
-        said = -1.0
-
-        def say(now: Snapshot) -> None:
-            nonlocal said
-            if now.over or now.elapsed >= said + 10:
-                said = now.elapsed
-                terminal.print(_one_line(now))
-
-        return follow(folder, port, say)
-    with Live(console=terminal, refresh_per_second=2) as live:
-        return follow(folder, port, lambda now: live.update(_picture(now)))
-
-
-def _one_line(now: Snapshot) -> str:
-    left = f", about {now.seconds_left:.0f} s left" if now.seconds_left is not None and not now.over else ""
-    best = " ".join(f"{t.metrics['accuracy']:.3f}@{t.metrics['macs'] / 1e6:.3g}M" for t in now.experiment.front()[:6])
-    return (
-        f"{now.elapsed:4.0f} s: {now.ended} of {now.total} trials done, {now.failed} failed{left}; front: {best or '-'}"
-    )
-
-
-def _picture(now: Snapshot) -> Group:
-    left = f"{now.seconds_left:.0f} s left" if now.seconds_left is not None else "..."
-    bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f} of {task.total:.0f} trials")
-    )
-    bar.add_task(f"{now.elapsed:.0f} s, {left}, {now.failed} failed", total=now.total or 1, completed=now.ended)
-    return Group(bar, _live_front(now.experiment), *_failures(now.experiment))
-
-
-def _live_front(experiment: Experiment) -> Table:
-    table = Table("trial", "accuracy", "parameters", "MACs", "criterion", "schedule", title="Pareto front so far")
-    for trial in experiment.front()[:12]:
-        m, p = trial.metrics, trial.parameters
-        sizes = (f"{m['params']:,}", f"{m['macs']:,}")
-        table.add_row(trial.id, f"{m['accuracy']:.4f}", *sizes, p.get("criterion"), p.get("schedule"))
-    return table
-
-
-def _failures(experiment: Experiment) -> list[str]:
-    return [f"[red]failed[/]: trial {trial.id}: {trial.reason}" for trial in experiment.failed[-3:]]
-
-
 def _take_home(
     terminal: Console, experiment: Experiment, rule: str | None, output: Path, port: int, started: float
 ) -> int:
     if not experiment.candidates:
-        for line in _failures(experiment):
+        for line in live.failures(experiment):
             terminal.print(line)
         print(f"autoprune: no trial of experiment {experiment.id} succeeded", file=sys.stderr)
         return 1

@@ -12,6 +12,9 @@ import requests
 from autoprune.errors import UserError
 from autoprune.experiment.results import RUNNING, Experiment, load_experiment
 
+DISPATCH = 0.8
+"""Seconds that NNI takes from a trial's end to the next one's start."""
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -46,10 +49,12 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """An estimate from the pace so far, or None before the first trial has ended."""
-        if not self.ended or not self.total:
+        """An estimate from how long the trials took, or None before the first has ended; it outlives a pause."""
+        took = [t.ended - t.started for t in self.experiment.trials if t.started and t.ended]
+        if not took or not self.total:
             return None
-        return max(0.0, self.elapsed / self.ended * (self.total - self.ended))
+        at_once = int(self.experiment.config.get("trialConcurrency") or 1)
+        return max(0.0, (sum(took) / len(took) / 1000 + DISPATCH) / at_once * (self.total - self.ended))
 
     @property
     def over(self) -> bool:
@@ -58,17 +63,20 @@ class Progress:
         return idle or self.status in ("DONE", "ERROR", "STOPPED", "GONE")
 
 
-def follow(folder: Path, port: int, show: Callable[[Progress], None], every: float = 1.0) -> Progress:
+def follow(
+    folder: Path, port: int, show: Callable[[Progress], None], every: float = 1.0, prefix: str | None = None
+) -> Progress:
     """Show an experiment's progress until it is over, and return the last.
 
     Args:
         folder: the experiment's folder.
         port: its manager's.
         every: seconds between looks.
+        prefix: the path under which the manager serves, if any.
     """
     start = time.monotonic()
     while True:
-        status, errors = manager_status(port)
+        status, errors = manager_status(port, prefix)
         try:
             experiment = load_experiment(folder)
         except UserError:
@@ -83,12 +91,13 @@ def follow(folder: Path, port: int, show: Callable[[Progress], None], every: flo
         time.sleep(every)
 
 
-def manager_status(port: int) -> tuple[str, tuple[str, ...]]:
-    """Return the manager's status, ``GONE`` if nothing answers at ``port`` for five seconds, and its errors."""
-    for attempt in range(5):
+def manager_status(port: int, prefix: str | None = None, attempts: int = 5) -> tuple[str, tuple[str, ...]]:
+    """Return the manager's status and its errors; ``GONE`` if nothing answers at ``port``, tried once a second."""
+    url = "/".join(part for part in (f"http://127.0.0.1:{port}", prefix, "api/v1/nni/check-status") if part)
+    for attempt in range(attempts):
         try:
-            answer = requests.get(f"http://127.0.0.1:{port}/api/v1/nni/check-status", timeout=5).json()
+            answer = requests.get(url, timeout=5).json()
             return answer["status"], tuple(answer.get("errors", ()))
         except (requests.RequestException, ValueError):
-            time.sleep(1 if attempt < 4 else 0)
+            time.sleep(1 if attempt < attempts - 1 else 0)
     return "GONE", ()

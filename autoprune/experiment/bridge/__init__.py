@@ -4,9 +4,18 @@ NNI imports it itself, for each ``nnictl create``, ``resume`` and ``view``, once
 training services. The manager's faults are mended in ``manager.js``, the launcher's in ``door.py``.
 """
 
-from autoprune.experiment.bridge.door import TunerFailed, check_port, open_door, start, stop
+from autoprune.experiment.bridge.door import TunerFailed, check_port, end_orphans, open_door, resume, start, stop
 from autoprune.experiment.bridge.registration import nni_training_service_info, register
 
-__all__ = ["TunerFailed", "check_port", "nni_training_service_info", "register", "start", "stop"]
+__all__ = [
+    "TunerFailed",
+    "check_port",
+    "end_orphans",
+    "nni_training_service_info",
+    "register",
+    "resume",
+    "start",
+    "stop",
+]
 
 open_door()

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 from nni.experiment import Experiment, RunMode, launcher, rest
 from nni.experiment.config import ExperimentConfig
+from nni.experiment.config.utils import parse_time
 from nni.tools.nnictl.config_utils import Experiments
 
 from autoprune.errors import UserError
@@ -68,6 +69,34 @@ def start(config: ExperimentConfig, port: int, url_prefix: str | None = None) ->
     return experiment.id
 
 
+def resume(experiment_id: str, directory: Path, port: int, trials: int | None = None) -> None:
+    """Go on with a stopped experiment; its manager outlives this process.
+
+    Args:
+        directory: holds the experiment's folder.
+        trials: the new limit of trials, where it is raised; the time allowed starts anew then.
+
+    Raises:
+        UserError: the port is in use. Nothing was started.
+        TunerFailed: the tuner could not be started. Everything was stopped.
+    """
+    open_door()
+    config = launcher.get_stopped_experiment_config(experiment_id, directory)
+    experiment = Experiment(config, experiment_id)
+    experiment._action = "resume"
+    experiment.start(port, run_mode=RunMode.Detach)
+    if trials is not None:
+        limit = config.canonical_copy().max_experiment_duration
+        if limit:
+            spent = rest.get(port, "/experiment")["execDuration"]
+            changed = {"params": {"maxExperimentDuration": f"{spent + parse_time(limit)}s"}}
+            rest.put(port, "/experiment?update_type=MAX_EXEC_DURATION", changed)
+        rest.put(port, "/experiment?update_type=MAX_TRIAL_NUM", {"params": {"maxTrialNumber": trials}})
+        end = time.monotonic() + START_LIMIT
+        while rest.get(port, "/check-status")["status"] == "DONE" and time.monotonic() < end:
+            time.sleep(0.1)
+
+
 def check_port(port: int) -> None:
     """Raise :class:`UserError` if something listens at ``port``."""
     with socket.socket() as probe:
@@ -82,6 +111,22 @@ def stop(experiment_id: str, limit: float = 30) -> None:
         # Its command line tells whether the noted process is still the manager, or a later one of the same number.
         if experiment.get("pid") and experiment_id in psutil.Process(experiment["pid"]).cmdline():
             _end_manager(experiment["pid"], experiment["port"], experiment.get("prefixUrl"), limit)
+
+
+def end_orphans(experiment_id: str) -> int:
+    """End the trials and the tuner that outlived a killed manager, and return how many processes they were.
+
+    They would report to the next manager, as the trials that run in their place.
+    """
+    ended = 0
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("NNI_EXP_ID") == experiment_id:
+                process.kill()
+                ended += 1
+        except psutil.Error:  # gone, or somebody else's
+            continue
+    return ended
 
 
 def _checked(original: Any) -> Any:
@@ -102,7 +147,7 @@ def _checked(original: Any) -> Any:
         try:
             _check(action, config, port)
             if action == "resume":
-                _end_orphans(exp_id)
+                end_orphans(exp_id)
             manager = original(
                 action, exp_id, config, port, debug, run_mode, url_prefix, tuner_command_channel, list(tags)
             )
@@ -196,13 +241,3 @@ def _end_manager(pid: int, port: int, url_prefix: str | None, limit: float = 10)
     for process in family:
         with contextlib.suppress(psutil.NoSuchProcess):  # most have ended by now
             process.kill()
-
-
-def _end_orphans(experiment_id: str) -> None:
-    """End the trials that outlived a killed manager: they would report as the trials that run in their place."""
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("NNI_EXP_ID") == experiment_id:
-                process.kill()
-        except psutil.Error:  # gone, or somebody else's
-            continue

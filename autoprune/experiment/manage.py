@@ -1,0 +1,140 @@
+"""``autoprune watch``, ``list``, ``stop`` and ``resume``: experiments that run already, or ran."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import datetime
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from autoprune.errors import UserError
+from autoprune.experiment import live
+from autoprune.experiment.registry import Known, known_experiment, known_experiments
+from autoprune.experiment.results import load_experiment
+from autoprune.experiment.watch import Progress
+from autoprune.report.table import front_table
+
+
+def console() -> Console:
+    """Return the terminal, or, where there is none, a page of 140 columns."""
+    return Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+
+
+def watch(experiment_id: str) -> int:
+    """Come back to an experiment: the live view while it runs, then its front.
+
+    Returns:
+        The exit status: 0, 1 if the search failed, 130 if it was stopped by Ctrl-C.
+    """
+    known, terminal = known_experiment(experiment_id), console()
+    if known.alive and known.status != "viewed":
+        page = f"{known.url}/logs/pareto.html"
+        terminal.print(f"Experiment [bold]{known.id}[/]: [link]{known.url}[/], its front at [link]{page}[/]\n")
+        return _watch_to_the_end(terminal, known, stop_at_end=False)
+    return _show_the_end(terminal, known)
+
+
+def stop(experiment_id: str) -> int:
+    """Stop an experiment's manager, tuner and trials; also what a manager that died left behind."""
+    from autoprune.experiment import bridge
+
+    known = known_experiment(experiment_id)
+    was = known.status
+    bridge.stop(known.id)
+    left = bridge.end_orphans(known.id)
+    if known.alive:
+        print(f"Stopped {known.id}. Go on with `autoprune resume {known.id}`.")
+    else:
+        behind = f"; ended {left} process{'es' if left > 1 else ''} that it left behind" if left else ""
+        print(f"Experiment {known.id} does not run ({was}){behind}.")
+    return 0
+
+
+def resume(experiment_id: str, port: int, more: int) -> int:
+    """Go on with an experiment that was stopped or died, and watch it.
+
+    Args:
+        port: of NNI's web UI.
+        more: trials beyond those that the config allows.
+
+    Raises:
+        UserError: it runs, has nothing left to do, or the port is in use. Nothing was started.
+    """
+    from autoprune.experiment import bridge
+
+    logging.getLogger("nni").setLevel(logging.ERROR)
+    known, terminal = known_experiment(experiment_id), console()
+    if known.alive:
+        raise UserError(f"experiment {known.id} runs ({known.status}): `autoprune watch {known.id}`")
+    now = Progress(load_experiment(known.folder), "STOPPED", (), 0.0)
+    if now.total and now.ended >= now.total and not more:
+        raise UserError(f"experiment {known.id} has run all of its {now.total} trials: add some with --trials N")
+    bridge.register()
+    bridge.check_port(port)
+    bridge.resume(known.id, known.folder.parent, port, now.total + more if now.total and more else None)
+    resumed = known_experiment(known.id)
+    terminal.print(f"Experiment [bold]{known.id}[/] goes on; NNI's web UI: [link]{resumed.url}[/]\n")
+    return _watch_to_the_end(terminal, resumed, stop_at_end=True)
+
+
+def list_experiments() -> Table:
+    """Return a table of every experiment that NNI knows on this machine, the latest first."""
+    table = Table("id", "name", "status", box=box.SIMPLE_HEAD)
+    for title in ("done", "failed", "front"):
+        table.add_column(title, justify="right")
+    table.add_column("started")
+    table.add_column("port", justify="right")
+    for known in known_experiments():
+        begun = known.entry.get("startTime")
+        started = datetime.fromtimestamp(begun / 1000).strftime("%Y-%m-%d %H:%M") if begun else "-"
+        name = known.results.name if known.results else known.entry.get("experimentName") or "-"
+        port = str(known.port) if known.alive else "-"
+        table.add_row(known.id, name, known.status, *_counts(known), started, port)
+    return table
+
+
+def _counts(known: Known) -> tuple[str, str, str]:
+    if known.results is None:
+        return "-", "-", "-"
+    now = Progress(known.results, "", (), 0.0)
+    of = f" of {now.total}" if now.total else ""
+    return f"{now.ended - now.failed}{of}", str(now.failed), str(len(known.results.front()))
+
+
+def _watch_to_the_end(terminal: Console, known: Known, stop_at_end: bool) -> int:
+    from autoprune.experiment import bridge
+
+    try:
+        last = live.watch(terminal, known.folder, known.port, known.prefix)
+    except KeyboardInterrupt:
+        if live.ask(terminal, unasked="leave", default="leave") == "leave":
+            terminal.print(f"\nIt goes on. Come back with `autoprune watch {known.id}`.")
+            return 0
+        bridge.stop(known.id)
+        terminal.print(f"\nStopped. Go on with `autoprune resume {known.id}`.")
+        return 130
+    if stop_at_end:
+        bridge.stop(known.id)
+    if last.status in ("ERROR", "GONE"):
+        reason = "; ".join(last.errors) or f"NNI's manager is gone: see {known.folder / 'log'}"
+        print(f"autoprune: the search failed: {reason}", file=sys.stderr)
+        return 1
+    return _show_the_end(terminal, known_experiment(known.id))
+
+
+def _show_the_end(terminal: Console, known: Known) -> int:
+    experiment = load_experiment(known.folder)
+    if experiment.candidates:
+        terminal.print(front_table(experiment))
+    for line in live.failures(experiment):
+        terminal.print(line)
+    now = Progress(experiment, "", (), 0.0)
+    terminal.print(f"\nExperiment {known.id}, {known.status}: {now.ended} of {now.total} trials, {now.failed} failed.")
+    if experiment.candidates:
+        terminal.print(f"Take a model home with `autoprune export {known.id} --choose knee`.")
+    if known.alive:
+        terminal.print(f"Its web UI is still served at {known.url}; `autoprune stop {known.id}` ends it.")
+    return 1 if known.status == "failed" else 0

@@ -1,0 +1,120 @@
+"""The experiments that NNI knows on this machine, and how each of them really is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from autoprune.errors import UserError
+from autoprune.experiment.dispatcher import ERROR_FILE
+from autoprune.experiment.results import Experiment, find_experiment, load_experiment, registry
+from autoprune.experiment.watch import Progress, manager_status
+
+WORDS = {
+    "INITIALIZED": "starting",
+    "RUNNING": "running",
+    "NO_MORE_TRIAL": "running",
+    "TUNER_NO_MORE_TRIAL": "running",
+    "STOPPING": "stopping",
+    "DONE": "done",
+    "ERROR": "failed",
+    "VIEWED": "viewed",
+}
+"""NNI's words for a manager's status, and ours."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """An experiment in NNI's registry.
+
+    Args:
+        id: NNI's experiment id.
+        folder: where its files are.
+        entry: what the registry says. Its status is often out of date: see :attr:`status`.
+    """
+
+    id: str
+    folder: Path
+    entry: dict[str, Any]
+
+    @property
+    def port(self) -> int:
+        """The port at which its manager listens, or listened."""
+        return int(self.entry["port"])
+
+    @property
+    def prefix(self) -> str | None:
+        """The path under which its manager serves, if any."""
+        return self.entry.get("prefixUrl") or None
+
+    @property
+    def url(self) -> str:
+        """Its web UI."""
+        return "/".join(part for part in (f"http://127.0.0.1:{self.port}", self.prefix) if part)
+
+    @cached_property
+    def alive(self) -> bool:
+        """Whether its manager is a process of this machine now."""
+        pid = self.entry.get("pid")
+        try:
+            # The command line tells whether it is the manager still, or a later process of the same number.
+            return bool(pid) and self.id in psutil.Process(int(pid)).cmdline()
+        except psutil.Error:
+            return False
+
+    @cached_property
+    def status(self) -> str:
+        """How it is: one of :data:`WORDS`, ``stopped``, ``died`` (the manager ended without a goodbye), ``deleted``.
+
+        A running manager is asked. Of one that is gone, the files tell how it went.
+        """
+        if self.alive:
+            status, _ = manager_status(self.port, self.prefix, attempts=1)
+            return WORDS.get(status, "does not answer" if status == "GONE" else status.lower())
+        if self.results is None:
+            return "deleted"
+        if (self.folder / "log" / ERROR_FILE).is_file():
+            return "failed"
+        if not _said_goodbye(self.folder / "log" / "nnimanager.log"):
+            return "died"
+        ended = Progress(self.results, "STOPPED", (), 0.0)
+        return "done" if ended.total and ended.ended >= ended.total else "stopped"
+
+    @cached_property
+    def results(self) -> Experiment | None:
+        """Its trials so far, or None if its database is gone."""
+        try:
+            return load_experiment(self.folder)
+        except UserError:
+            return None
+
+
+def known_experiments() -> list[Known]:
+    """Return every experiment in NNI's registry, the latest first."""
+    entries = registry()
+    ids = sorted(entries, key=lambda key: entries[key].get("startTime") or 0, reverse=True)
+    return [Known(key, Path(entries[key]["logDir"]).expanduser() / key, entries[key]) for key in ids]
+
+
+def known_experiment(experiment_id: str) -> Known:
+    """Return one experiment; the id ``latest`` is the one started last.
+
+    Raises:
+        UserError: NNI knows no such experiment.
+    """
+    folder = find_experiment(experiment_id)
+    return Known(folder.name, folder, registry()[folder.name])
+
+
+def _said_goodbye(log: Path) -> bool:
+    """Say whether the last manager that wrote ``log`` ended as it should."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 4096))
+            return b"Shutdown complete" in file.read()[-1024:]
+    except OSError:
+        return False

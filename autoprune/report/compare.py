@@ -1,0 +1,105 @@
+"""Several searches side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.table import Table
+
+from autoprune.experiment.results import Experiment
+from autoprune.report import units
+from autoprune.report.progress import hypervolume_by_trial
+
+SHARES = (0.5, 0.25, 0.1)
+"""Fractions of the dense model's MACs at which searches are compared."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What one search came to.
+
+    Args:
+        id: NNI's experiment id.
+        name: the experiment's name.
+        task: what it pruned.
+        tuner: who searched.
+        trials: how many ended, well or not.
+        failed: how many of them failed.
+        front: how many are Pareto-optimal.
+        dense: the dense model's accuracy, or None before the first result.
+        best: the best accuracy among candidates of at most a share of the dense MACs, by share; None: none is so small.
+        hypervolume: of accuracy and MACs, see :func:`autoprune.report.progress.hypervolume_by_trial`.
+        seconds: from the first trial's start to the last one's end, pauses included.
+    """
+
+    id: str
+    name: str
+    task: str
+    tuner: str
+    trials: int
+    failed: int
+    front: int
+    dense: float | None
+    best: dict[float, float | None]
+    hypervolume: float | None
+    seconds: float | None
+
+
+def summarize(experiment: Experiment) -> Summary:
+    """Return what a search came to so far."""
+    dense, tuner = experiment.dense, experiment.config.get("tuner") or {}
+    name = str(tuner.get("name") or tuner.get("className") or "none").rpartition(".")[2]
+    sampler = (tuner.get("classArgs") or {}).get("sampler")
+    starts = [trial.started for trial in experiment.trials if trial.started]
+    ends = [trial.ended for trial in experiment.trials if trial.ended]
+    volumes = hypervolume_by_trial(experiment, "macs")
+    return Summary(
+        id=experiment.id,
+        name=experiment.name,
+        task=experiment.settings.task,
+        tuner=f"{name} {sampler}" if sampler else name,
+        trials=len(ends),
+        failed=len(experiment.failed),
+        front=len(experiment.front()),
+        dense=dense["accuracy"] if dense else None,
+        best={share: _best(experiment, share) for share in SHARES},
+        hypervolume=volumes[-1] if volumes else None,
+        seconds=(max(ends) - min(starts)) / 1000 if starts and ends else None,
+    )
+
+
+def comparison(experiments: Sequence[Experiment]) -> Table:
+    """Return a table with a row for each search."""
+    rows = [summarize(experiment) for experiment in experiments]
+    table = Table(box=box.SIMPLE_HEAD)
+    for title in ("experiment", "name", "task", "tuner"):
+        table.add_column(title, no_wrap=title != "tuner")
+    for title in ("trials\n(failed)", "front", "time", "dense\naccuracy"):
+        table.add_column(title, justify="right")
+    for share in SHARES:
+        table.add_column(f"best at\n{share:.0%} MACs", justify="right")
+    table.add_column("hyper-\nvolume", justify="right")
+    for row in rows:
+        figures = [f"{row.trials} ({row.failed})", str(row.front), _or_dash(row.seconds, units.duration)]
+        figures += [_or_dash(value, units.percent) for value in (row.dense, *row.best.values())]
+        volume = _or_dash(row.hypervolume, lambda value: f"{value:.4f}")
+        table.add_row(row.id, row.name, row.task, row.tuner, *figures, volume)
+    notes = ["best at: the best validation accuracy among candidates of at most that share of the dense model's MACs"]
+    if len({row.task for row in rows}) > 1:
+        notes.append("these searches pruned different tasks: their accuracies do not compare")
+    table.caption, table.caption_justify = "\n".join(notes), "left"
+    return table
+
+
+def _best(experiment: Experiment, share: float) -> float | None:
+    if experiment.dense is None:
+        return None
+    limit = share * experiment.dense["macs"]
+    small = [t.measures["accuracy"] for t in experiment.candidates if t.measures["macs"] <= limit]
+    return max(small, default=None)
+
+
+def _or_dash(value, write) -> str:
+    return "-" if value is None else write(value)

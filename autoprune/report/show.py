@@ -1,0 +1,56 @@
+"""``autoprune pareto`` and ``autoprune compare``: fronts on the terminal, as data, and as pictures."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+
+from autoprune.experiment.results import find_experiment, load_experiment
+from autoprune.report.compare import comparison
+from autoprune.report.data import front_as_csv, front_as_json
+from autoprune.report.rows import SIZES
+from autoprune.report.table import front_table
+from autoprune.search.pareto import check_objectives
+
+
+def show_front(
+    experiment_id: str, objectives: str | None, form: Literal["table", "csv", "json"], plot: Path | None
+) -> None:
+    """Print an experiment's front.
+
+    Args:
+        objectives: comma-separated; the experiment's own if None.
+        form: how it is printed.
+        plot: a picture file to be drawn as well.
+    """
+    experiment = load_experiment(find_experiment(experiment_id))
+    chosen = check_objectives(objectives.split(",")) if objectives else None
+    if form == "csv":
+        sys.stdout.write(front_as_csv(experiment, chosen))
+    elif form == "json":
+        print(front_as_json(experiment, chosen))
+    else:
+        _console().print(front_table(experiment, objectives=chosen))
+    if plot:
+        from autoprune.report.picture import front_picture
+
+        size = next((name for name in chosen or experiment.objectives if name in SIZES), "macs")
+        print(front_picture(experiment, plot, size), file=sys.stderr)
+
+
+def show_comparison(experiment_ids: Sequence[str], plot: Path | None) -> None:
+    """Print several searches side by side, and draw their fronts if ``plot`` is given."""
+    experiments = [load_experiment(find_experiment(each)) for each in experiment_ids]
+    _console().print(comparison(experiments))
+    if plot:
+        from autoprune.report.picture import fronts_picture
+
+        print(fronts_picture(experiments, plot), file=sys.stderr)
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else 140, highlight=False)
