@@ -99,9 +99,8 @@ def _prune_channels(run: _Run) -> tuple[nn.Module, dict[str, int]]:
         else:
             lost = {g.name: sorted(set(range(g.channels)) - set(left[g.name])) for g in run.groups}
             model = remove_channels(run.rewound_model(), run.task.example_input, run.groups, lost)
+        groups = groups.after(gone)
         run.train(model, t)
-        if t < 1:
-            groups = find_groups(model, run.task.example_input, run.task.keep)
     return model, {name: len(channels) for name, channels in left.items()}
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from autoprune.errors import UserError
-from autoprune.pruning.criteria.base import output_rows, per_channel
+from autoprune.pruning.criteria.base import per_unit, rows
 from autoprune.pruning.criteria.lamp import lamp_scores
 from autoprune.pruning.groups import Group, Groups
 
@@ -65,7 +66,7 @@ def erk(model: nn.Module, groups: Groups, structured: bool) -> Family:
     most = _most(model, groups, structured)
     density = {}
     for group in groups:
-        weights = [model.get_submodule(name).weight for name in group.producers]
+        weights = list(_weights(model, group).values())
         density[group.name] = sum(sum(w.shape) for w in weights) / sum(w.numel() for w in weights)
     dense = 1 / min(density.values())  # at this factor, every group is dense
     return lambda level: {
@@ -77,12 +78,12 @@ def global_magnitude(model: nn.Module, groups: Groups, structured: bool) -> Fami
     """Remove the smallest wherever they are: weights by magnitude, channels by the root mean square of theirs."""
     scores = {}
     for group in groups:
-        weights = _weights(model, group)
+        weights = _weights(model, group).values()
         if structured:
-            mean_squares = sum(_squares(group, rows) for rows in weights) / sum(rows.numel() for rows in weights)
-            scores[group.name] = mean_squares.sqrt() * group.channels**0.5
+            size = sum(weight.numel() for weight in weights) / group.channels
+            scores[group.name] = (_squares(model, group) / size).sqrt()
         else:
-            scores[group.name] = torch.cat([rows.abs().flatten() for rows in weights])
+            scores[group.name] = torch.cat([weight.abs().flatten() for weight in weights])
     return _below_one_threshold(scores, _most(model, groups, structured))
 
 
@@ -90,11 +91,10 @@ def lamp(model: nn.Module, groups: Groups, structured: bool) -> Family:
     """Remove what has the smallest LAMP score, wherever it is (Lee et al. 2021)."""
     scores = {}
     for group in groups:
-        weights = _weights(model, group)
         if structured:
-            scores[group.name] = lamp_scores(sum(_squares(group, rows) for rows in weights).sqrt())
+            scores[group.name] = lamp_scores(_squares(model, group).sqrt())
         else:
-            scores[group.name] = torch.cat([lamp_scores(rows).flatten() for rows in weights])
+            scores[group.name] = torch.cat([lamp_scores(w).flatten() for w in _weights(model, group).values()])
     return _below_one_threshold(scores, _most(model, groups, structured))
 
 
@@ -121,44 +121,39 @@ def _below_one_threshold(scores: Mapping[str, Tensor], most: Mapping[str, float]
     return family
 
 
-def _weights(model: nn.Module, group: Group) -> list[Tensor]:
-    layers = [model.get_submodule(name) for name in group.producers]
-    return [output_rows(layer, layer.weight.detach()) for layer in layers]
+def _weights(model: nn.Module, group: Group) -> dict[str, Tensor]:
+    """Return the weights that produce the group's channels, by parameter name."""
+    parts = (part for part in group.slices if part.role == "out")
+    return {part.parameter: model.get_parameter(part.parameter).detach() for part in parts}
 
 
-def _squares(group: Group, rows: Tensor) -> Tensor:
-    return per_channel(group, rows.pow(2).sum(1))
+def _squares(model: nn.Module, group: Group) -> Tensor:
+    """Return the sum of squares of the weights that produce each channel."""
+    parts = (part for part in group.slices if part.role == "out")
+    return sum(per_unit(group, part, rows(part, model.get_parameter(part.parameter)).pow(2).sum(1)) for part in parts)
 
 
 def _most(model: nn.Module, groups: Groups, structured: bool) -> dict[str, float]:
     """Return the sparsity that leaves each group one channel, or each of its layers one weight."""
     if structured:
         return {group.name: 1 - 1 / group.channels for group in groups}
-    return {group.name: 1 - 1 / min(rows.numel() for rows in _weights(model, group)) for group in groups}
+    return {group.name: 1 - 1 / min(w.numel() for w in _weights(model, group).values()) for group in groups}
 
 
 def _params_left_unstructured(model: nn.Module, groups: Groups, sparsity: Mapping[str, float]) -> float:
-    removed = sum(sparsity[group.name] * rows.numel() for group in groups for rows in _weights(model, group))
+    removed = sum(sparsity[group.name] * w.numel() for group in groups for w in _weights(model, group).values())
     return sum(p.numel() for p in model.parameters()) - removed
 
 
 def _params_left_structured(model: nn.Module, groups: Groups, sparsity: Mapping[str, float]) -> float:
-    """Return the parameters left, each layer's shrunk by the outputs and by the inputs that it loses."""
-    outputs, inputs = {}, {}
+    """Return the parameters left, each shrunk along every dimension along which channels go."""
+    kept: dict[tuple[str, int], float] = {}
     for group in groups:
-        kept = 1 - sparsity[group.name]
-        outputs |= dict.fromkeys((*group.producers, *group.followers), kept)
-        for name in group.consumers:
-            inputs[name] = inputs.get(name, 1.0) - (1 - kept) * _share_of_inputs(model.get_submodule(name), group)
+        for part in group.slices:
+            share = float((part.unit >= 0).float().mean())
+            key = part.parameter, part.dim
+            kept[key] = kept.get(key, 1.0) - sparsity[group.name] * share
     left = 0.0
-    for name, layer in model.named_modules():
-        for key, parameter in layer.named_parameters(recurse=False):
-            left += parameter.numel() * outputs.get(name, 1.0) * (inputs.get(name, 1.0) if key == "weight" else 1.0)
+    for name, parameter in model.named_parameters():
+        left += parameter.numel() * math.prod(kept.get((name, dim), 1.0) for dim in range(parameter.dim()))
     return left
-
-
-def _share_of_inputs(layer: nn.Module, group: Group) -> float:
-    """Return the share of a layer's inputs that are the group's: all, unless it reads a concatenation."""
-    if isinstance(layer, nn.modules.conv._ConvNd):
-        return group.channels / layer.in_channels
-    return 1.0

@@ -14,12 +14,14 @@ from autoprune.pruning.criteria.by_chance import RANDOM, RANDOM_WEIGHTS
 from autoprune.pruning.criteria.choose import best_weights, lowest_channels
 from autoprune.pruning.criteria.fpgm import FPGM
 from autoprune.pruning.criteria.group_norm import GROUP_NORM, GROUP_TAYLOR
+from autoprune.pruning.criteria.l0 import L0
 from autoprune.pruning.criteria.lamp import LAMP
 from autoprune.pruning.criteria.magnitude import L1_NORM, L2_NORM, LEVEL, LEVEL_GLOBAL
 from autoprune.pruning.criteria.movement import MOVEMENT
 from autoprune.pruning.criteria.n_m import NM_2_4
 from autoprune.pruning.criteria.slim import BN_SCALE, SLIM
 from autoprune.pruning.criteria.snip import SNIP
+from autoprune.pruning.criteria.synaptic_strength import SYNAPTIC_STRENGTH
 from autoprune.pruning.criteria.taylor import TAYLOR
 from autoprune.pruning.groups import Groups
 
@@ -37,6 +39,7 @@ CRITERIA: dict[str, Criterion] = {
     "group_taylor": GROUP_TAYLOR,
     "apoz": APOZ,
     "mean_activation": MEAN_ACTIVATION,
+    "l0": L0,
     "random": RANDOM,
     # single weights
     "level": LEVEL,
@@ -45,6 +48,8 @@ CRITERIA: dict[str, Criterion] = {
     "snip": SNIP,
     "movement": MOVEMENT,
     "random_weights": RANDOM_WEIGHTS,
+    # the kernels between two channels
+    "synaptic_strength": SYNAPTIC_STRENGTH,
     # two of four weights
     "nm_2_4": NM_2_4,
 }

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from autoprune.pruning.criteria.base import Criterion, Request
-from autoprune.pruning.groups import Group
+from autoprune.pruning.criteria.base import Criterion, Request, per_unit
+from autoprune.pruning.groups import Group, Slice
 
 
 def apoz(request: Request) -> dict[str, Tensor]:
@@ -23,22 +23,31 @@ def mean_activation(request: Request) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def _mean_over_data(request: Request, statistic: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
-    sums = {group.name: torch.zeros(group.channels) for group in request.groups}
+    """Return the mean of ``statistic`` over what arrives at the layers that read each channel.
+
+    Of a channel that no layer reads as a module's input, over what leaves its own layers, as a ReLU would pass it on.
+    """
+    read, written = ({group.name: torch.zeros(group.channels) for group in request.groups} for _ in range(2))
     hooks = []
+
+    def record(sums: dict[str, Tensor], group: Group, part: Slice, x: Tensor) -> None:
+        dim = 1 if isinstance(request.model.get_submodule(part.layer), nn.modules.conv._ConvNd) else -1
+        if x.shape[dim] == len(part.unit):
+            sums[group.name] += per_unit(group, part, statistic(x).movedim(dim, 0).flatten(1).mean(1))
+
     for group in request.groups:
-        readers = [layer for name in group.consumers if _reads_only(layer := request.model.get_submodule(name), group)]
-
-        def record(
-            layer: nn.Module, inputs: tuple[Tensor, ...], group: Group = group, share: int = len(readers)
-        ) -> None:
-            x = statistic(inputs[0])
-            dim = 1 if _is_convolution(layer) else -1
-            x = x.movedim(dim, 0).flatten(1).mean(1)  # of each input of the layer
-            sums[group.name] += x.view(group.channels, -1).mean(1) / share
-
-        hooks += [layer.register_forward_pre_hook(record) for layer in readers]
-        if not readers:  # a concatenation lies between: look at what the layers put out, as a ReLU would see it
-            hooks += [_watch_outputs(request.model, group, statistic, sums)]
+        for part in group.slices:
+            layer = dict(request.model.named_modules()).get(part.layer)
+            if layer is not None and part.role == "in":
+                hooks.append(
+                    layer.register_forward_pre_hook(lambda _, x, g=group, p=part: record(read, g, p, x[0]) or None)
+                )
+            if layer is not None and part.role == "out":
+                hooks.append(
+                    layer.register_forward_hook(
+                        lambda _, x, y, g=group, p=part: record(written, g, p, y.relu()) if torch.is_tensor(y) else None
+                    )
+                )
     try:
         request.model.eval()
         for x, _ in request.batches():
@@ -46,28 +55,7 @@ def _mean_over_data(request: Request, statistic: Callable[[Tensor], Tensor]) -> 
     finally:
         for hook in hooks:
             hook.remove()
-    return sums
-
-
-def _reads_only(layer: nn.Module, group: Group) -> bool:
-    """Whether the layer's input is the group's channels and nothing else."""
-    if _is_convolution(layer):
-        return layer.in_channels == group.channels
-    return isinstance(layer, nn.Linear) and layer.in_features % group.channels == 0
-
-
-def _watch_outputs(model: nn.Module, group: Group, statistic: Callable[[Tensor], Tensor], sums: dict[str, Tensor]):
-    layer = model.get_submodule(group.name)
-
-    def record(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        x = statistic(output.relu()).movedim(1 if _is_convolution(layer) else -1, 0).flatten(1).mean(1)
-        sums[group.name] += x.view(group.channels, -1).mean(1)
-
-    return layer.register_forward_hook(record)
-
-
-def _is_convolution(layer: nn.Module) -> bool:
-    return isinstance(layer, nn.modules.conv._ConvNd)
+    return {name: sums if sums.any() else written[name] for name, sums in read.items()}
 
 
 APOZ = Criterion(

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from autoprune import training
 from autoprune.errors import UserError
-from autoprune.pruning.groups import Group
+from autoprune.pruning.groups import Group, Slice
 from autoprune.task import Task
 
 
@@ -44,18 +45,23 @@ class Request:
         groups: the groups from which something is to go.
         sparsity: the fraction that is to go, by group name.
         context: the data, or None.
+        every_group: all groups of the model, also those that stay whole.
     """
 
     model: nn.Module
     groups: tuple[Group, ...]
     sparsity: Mapping[str, float]
     context: Context | None = None
+    every_group: tuple[Group, ...] = ()
 
-    def layers(self) -> Iterator[tuple[Group, str, nn.Module]]:
-        """Iterate over the layers whose weights are judged: each group's producers."""
+    def weights(self) -> Iterator[tuple[Group, str, nn.Parameter]]:
+        """Iterate over the weights that produce the groups' channels, each with its group and its parameter name."""
+        seen = set()
         for group in self.groups:
-            for name in group.producers:
-                yield group, name, self.model.get_submodule(name)
+            for part in group.slices:
+                if part.role == "out" and part.parameter not in seen:
+                    seen.add(part.parameter)
+                    yield group, part.parameter, self.model.get_parameter(part.parameter)
 
     def need(self) -> Context:
         """Return the context.
@@ -101,11 +107,13 @@ class Criterion:
         return self.granularity == "channel"
 
 
-def output_rows(layer: nn.Module, weight: Tensor) -> Tensor:
-    """Return ``weight``, of the shape of ``layer.weight``, as a matrix with one row for each output channel."""
-    return (weight.transpose(0, 1) if getattr(layer, "transposed", False) else weight).flatten(1)
+def per_unit(group: Group, part: Slice, values: Tensor) -> Tensor:
+    """Add values, one for each position of ``part``, up to one for each unit of its group."""
+    nobody = group.channels
+    index = torch.where(part.unit < 0, nobody, part.unit.long())
+    return torch.zeros(nobody + 1).index_add_(0, index, values.detach().float())[:nobody]
 
 
-def per_channel(group: Group, values: Tensor) -> Tensor:
-    """Sum one value per output of a layer to one per channel of its group (an attention head has many outputs)."""
-    return values.reshape(group.channels, -1).sum(1)
+def rows(part: Slice, tensor: Tensor) -> Tensor:
+    """Return the parameter (or its gradient, or scores of its shape) with one row for each position of ``part``."""
+    return tensor.detach().movedim(part.dim, 0).reshape(len(part.unit), -1)

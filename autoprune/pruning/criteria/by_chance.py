@@ -19,7 +19,7 @@ def random_channels(request: Request) -> dict[str, Tensor]:
 def random_weights(request: Request) -> dict[str, Tensor]:
     """Score weights by chance, the same for the same seed."""
     chance = _generator(request)
-    return {f"{name}.weight": torch.rand(layer.weight.shape, generator=chance) for _, name, layer in request.layers()}
+    return {name: torch.rand(weight.shape, generator=chance) for _, name, weight in request.weights()}
 
 
 def _generator(request: Request) -> torch.Generator:

@@ -28,7 +28,7 @@ def lowest_channels(
     if not asked:
         return {}
     sparsity = {group.name: remove[group.name] / group.channels for group in asked}
-    scores = criterion.score(Request(model, asked, sparsity, context))
+    scores = criterion.score(Request(model, asked, sparsity, context, tuple(groups)))
     _check(scores)
     return {
         group.name: sorted(scores[group.name].sort(stable=True).indices[: remove[group.name]].tolist())
@@ -58,17 +58,15 @@ def best_weights(
     asked = tuple(group for group in groups if sparsity.get(group.name, 0))
     if not asked:
         return {}
-    request = Request(model, asked, sparsity, context)
+    request = Request(model, asked, sparsity, context, tuple(groups))
     scores = {name: score.detach() for name, score in criterion.score(request).items()}
     _check(scores)
     scores = {name: _gone_first(score, (within or {}).get(name)) for name, score in scores.items()}
-    weights = {f"{name}.weight": layer.weight for _, name, layer in request.layers()}
+    weights = {name: weight for _, name, weight in request.weights()}
     if criterion.granularity == "2:4":
         masks = {name: mask_n_m(scores[name]) for name in weights}
         return {name: mask for name, mask in masks.items() if mask is not None}
-    remove = {
-        f"{name}.weight": sparsity[group.name] * scores[f"{name}.weight"].numel() for group, name, _ in request.layers()
-    }
+    remove = {name: sparsity[group.name] * scores[name].numel() for group, name, _ in request.weights()}
     if criterion.scope == "network":
         remove = _spread(scores, round(sum(remove.values())))
     return {

@@ -1,37 +1,42 @@
-"""Importance over the whole coupled group: every layer that would lose something has a say (Torch-Pruning's)."""
+"""Importance over the whole coupled group: everything that would go with a channel has a say."""
 
 from __future__ import annotations
 
-import torch_pruning as tp
+from collections.abc import Callable
+
 from torch import Tensor
 
-from autoprune.pruning.criteria.base import Criterion, Request, per_channel
+from autoprune.pruning.criteria.base import Criterion, Request, per_unit, rows
 from autoprune.pruning.criteria.gradients import accumulate_gradients
-from autoprune.pruning.groups import dependency_graph
 
 PAPER = "Fang et al. 2023, DepGraph: Towards Any Structural Pruning"
 
 
 def group_norm(request: Request) -> dict[str, Tensor]:
-    """Score each channel by the squared L2 norm of all that goes with it: filters, batch norm, consumers' inputs."""
-    return _importance(request, tp.importance.GroupMagnitudeImportance(p=2))
+    """Score each channel by the squared L2 norm of all the weights that go with it.
+
+    Those are its filters, its batch norms' scales and what its consumers make of it. The order is that of
+    Torch-Pruning's GroupMagnitudeImportance, over any group that we find.
+    """
+    return _over_the_group(request, lambda weight: weight.pow(2))
 
 
 def group_taylor(request: Request) -> dict[str, Tensor]:
-    """Score each channel by |gradient x weight| of all that goes with it."""
+    """Score each channel by |gradient x weight| of all the weights that go with it."""
     with accumulate_gradients(request):
-        return _importance(request, tp.importance.GroupTaylorImportance())
+        return _over_the_group(request, lambda weight: (weight * weight.grad).abs())
 
 
-def _importance(request: Request, importance: tp.importance.Importance) -> dict[str, Tensor]:
-    graph = dependency_graph(request.model, request.need().task.example_input)
-    scores = {}
-    for group in request.groups:
-        layer = request.model.get_submodule(group.name)
-        prune = graph.get_pruner_of_module(layer).prune_out_channels
-        every_output = list(range(graph.get_out_channels(layer)))
-        scores[group.name] = per_channel(group, importance(graph.get_pruning_group(layer, prune, every_output)))
-    return scores
+def _over_the_group(request: Request, importance: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+    weights = dict(request.model.named_parameters())
+    return {
+        group.name: sum(
+            per_unit(group, part, rows(part, importance(weights[part.parameter])).sum(1))
+            for part in group.slices
+            if part.parameter in weights and not part.parameter.endswith("bias")
+        )
+        for group in request.groups
+    }
 
 
 GROUP_NORM = Criterion(group_norm, "channel", PAPER)

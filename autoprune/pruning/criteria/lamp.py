@@ -21,7 +21,7 @@ def lamp_scores(weight: Tensor) -> Tensor:
 
 def lamp(request: Request) -> dict[str, Tensor]:
     """Score each weight by its LAMP score."""
-    return {f"{name}.weight": lamp_scores(layer.weight) for _, name, layer in request.layers()}
+    return {name: lamp_scores(weight) for _, name, weight in request.weights()}
 
 
 LAMP = Criterion(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from torch import Tensor
 
 from autoprune.pruning.criteria.base import Criterion, Request
-from autoprune.pruning.criteria.nni_pruner import measured, nni_pruner, norm_scores
+from autoprune.pruning.criteria.nni_pruner import measured, nni_pruner, norm_scores, single_weights
 
 
 def weight_magnitude(request: Request) -> dict[str, Tensor]:
     """Score each weight by its magnitude (NNI's LevelPruner)."""
-    with nni_pruner("LevelPruner", request) as pruner:
-        return {f"{layer}.weight": metric for layer, metric in measured(pruner).items()}
+    with nni_pruner("LevelPruner", request, single_weights(request)) as pruner:
+        return measured(pruner)
 
 
 LEVEL = Criterion(

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from autoprune import training
-from autoprune.pruning.criteria.base import Context, Request, per_channel
-from autoprune.pruning.groups import Group
+from autoprune.pruning.criteria.base import Context, Request, per_unit
+from autoprune.pruning.groups import Group, Slice
 
 
 def norm_scores(name: str) -> Callable[[Request], dict[str, Tensor]]:
@@ -19,7 +19,8 @@ def norm_scores(name: str) -> Callable[[Request], dict[str, Tensor]]:
 
     def score(request: Request) -> dict[str, Tensor]:
         with nni_pruner(name, request) as pruner:
-            return sum_over_layers(request, measured(pruner))
+            metrics = measured(pruner)
+        return sum_over_layers(request, metrics)
 
     return score
 
@@ -38,24 +39,34 @@ def nni_pruner(name: str, request: Request, config: list[dict] | None = None, **
 
 
 def filters(request: Request) -> list[dict]:
-    """Return NNI's config for scoring the filters of each group's layers."""
-    return [
-        {
-            "op_names": [name],
-            "target_names": ["weight"],
-            "sparse_ratio": float(request.sparsity[group.name]),
-            # NNI takes the first dimension for a filter's; in a transposed convolution it is the second
-            "granularity": "in_channel"
-            if getattr(request.model.get_submodule(name), "transposed", False)
-            else "default",
-        }
-        for group in request.groups
-        for name in scored_layers(request.model, group)
-    ]
+    """Return NNI's config for scoring the filters of each group."""
+    return [target(request, group, part) for group in request.groups for part in scored(request.model, group)]
+
+
+def single_weights(request: Request) -> list[dict]:
+    """Return NNI's config for scoring every single weight that produces the groups' channels."""
+    config = []
+    for group, name, weight in request.weights():
+        part = next(part for part in group.slices if part.parameter == name and part.role == "out")
+        config.append(target(request, group, part) | {"granularity": [1] * weight.dim()})
+    return config
+
+
+def target(request: Request, group: Group, part: Slice) -> dict:
+    """Return NNI's config for one parameter, a filter at each position of ``part``."""
+    layer, _, key = part.parameter.rpartition(".")
+    granularity = [-1] * request.model.get_parameter(part.parameter).dim()
+    granularity[part.dim] = 1
+    return {
+        "op_names": [layer],
+        "target_names": [key],
+        "sparse_ratio": float(request.sparsity[group.name]),
+        "granularity": granularity,
+    }
 
 
 def measured(pruner, *budget) -> dict[str, Tensor]:
-    """Let NNI's pruner do its work and return what it measured in the end, by layer.
+    """Let NNI's pruner do its work and return what it measured in the end, by parameter name.
 
     We choose by its measurements ourselves, and not by its masks: those round counts down, and with a global threshold
     can empty a layer.
@@ -69,21 +80,25 @@ def measured(pruner, *budget) -> dict[str, Tensor]:
 
     pruner._generate_sparsity = keep
     pruner.compress(*budget)
-    return {layer: targets["weight"].detach().clone() for layer, targets in last.items()}
-
-
-def sum_over_layers(request: Request, by_layer: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Add the scores of each group's layers up (NNI takes their mean, which gives the same order)."""
     return {
-        group.name: sum(per_channel(group, by_layer[name].flatten()) for name in scored_layers(request.model, group))
+        f"{layer}.{key}": metric.detach().clone() for layer, targets in last.items() for key, metric in targets.items()
+    }
+
+
+def sum_over_layers(request: Request, metrics: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Add the scores of each group's filters up (NNI takes the mean over its layers, which gives the same order)."""
+    return {
+        group.name: sum(
+            per_unit(group, part, metrics[part.parameter].flatten()) for part in scored(request.model, group)
+        )
         for group in request.groups
     }
 
 
-def scored_layers(model: nn.Module, group: Group) -> list[str]:
-    """Return the producers that are scored: of a group that mixes convolutions and linear layers, the convolutions."""
-    convolutions = [name for name in group.producers if not isinstance(model.get_submodule(name), nn.Linear)]
-    return convolutions or list(group.producers)
+def scored(model: nn.Module, group: Group) -> list[Slice]:
+    """Return where the filters lie that are scored: where convolutions mix with matrices, those of the convolutions."""
+    parts = [part for part in group.slices if part.role == "out"]
+    return [part for part in parts if model.get_parameter(part.parameter).dim() > 2] or parts
 
 
 def evaluator(model: nn.Module, context: Context, learning_rate: float):

@@ -11,9 +11,7 @@ from autoprune.pruning.criteria.gradients import accumulate_gradients
 def connection_sensitivity(request: Request) -> dict[str, Tensor]:
     """Score each weight by |gradient x weight| on a few batches."""
     with accumulate_gradients(request):
-        return {
-            f"{name}.weight": (layer.weight.grad * layer.weight).detach().abs() for _, name, layer in request.layers()
-        }
+        return {name: (weight.grad * weight).detach().abs() for _, name, weight in request.weights()}
 
 
 SNIP = Criterion(

@@ -15,7 +15,8 @@ def squared_gradient_times_weight(request: Request) -> dict[str, Tensor]:
     context = request.need()
     look = evaluator(request.model, context, learning_rate=0.0)
     with nni_pruner("TaylorPruner", request, evaluator=look, training_steps=context.batches) as pruner:
-        return sum_over_layers(request, measured(pruner))
+        metrics = measured(pruner)
+    return sum_over_layers(request, metrics)
 
 
 TAYLOR = Criterion(squared_gradient_times_weight, "channel", PAPER, needs=("data", "gradients"))
