@@ -16,6 +16,7 @@ from torchvision.models import maxvit, swin_transformer
 from autoprune.errors import TrialFailure
 
 HEAD_COUNTS = ("num_heads", "n_heads", "n_head", "heads", "num_attention_heads", "nhead")
+QUERIES = ("qkv", "q", "query", "q_proj", "to_q", "to_qkv", "q_lin", "Wqkv", "in_proj", "query_key_value")
 INNER_WIDTHS = ("all_head_size", "inner_dim", "attn_dim", "inner_size")
 
 
@@ -51,14 +52,12 @@ def shrink_heads(layer: nn.Module) -> None:
 
 def _shrink_named_heads(layer: nn.Module) -> None:
     counts = [name for name in HEAD_COUNTS if isinstance(getattr(layer, name, None), int)]
-    cut = [
-        child
-        for child in layer.children()
-        if isinstance(child, nn.Linear) and len(child.weight) != child.out_features and child.out_features
-    ]
-    if not counts or not cut:
+    queries = [getattr(layer, name) for name in QUERIES if isinstance(getattr(layer, name, None), nn.Linear)]
+    if not counts or not queries:
         return
-    old, new = cut[0].out_features, len(cut[0].weight)
+    old, new = queries[0].out_features, len(queries[0].weight)
+    if old == new:
+        return
     for name in INNER_WIDTHS:
         if getattr(layer, name, None) == old:
             setattr(layer, name, new)
