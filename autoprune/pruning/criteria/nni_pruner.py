@@ -30,12 +30,27 @@ def nni_pruner(name: str, request: Request, config: list[dict] | None = None, **
     """Wrap the layers of ``request`` in NNI's pruner ``name`` and unwrap them at the end."""
     import nni.compression.pruning
 
-    pruner = getattr(nni.compression.pruning, name)(request.model, config or filters(request), **options)
+    config = config or filters(request)
+    for entry in config:
+        _register(type(request.model.get_submodule(entry["op_names"][0])), entry["target_names"][0])
+    order = {layer: list(layer._parameters) for layer in request.model.modules()}
+    pruner = getattr(nni.compression.pruning, name)(request.model, config, **options)
     try:
         yield pruner
     finally:
         pruner.unwrap_model()
+        for layer, keys in order.items():  # NNI puts back what it wrapped at the end
+            layer._parameters = {key: layer._parameters[key] for key in keys}
         request.model.eval()
+
+
+def _register(layer: type[nn.Module], key: str) -> None:
+    """Tell NNI of a kind of layer, and of a parameter of it, that it does not know of itself."""
+    from nni.compression.base.setting import PruningSetting
+
+    known = PruningSetting.registry.get(layer.__name__, {})
+    if key not in known:
+        PruningSetting.register(layer.__name__, known | {key: PruningSetting.default_setting["weight"]})
 
 
 def filters(request: Request) -> list[dict]:
