@@ -31,18 +31,18 @@ def watch(experiment_id: str) -> int:
     """
     known, terminal = known_experiment(experiment_id), console()
     if known.alive and known.status != "viewed":
-        page = f"{known.url}/logs/pareto.html"
-        terminal.print(f"Experiment [bold]{known.id}[/]: [link]{known.url}[/], its front at [link]{page}[/]\n")
+        page = f"{known.url}/pareto/"
+        terminal.print(f"Experiment [bold]{known.id}[/]: NNI's web UI at [link]{known.url}[/], its front at {page}\n")
         return _watch_to_the_end(terminal, known, stop_at_end=False)
     return _show_the_end(terminal, known)
 
 
 def stop(experiment_id: str) -> int:
     """Stop an experiment's manager, tuner and trials; also what a manager that died left behind."""
-    from autoprune.experiment import bridge
-
     known = known_experiment(experiment_id)
     was = known.status
+    from autoprune.experiment import bridge
+
     bridge.stop(known.id)
     left = bridge.end_orphans(known.id)
     if known.alive:
@@ -63,15 +63,15 @@ def resume(experiment_id: str, port: int, more: int) -> int:
     Raises:
         UserError: it runs, has nothing left to do, or the port is in use. Nothing was started.
     """
-    from autoprune.experiment import bridge
-
-    logging.getLogger("nni").setLevel(logging.ERROR)
     known, terminal = known_experiment(experiment_id), console()
     if known.alive:
         raise UserError(f"experiment {known.id} runs ({known.status}): `autoprune watch {known.id}`")
     now = Progress(load_experiment(known.folder), "STOPPED", (), 0.0)
     if now.total and now.ended >= now.total and not more:
         raise UserError(f"experiment {known.id} has run all of its {now.total} trials: add some with --trials N")
+    from autoprune.experiment import bridge
+
+    logging.getLogger("nni").setLevel(logging.ERROR)
     bridge.register()
     bridge.check_port(port)
     bridge.resume(known.id, known.folder.parent, port, now.total + more if now.total and more else None)

@@ -24,6 +24,10 @@ TRIAL = Path(__file__).with_name("light_trial.py")
 NNICTL = str(Path(sys.executable).with_name("nnictl"))
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "browser: needs a real Chromium; skipped where there is none")
+
+
 def wait_until(condition, seconds=30, what="condition"):
     """Return the first true value of ``condition()``."""
     end = time.monotonic() + seconds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.util
 import json
 import os
 import socket
@@ -36,6 +37,10 @@ def open_door() -> None:
     programs = str(Path(sys.executable).parent)
     if programs not in os.environ.get("PATH", "").split(os.pathsep):
         os.environ["PATH"] = os.pathsep.join([programs, os.environ.get("PATH", os.defpath)])
+    # The Pareto page's plotting library; found without importing it.
+    plotly = importlib.util.find_spec("plotly")
+    if plotly and plotly.origin:
+        os.environ["AUTOPRUNE_PLOTLY"] = str(Path(plotly.origin).with_name("package_data") / "plotly.min.js")
     # Node reads NODE_OPTIONS; JSON's quotes are its quotes.
     preload = f"--require {json.dumps(str(PRELOAD), ensure_ascii=False)}"
     options = os.environ.get("NODE_OPTIONS", "")

@@ -11,6 +11,7 @@ const net = require('node:net');
 const path = require('node:path');
 const { setTimeout: delay } = require('node:timers/promises');
 const guard = require('./guard.js');
+const page = require('./page.js');
 
 const DIED = 'the tuner process died; see log/dispatcher.log and log/nnictl_stderr.log';
 
@@ -49,6 +50,19 @@ const FIXES = [
                             next();
                         }
                     });
+                }
+            };
+        },
+    },
+    {
+        name: 'page',
+        fault: 'NNI has no view of a Pareto front, and its own web UI does not know what a pruning user needs.',
+        file: 'common/globals/rest.js',
+        mend(exports) {
+            exports.RestManager = class extends exports.RestManager {
+                constructor() {
+                    super();
+                    page.addRoutes(this.router, () => global.nni);
                 }
             };
         },

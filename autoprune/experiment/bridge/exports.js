@@ -1,0 +1,96 @@
+// Exporting a chosen trial for the Pareto page: the one action that the page can ask of this machine.
+//
+// A request names a trial and nothing else. The trial must have left a model in the experiment's folder; the command
+// is started without a shell, one at a time, and writes into the experiment's folder, exports/TRIAL.
+
+'use strict';
+
+const { spawn } = require('node:child_process');
+const fs = require('node:fs');
+const path = require('node:path');
+
+const TRIAL_ID = /^[A-Za-z0-9]+$/;
+const EXPORT = 'from autoprune.cli import main; main()';
+
+class Exports {
+    // nni: the manager's globals, with its paths and arguments.
+    constructor(nni) {
+        this.nni = nni;
+        this.states = {}; // by trial: { state, message }
+    }
+
+    get folder() {
+        return path.join(this.nni.paths.experimentRoot, 'exports');
+    }
+
+    // Returns [status, answer] to a request to export `trial`.
+    start(trial) {
+        if (typeof trial !== 'string' || !TRIAL_ID.test(trial)) {
+            return [400, { error: 'trial must be the id of a trial' }];
+        }
+        const trials = path.join(this.nni.paths.experimentRoot, 'environments', 'local-env', 'trials');
+        if (!fs.existsSync(path.join(trials, trial, 'model.pt'))) {
+            return [404, { error: `no trial ${trial} has a model on this machine` }];
+        }
+        if (Object.values(this.states).some(each => each.state === 'running')) {
+            return [409, { error: 'another export runs: wait for its end' }];
+        }
+        this.run(trial);
+        return [202, this.list()[trial]];
+    }
+
+    run(trial) {
+        const [draft, final] = [`.${trial}`, trial].map(name => path.join(this.folder, name));
+        fs.rmSync(draft, { recursive: true, force: true });
+        fs.mkdirSync(draft, { recursive: true });
+        const { experimentId, pythonInterpreter } = this.nni.args;
+        const words = ['-P', '-c', EXPORT, 'export', experimentId, '--choose', trial, '-o', draft];
+        const child = spawn(pythonInterpreter, words, {
+            cwd: this.folder,
+            env: { ...process.env, OMP_NUM_THREADS: '1' },
+            stdio: ['ignore', 'ignore', 'pipe'],
+        });
+        const state = this.states[trial] = { state: 'running', message: '' };
+        let said = '';
+        child.stderr.on('data', data => { said = (said + data).slice(-4000); });
+        child.on('error', error => { Object.assign(state, { state: 'failed', message: error.message }); });
+        child.on('close', status => {
+            if (status === 0) {
+                fs.rmSync(final, { recursive: true, force: true });
+                fs.renameSync(draft, final);
+                state.state = 'done';
+            } else {
+                const message = said.trim().split('\n').at(-1) || `the export ended with status ${status}`;
+                Object.assign(state, { state: 'failed', message });
+            }
+        });
+    }
+
+    // Returns every export by its trial's id, those of an earlier manager too: { state, message, files }.
+    list() {
+        const found = {};
+        for (const trial of names(this.folder).filter(name => TRIAL_ID.test(name))) {
+            found[trial] = { state: 'done', message: '', files: names(path.join(this.folder, trial)) };
+        }
+        for (const [trial, state] of Object.entries(this.states)) {
+            found[trial] = { files: [], ...found[trial], ...state };
+        }
+        return found;
+    }
+
+    // Returns the path of an exported file, or null. Only names that the folder lists lead anywhere.
+    file(trial, name) {
+        const known = this.list()[trial];
+        return known?.files.includes(name) ? path.join(this.folder, trial, name) : null;
+    }
+}
+
+function names(folder) {
+    try {
+        return fs.readdirSync(folder);
+    } catch {
+        return [];
+    }
+}
+
+module.exports = { Exports };

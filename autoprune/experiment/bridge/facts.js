@@ -1,0 +1,61 @@
+// What the Pareto page must know beyond NNI's own API, read from what the trials left in the experiment's folder.
+
+'use strict';
+
+const fs = require('node:fs');
+const path = require('node:path');
+
+class Facts {
+    // nni: the manager's globals, with its paths.
+    constructor(nni) {
+        this.nni = nni;
+        this.dense = null; // the dense model's measures
+        this.channels = {}; // of the dense model, by group, in the network's order
+        this.kept = {}; // by trial, then by group
+        this.reasons = {}; // why trials failed, by trial
+    }
+
+    read() {
+        const { experimentRoot, logDirectory } = this.nni.paths;
+        const trials = path.join(experimentRoot, 'environments', 'local-env', 'trials');
+        for (const trial of fs.existsSync(trials) ? fs.readdirSync(trials) : []) {
+            if (!(trial in this.kept)) {
+                this.add(trial, json(path.join(trials, trial, 'result.json')));
+            }
+            if (!(trial in this.reasons)) {
+                const reason = text(path.join(trials, trial, 'failure.txt'));
+                if (reason !== null) {
+                    this.reasons[trial] = reason.trim();
+                }
+            }
+        }
+        const { dense, channels, kept, reasons } = this;
+        return { dense, channels, kept, reasons, sensitivity: json(path.join(logDirectory, 'sensitivity.json')) };
+    }
+
+    add(trial, record) {
+        if (record !== null) {
+            this.dense ??= record.dense ?? null;
+            this.channels = { ...this.channels, ...record.channels };
+            this.kept[trial] = record.kept ?? {};
+        }
+    }
+}
+
+function text(file) {
+    try {
+        return fs.readFileSync(file, 'utf8');
+    } catch {
+        return null; // not there yet
+    }
+}
+
+function json(file) {
+    try {
+        return JSON.parse(fs.readFileSync(file, 'utf8'));
+    } catch {
+        return null;
+    }
+}
+
+module.exports = { Facts };

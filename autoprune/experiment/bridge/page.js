@@ -1,0 +1,73 @@
+// What the manager serves beside NNI's own: the Pareto page at /pareto/, and its data at /api/v1/autoprune/.
+
+'use strict';
+
+const path = require('node:path');
+const { Exports } = require('./exports.js');
+const { Facts } = require('./facts.js');
+
+const PAGE = path.join(__dirname, 'pareto_page');
+const PLOTLY = process.env.AUTOPRUNE_PLOTLY; // the script in Python's plotly package; see door.py
+const FILES = {
+    '': [path.join(PAGE, 'index.html'), 'text/html'],
+    'page.css': [path.join(PAGE, 'page.css'), 'text/css'],
+    'page.mjs': [path.join(PAGE, 'page.mjs'), 'text/javascript'],
+    'plots.mjs': [path.join(PAGE, 'plots.mjs'), 'text/javascript'],
+    'front.mjs': [path.join(PAGE, 'front.mjs'), 'text/javascript'],
+    'plotly.js': [PLOTLY, 'text/javascript'],
+};
+
+// Our page loads nothing from elsewhere, runs no script of the data's, and cannot be framed.
+const POLICY = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    + "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+// Adds the routes to `router`, an express router; `nni` returns the manager's globals.
+function addRoutes(router, nni) {
+    let facts, exports;
+    router.get('/pareto', (request, response, next) => {
+        if (request.path.endsWith('/')) {
+            next();
+        } else {
+            response.redirect(301, 'pareto/');
+        }
+    });
+    router.get('/pareto/:name?', (request, response) => {
+        const [file, type] = FILES[request.params.name ?? ''] ?? [];
+        if (file === undefined) {
+            response.status(404).send('Not Found');
+        } else {
+            response.set({ 'Content-Security-Policy': POLICY, 'X-Content-Type-Options': 'nosniff' });
+            response.type(type).sendFile(file);
+        }
+    });
+    router.get('/api/v1/autoprune/facts', (_request, response) => {
+        facts ??= new Facts(nni());
+        response.json(facts.read());
+    });
+    router.get('/api/v1/autoprune/exports', (_request, response) => {
+        exports ??= new Exports(nni());
+        response.json(exports.list());
+    });
+    router.post('/api/v1/autoprune/exports', (request, response) => {
+        if (!request.is('application/json')) {
+            // A foreign page may send text or forms to us without asking; JSON it may not.
+            response.status(415).json({ error: 'Content-Type must be application/json' });
+            return;
+        }
+        exports ??= new Exports(nni());
+        const [status, answer] = exports.start(request.body?.trial);
+        response.status(status).json(answer);
+    });
+    router.get('/api/v1/autoprune/exports/:trial/:name', (request, response) => {
+        exports ??= new Exports(nni());
+        const file = exports.file(request.params.trial, request.params.name);
+        if (file === null) {
+            response.status(404).json({ error: 'no such file' });
+        } else {
+            response.set('X-Content-Type-Options', 'nosniff');
+            response.download(file, { dotfiles: 'allow' }); // the experiment's folder may lie in one
+        }
+    });
+}
+
+module.exports = { addRoutes };
