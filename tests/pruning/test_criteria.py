@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch_pruning as tp
+from tiny import make_groups, make_task
 from torch import nn
 
 from autoprune.errors import TrialFailure, UserError
@@ -13,7 +14,6 @@ from autoprune.pruning.criteria import CRITERIA, Context, Criterion, channels_to
 from autoprune.pruning.criteria.choose import best_weights, lowest_channels
 from autoprune.pruning.criteria.lamp import lamp_scores
 from autoprune.pruning.groups import find_groups
-from tiny import make_groups, make_task
 
 CHANNELS = [name for name, criterion in CRITERIA.items() if criterion.structured]
 WEIGHTS = [name for name, criterion in CRITERIA.items() if not criterion.structured]
