@@ -74,17 +74,64 @@ def pareto(
 def export(
     experiment_id: ExperimentId = "latest",
     choose: Rule = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="folder for the files")] = None,
+    formats: Annotated[
+        str | None, typer.Option("--format", help="pt2, onnx or state_dict, several with commas; all if unsaid")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="a folder, or one file")] = None,
+    recovery_steps: Annotated[int, typer.Option(help="fine-tune the model for so many steps before")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of the runtimes")] = 1,
 ) -> None:
-    """Export a model of an experiment to PyTorch and ONNX, each file loaded back and checked."""
-    from autoprune.experiment.finish import finish
+    """Export a model of an experiment, each file loaded back by its own runtime and compared with the model."""
+    from autoprune.experiment.finish import Options, finish
     from autoprune.experiment.results import find_experiment, load_experiment
+    from autoprune.export import formats_for
+    from autoprune.export.table import exported_table, show
 
     experiment = load_experiment(find_experiment(experiment_id))
-    final = finish(experiment, choose, output or Path("outputs") / f"{experiment.name}-{experiment.id}")
+    place = output or Path("outputs") / f"{experiment.name}-{experiment.id}"
+    options = Options(formats_for(formats, place), recovery_steps, threads)
+    final = finish(experiment, choose, place, options)
     print(f"trial {final.chosen.id}, chosen by {final.reason}: test accuracy {final.test_accuracy:.4f}")
-    for file in final.files.values():
-        print(f"  {file}  (loaded back: same outputs)")
+    if final.recovery:
+        more = final.recovery
+        print(f"validation accuracy {more.before:.4f}, after {more.steps} more steps {more.after:.4f}")
+    show(exported_table(final))
+    for file in [*final.files.values(), *final.cards]:
+        print(f"  {file}")
+
+
+@app.command()
+def latency(
+    experiment_id: ExperimentId = "latest",
+    choose: Rule = None,
+    runtime: Annotated[str, typer.Option(help="eager, compile or onnxruntime, several with commas")] = "eager",
+    batch_sizes: Annotated[str, typer.Option(help="examples per pass, several with commas")] = "1,32",
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of the runtimes")] = 1,
+    runs: Annotated[int, typer.Option(min=1, help="timed passes")] = 100,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="a JSON file for the figures")] = None,
+) -> None:
+    """Time a model of an experiment and the dense one in turn, in the runtimes and at the batch sizes named."""
+    import json
+
+    from autoprune import latency
+    from autoprune.experiment.finish import choose_trial, load
+    from autoprune.experiment.results import find_experiment, load_experiment
+    from autoprune.export import load_pruned
+    from autoprune.export.table import latency_table, show
+
+    runtimes, sizes = runtime.split(","), latency.parse_sizes(batch_sizes)
+    for name in runtimes:
+        for size in sizes:
+            latency.check(name, size, threads)
+    experiment = load_experiment(find_experiment(experiment_id))
+    chosen, reason = choose_trial(experiment, choose)
+    task, _, dense = load(experiment)
+    pair = (dense.model, load_pruned(task, chosen.model_file))
+    found = [latency.compare(*pair, task.example_input, name, b, threads, runs) for name in runtimes for b in sizes]
+    print(f"trial {chosen.id}, chosen by {reason}")
+    show(latency_table(found))
+    if output:
+        output.write_text(json.dumps([each.to_dict() for each in found], indent=2) + "\n")
 
 
 @app.command()
@@ -116,7 +163,7 @@ def space(
     if not len(groups):
         raise UserError(f"task {task}: its model has no channels that can be removed: see `autoprune groups {task}`")
     totals = measure.measure(model, found.example_input, with_latency=False)
-    search_space = build_space(groups, ["l1_norm", "l2_norm", "fpgm"], ["one_shot", "gradual"])
+    search_space = build_space(groups)
     output = output or Path("search_spaces") / f"{found.name}.yaml"
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(space_to_yaml(search_space, task, groups, totals))

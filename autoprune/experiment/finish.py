@@ -3,22 +3,51 @@
 from __future__ import annotations
 
 import csv
-import json
-import platform
 from contextlib import chdir
-from importlib.metadata import version
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from autoprune import measure, training
-from autoprune.experiment.results import MEASURES, Experiment, Trial
+from autoprune import export, latency, training
+from autoprune.dense import Dense
+from autoprune.errors import UserError
+from autoprune.experiment.results import Experiment, Trial
 from autoprune.experiment.setup import load_settings
-from autoprune.export import export, load_pruned
+from autoprune.export.card import model_card, write_card
+from autoprune.export.recovery import recover
 from autoprune.report.final import Final
 from autoprune.search.pareto import choose
+from autoprune.task import Splits, Task
 
 DEFAULT_RULE = "drop<=1%"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a model is taken home.
+
+    Args:
+        formats: names in :data:`autoprune.export.FORMATS`.
+        recovery_steps: fine-tuning steps before the export; 0 for none.
+        threads: CPU threads of the runtimes in which the files are timed.
+        runs: timed passes of each file.
+
+    Raises:
+        UserError: a number that means nothing.
+    """
+
+    formats: tuple[str, ...] = tuple(export.FORMATS)
+    recovery_steps: int = 0
+    threads: int = 1
+    runs: int = 50
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing."""
+        for name, lowest in (("recovery_steps", 0), ("threads", 1), ("runs", 1)):
+            if getattr(self, name) < lowest:
+                raise UserError(f"--{name.replace('_', '-')} must be at least {lowest}, not {getattr(self, name)}")
 
 
 def choose_trial(experiment: Experiment, rule: str | None) -> tuple[Trial, str]:
@@ -42,38 +71,78 @@ def choose_trial(experiment: Experiment, rule: str | None) -> tuple[Trial, str]:
     return experiment.trial(choose(rule, front, dense, experiment.objectives)), rule
 
 
-def finish(experiment: Experiment, rule: str | None, folder: Path) -> Final:
-    """Choose a model and take it home: latencies measured in turn, accuracy on the test split, files, a model card.
+def load(experiment: Experiment) -> tuple[Task, Splits, Dense]:
+    """Return an experiment's task, data and dense model.
+
+    Raises:
+        UserError: the task cannot be loaded any more.
+    """
+    with chdir(experiment.config["trialCodeDirectory"]):
+        return load_settings(experiment.settings)
+
+
+def finish(
+    experiment: Experiment,
+    rule: str | None,
+    place: Path,
+    options: Options | None = None,
+    loaded: tuple[Task, Splits, Dense] | None = None,
+) -> Final:
+    """Choose a model and take it home: files that were loaded back and compared, a model card, and the front.
 
     Args:
         rule: see :func:`choose_trial`.
-        folder: where the files go; made if need be.
+        place: the folder of the files, made if need be; or one file, if there is one format (it has a suffix then).
+        options: formats and the like.
+        loaded: the experiment's task, data and dense model; found by its trial command if None.
 
     Raises:
         UserError: nothing can be chosen, or the task cannot be loaded any more.
+        ExportMismatch: a file computes something else than the model.
     """
+    options = options or Options()
+    files = export.files_at(place, options.formats)
     chosen, reason = choose_trial(experiment, rule)
     torch.set_num_threads(1)
-    with chdir(experiment.config["trialCodeDirectory"]):
-        task, data, dense = load_settings(experiment.settings)
-    models = {"dense": dense.model}
-    for trial in [*experiment.front(), chosen, *(t for ts in experiment.baselines.values() for t in ts)]:
-        models[trial.id] = load_pruned(task, trial.model_file)
-    latencies = measure.latencies_ms(list(models.values()), task.example_input)
-    inputs = torch.stack([data.validation[i][0] for i in range(min(64, len(data.validation)))])
-    files = export(task, models[chosen.id], inputs, folder)
+    task, data, dense = loaded or load(experiment)
+    model = export.load_pruned(task, chosen.model_file)
+    recovery = None
+    if options.recovery_steps:
+        recovery = recover(task, model, dense, data, options.recovery_steps, experiment.settings.seed)
+        model = recovery.model
+    exported = export.export(task, model, dense.model, data.validation, files, options.threads, options.runs)
+    one_file = place in files.values()
     final = Final(
         chosen=chosen,
         reason=reason,
-        test_accuracy=training.accuracy(models[chosen.id], data.test),
+        test_accuracy=training.accuracy(model, data.test),
         dense_test_accuracy=training.accuracy(dense.model, data.test),
-        latency_ms=dict(zip(models, latencies, strict=True)),
-        files=files,
+        test_examples=len(data.test),
+        latency_ms={} if one_file else _latencies(experiment, task, dense, chosen),
+        files={name: each.file for name, each in exported.items()},
+        exported=exported,
+        recovery=recovery,
     )
-    write_front(experiment, folder / "front.csv", final.latency_ms)
-    card = model_card(experiment, final)
-    (folder / "model_card.json").write_text(json.dumps(card, indent=2) + "\n")
-    return final
+    if not one_file:
+        write_front(experiment, place / "front.csv", final.latency_ms)
+    cards = write_card(model_card(experiment, final), place.with_suffix("") if one_file else place / "model")
+    return replace(final, cards=cards)
+
+
+def _latencies(experiment: Experiment, task: Task, dense: Dense, chosen: Trial) -> dict[str, float]:
+    """Time the dense model, the front and the baselines in turn, as the experiment's trials were timed.
+
+    What takes long to prepare (torch.compile) is not timed again.
+    """
+    settings = experiment.settings
+    if settings.latency == "compile":
+        return {}
+    models: dict[str, nn.Module] = {"dense": dense.model}
+    for trial in [*experiment.front(), chosen, *(t for ts in experiment.baselines.values() for t in ts)]:
+        models[trial.id] = export.load_pruned(task, trial.model_file)
+    how = (task.example_input, settings.latency, settings.latency_batch)
+    times = latency.time_in_turn([latency.prepare(model, *how) for model in models.values()])
+    return {name: latency.median(each) for name, each in zip(models, times, strict=True)}
 
 
 def write_front(experiment: Experiment, file: Path, latency_ms: dict[str, float]) -> None:
@@ -90,32 +159,3 @@ def write_front(experiment: Experiment, file: Path, latency_ms: dict[str, float]
         writer = csv.DictWriter(out, list(dict.fromkeys(key for row in rows for key in row)))
         writer.writeheader()
         writer.writerows(rows)
-
-
-def model_card(experiment: Experiment, final: Final) -> dict:
-    """Return what a reader of the exported model should know: from which search, how good, how large, how to load."""
-    trial = final.chosen
-    return {
-        "experiment": experiment.id,
-        "task": experiment.settings.task,
-        "trial": trial.id,
-        "chosen by": final.reason,
-        "parameters": trial.parameters,
-        "channels kept": trial.record.get("kept", {}),
-        "validation": {name: trial.measures[name] for name in MEASURES},
-        "dense validation": experiment.dense,
-        "test accuracy": {"pruned": final.test_accuracy, "dense": final.dense_test_accuracy},
-        "latency_ms, batch of 1, one thread, PyTorch eager, measured in turn": {
-            "pruned": final.latency_ms[trial.id],
-            "dense": final.latency_ms["dense"],
-        },
-        "seed": experiment.settings.seed,
-        "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in ("torch", "torch-pruning", "nni", "optuna", "onnx")},
-        "machine": f"{platform.system()} {platform.machine()}",
-        "how to load": {
-            "model.pt2": "torch.export.load('model.pt2').module()(inputs)",
-            "model.onnx": "onnxruntime.InferenceSession('model.onnx').run(None, {'input': inputs})",
-            "model.state_dict.pt": "autoprune.export.load_pruned(task, 'model.state_dict.pt')",
-        },
-    }

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from autoprune.errors import UserError
-from autoprune.experiment.trial_process import FAILURE, MODEL, RESULT
+from autoprune.experiment.record import FAILURE, MODEL, RESULT
 from autoprune.search import baselines
 from autoprune.search.command import TrialCommand
 from autoprune.search.pareto import DEFAULT_OBJECTIVES, pareto_front

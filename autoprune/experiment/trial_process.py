@@ -5,20 +5,15 @@ Light to import: the process that NNI starts only asks a warm one to do the work
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
 
 from autoprune.candidate import Candidate
-from autoprune.errors import TrialFailure, UserError
 from autoprune.experiment import warm
+from autoprune.experiment.record import carry_out, record_failure
 from autoprune.search.command import TrialCommand
-
-RESULT, MODEL, FAILURE = "result.json", "model.pt", "failure.txt"
-"""What a trial leaves in its folder: its result and its model, or the reason of its failure."""
 
 
 def main(words: list[str]) -> int:
@@ -33,10 +28,7 @@ def _recorded(trial) -> int:
         trial()
     except Exception as error:
         traceback.print_exc()
-        known = isinstance(error, TrialFailure | UserError)
-        reason = " ".join((str(error) if known else f"{type(error).__name__}: {error}").split())
-        print(f"autoprune trial failed: {reason}", file=sys.stderr)
-        (_folder() / FAILURE).write_text(reason + "\n")
+        print(f"autoprune trial failed: {record_failure(error, _folder())}", file=sys.stderr)
         return 1
     return 0
 
@@ -62,6 +54,10 @@ class Prepared:
         self.task, self.data, self.dense = load_settings(self.settings)
         groups = find_groups(self.dense.model, self.task.example_input, self.task.keep)
         self.channels = {group.name: group.channels for group in groups}
+        if self.settings.latency == "onnxruntime":
+            from autoprune import latency
+
+            latency.reference_ms(self.dense, self.task.example_input, "onnxruntime", self.settings.latency_batch)
 
     def run(self) -> int:
         """Run one trial in a forked process and return the exit status."""
@@ -74,11 +70,8 @@ class Prepared:
     def carry_out(self) -> None:
         """Ask NNI for parameters, run the trial, and report."""
         import nni
-        import torch
 
         from autoprune.experiment.bridge.serializer import receive_plain_json
-        from autoprune.search import baselines
-        from autoprune.trial import run_trial
 
         receive_plain_json()
         folder = _folder()
@@ -87,22 +80,8 @@ class Prepared:
         def report(accuracy: float) -> None:
             nni.report_intermediate_result({"default": accuracy})
 
-        settings, dense = self.settings, self.dense
-        result = run_trial(self.task, candidate, self.data, dense, settings.seed, settings.round_to, report)
-        metrics = scalar(result.measures, dense.measures, settings.size_weight) | result.measures
-        if candidate.baseline is None:
-            metrics |= baselines.margins(result.measures, dense.measures, finished_baselines(folder.parent))
-        torch.save(result.model.state_dict(), folder / MODEL)
-        record = {
-            "parameters": candidate.to_parameters(),
-            "measures": result.measures,
-            "metrics": metrics,
-            "dense": dense.measures,
-            "kept": result.kept,
-            "channels": self.channels,
-        }
-        _write_json(folder / RESULT, record)
-        nni.report_final_result(metrics)
+        loaded = (self.task, self.data, self.dense)
+        nni.report_final_result(carry_out(self.settings, loaded, self.channels, candidate, folder, report))
 
 
 def _adopt_trial() -> None:
@@ -124,35 +103,3 @@ def _adopt_trial() -> None:
 
 def _folder() -> Path:
     return Path(os.environ.get("NNI_OUTPUT_DIR", "."))
-
-
-def scalar(measures: dict[str, float], dense: dict[str, float], weight: float) -> dict[str, float]:
-    """Return the one number that NNI's own tuners maximise, as ``default``.
-
-    Accuracy times (MACs / dense MACs) ** -weight, the weighted product of MnasNet (Tan et al. 2019, equation 2); for
-    unstructured sparsity, which saves no MACs, with the parameters in the MACs' place.
-    """
-    size = "macs" if measures["macs"] < dense["macs"] else "params"
-    ratio = max(measures[size], 1) / max(dense[size], 1)
-    return {"default": round(measures["accuracy"] * ratio**-weight, 6)}
-
-
-def finished_baselines(trials: Path) -> dict[str, list[dict[str, float]]]:
-    """Return the measures of the baseline trials that have finished, by the baseline's name.
-
-    Args:
-        trials: the folder that holds the trials' folders.
-    """
-    found: dict[str, list[dict[str, float]]] = {}
-    for file in sorted(trials.glob(f"*/{RESULT}")):
-        record = json.loads(file.read_text())
-        name = record["parameters"].get("baseline")
-        if name:
-            found.setdefault(name, []).append(record["measures"])
-    return found
-
-
-def _write_json(file: Path, content: Any) -> None:
-    partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=1))
-    partial.replace(file)

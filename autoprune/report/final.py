@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from autoprune.experiment.results import Trial
+
+if TYPE_CHECKING:
+    from autoprune.export import Exported
+    from autoprune.export.recovery import Recovery
 
 
 @dataclass(frozen=True)
@@ -19,6 +24,10 @@ class Final:
         dense_test_accuracy: the dense model's.
         latency_ms: milliseconds for one example by trial id, and ``dense``; measured in turn after the search.
         files: the exported files, by format.
+        test_examples: size of the test split.
+        exported: what is known of each file, by format.
+        cards: the model card's files.
+        recovery: what further fine-tuning did before the export, if there was any.
     """
 
     chosen: Trial
@@ -27,3 +36,7 @@ class Final:
     dense_test_accuracy: float | None = None
     latency_ms: dict[str, float] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
+    test_examples: int = 0
+    exported: dict[str, Exported] = field(default_factory=dict)
+    cards: tuple[Path, ...] = ()
+    recovery: Recovery | None = None

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NoReturn
 
 from autoprune.errors import UserError
+
+RUNTIMES = ("eager", "compile", "onnxruntime")
+"""Where latency can be measured: PyTorch eager, torch.compile, ONNX Runtime; all on the CPU."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class TrialCommand:
         recovery_steps: fine-tuning steps after pruning; the task's own number if None.
         size_weight: exponent of the size in the scalar metric ``default``.
         baselines: whether the baselines run.
+        latency: the runtime in which trials measure ``latency_ms``, a name in :data:`RUNTIMES`.
+        latency_batch: examples per pass in that measurement.
     """
 
     task: str
@@ -35,6 +40,8 @@ class TrialCommand:
     recovery_steps: int | None = None
     size_weight: float = 0.07
     baselines: bool = True
+    latency: str = "eager"
+    latency_batch: int = 1
 
     @classmethod
     def parse(cls, command: str) -> TrialCommand | None:
@@ -67,12 +74,26 @@ class TrialCommand:
         parser.add_argument("--recovery-steps", type=int)
         parser.add_argument("--size-weight", type=float, default=cls.size_weight)
         parser.add_argument("--no-baselines", dest="baselines", action="store_false")
+        parser.add_argument("--latency", choices=RUNTIMES, default=cls.latency)
+        parser.add_argument("--latency-batch", type=int, default=cls.latency_batch)
         settings = cls(**vars(parser.parse_args(words)))
-        for name, lowest in (("round_to", 1), ("recovery_steps", 1), ("seed", 0), ("size_weight", 0)):
+        lowest_values = {"round_to": 1, "recovery_steps": 1, "seed": 0, "size_weight": 0, "latency_batch": 1}
+        for name, lowest in lowest_values.items():
             value = getattr(settings, name)
             if value is not None and value < lowest:
                 raise UserError(f"autoprune trial: --{name.replace('_', '-')} must be at least {lowest}, not {value}")
         return settings
+
+    def to_words(self) -> list[str]:
+        """Return the words of the command (the inverse of :meth:`parse`), without what is unsaid."""
+        words = ["autoprune", "trial", self.task]
+        for field in fields(self)[1:]:
+            value = getattr(self, field.name)
+            if field.name == "baselines":
+                words += [] if value else ["--no-baselines"]
+            elif value != field.default:
+                words += [f"--{field.name.replace('_', '-')}", str(value)]
+        return words
 
 
 class _Parser(argparse.ArgumentParser):

@@ -38,11 +38,19 @@ HEADER = """\
 """
 
 
-def build_space(groups: Iterable[GroupLike], criteria: list[str], schedules: list[str]) -> Space:
+DEFAULT_CRITERIA, DEFAULT_SCHEDULES = ("l1_norm", "l2_norm", "fpgm"), ("one_shot", "gradual")
+"""What a space searches over unless it is told."""
+
+
+def build_space(
+    groups: Iterable[GroupLike],
+    criteria: Iterable[str] = DEFAULT_CRITERIA,
+    schedules: Iterable[str] = DEFAULT_SCHEDULES,
+) -> Space:
     """Return the default space: a criterion, a schedule, and one sparsity for each group."""
     space: Space = {
-        "criterion": {"_type": "choice", "_value": criteria},
-        "schedule": {"_type": "choice", "_value": schedules},
+        "criterion": {"_type": "choice", "_value": list(criteria)},
+        "schedule": {"_type": "choice", "_value": list(schedules)},
     }
     for group in groups:
         step = max(8 / group.channels if group.channels >= 16 else 0.125, 1 / 16)

@@ -1,0 +1,161 @@
+"""Files that a runtime loads, each loaded back and compared with the model that it came from.
+
+A new format is one small file with a :class:`Format`, and one line in :data:`FORMATS`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from autoprune import training
+from autoprune.errors import UserError
+from autoprune.export import onnx, pt2, state_dict
+from autoprune.export.base import ExportMismatch, Format, Run
+from autoprune.export.state_dict import load_pruned
+from autoprune.latency import Comparison, compare_passes, pinned
+from autoprune.task import Task
+
+__all__ = ["FORMATS", "TOLERANCE", "ExportMismatch", "Exported", "Format", "export", "load_pruned"]
+
+FORMATS: dict[str, Format] = {"pt2": pt2.FORMAT, "onnx": onnx.FORMAT, "state_dict": state_dict.FORMAT}
+"""Name -> format."""
+
+TOLERANCE = 1e-4
+"""Largest difference allowed between an exported model's outputs and the original's, relative to its largest output."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A model file that was loaded back by its own runtime and compared with the model.
+
+    Args:
+        format: a name in :data:`FORMATS`, or ``onnx_int8``.
+        file: where it is.
+        bytes: its size.
+        accuracy: of the loaded file on the validation split, in [0, 1].
+        difference: the largest difference of its outputs from the model's, relative to the model's largest output;
+            None for a quantised file, which is held to its accuracy.
+        latency: of one example, in the file's own runtime, beside the dense model in the same runtime.
+        how_to_load: lines of Python.
+        test_accuracy: of the loaded file on the test split, where that is not the model's.
+    """
+
+    format: str
+    file: Path
+    bytes: int
+    accuracy: float
+    difference: float | None
+    latency: Comparison
+    how_to_load: str
+    test_accuracy: float | None = None
+
+
+def formats_for(names: str | None, place: Path) -> tuple[str, ...]:
+    """Return the formats in a comma-separated list; for None that of the file ``place``, or all if it is a folder.
+
+    Raises:
+        UserError: an unknown one.
+    """
+    if names is None:
+        fitting = [name for name, kind in FORMATS.items() if place.name.endswith("." + kind.suffix)]
+        return tuple(fitting) if fitting and not place.is_dir() else tuple(FORMATS)
+    formats = tuple(dict.fromkeys(name.strip() for name in names.split(",")))
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown:
+        raise UserError(f"unknown format {unknown[0]!r}: use {', '.join(FORMATS)}, or several with commas")
+    return formats
+
+
+def files_at(place: Path, formats: Sequence[str]) -> dict[str, Path]:
+    """Return the file of each format: ``place`` itself if it has a suffix, else ``model.SUFFIX`` in that folder.
+
+    Raises:
+        UserError: one file for several formats.
+    """
+    if not place.suffix or place.is_dir():
+        return {name: place / f"model.{FORMATS[name].suffix}" for name in formats}
+    if len(formats) > 1:
+        raise UserError(
+            f"{place} is one file for the formats {', '.join(formats)}: name one with --format, or a folder"
+        )
+    return {formats[0]: place}
+
+
+def export(
+    task: Task,
+    model: nn.Module,
+    dense: nn.Module,
+    validation: Dataset,
+    files: dict[str, Path],
+    threads: int = 1,
+    runs: int = 50,
+) -> dict[str, Exported]:
+    """Write ``model`` in several formats, load each file back in its own runtime, and compare.
+
+    Args:
+        dense: the dense network, to compare latencies in the same runtime.
+        validation: the validation split; every example is run through every file.
+        files: where each format goes; folders are made if need be.
+        threads: CPU threads of the runtimes.
+        runs: timed passes of each file.
+
+    Raises:
+        ExportMismatch: a file's outputs differ from the model's. The file is removed.
+    """
+    inputs = torch.cat([x for x, _ in training.batches(validation, 64)][:2])
+    with pinned(threads), torch.no_grad():
+        return {
+            name: _export(name, task, model.eval(), dense.eval(), validation, inputs, file, threads, runs)
+            for name, file in files.items()
+        }
+
+
+def _export(name, task, model, dense, validation, inputs, file, threads, runs) -> Exported:
+    kind = FORMATS[name]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    kind.write(model, inputs, file)
+    run = kind.load(file, task, threads)
+    expected = model(inputs)
+    outputs = torch.cat([run(part) for part in (inputs[:1], inputs[1:])])  # two batch sizes
+    error = float((outputs - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
+    if outputs.shape != expected.shape or not error <= TOLERANCE:
+        file.unlink()
+        raise ExportMismatch(f"{file} differs from the pruned model by {error:.1e} (relative): it was removed")
+    return Exported(
+        name,
+        file,
+        file.stat().st_size,
+        training.accuracy(AsModule(run), validation),
+        error,
+        _latency(name, task, run, dense, inputs, threads, runs),
+        kind.how_to_load.format(file=file.name, task=task.name),
+    )
+
+
+def _latency(name: str, task: Task, run: Run, dense: nn.Module, inputs: Tensor, threads: int, runs: int) -> Comparison:
+    """Time a loaded file beside the dense model in the same format."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, f"dense.{FORMATS[name].suffix}")
+        FORMATS[name].write(dense, inputs, file)
+        dense_run = FORMATS[name].load(file, task, threads)
+    one = task.example_input
+    return compare_passes(lambda: dense_run(one), lambda: run(one), (name, 1, threads), runs, 10)
+
+
+class AsModule(nn.Module):
+    """A loaded file as a module, so that what evaluates models evaluates it too."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self._run = lambda inputs: run(inputs)  # hidden in a function: torch.export's modules refuse eval()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the file's outputs."""
+        return self._run(inputs)

@@ -1,0 +1,39 @@
+"""A plain state dict: for training on, with the code of the model's class at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from autoprune.export.base import Format, Run
+from autoprune.pruning.channels import rebuild
+from autoprune.task import Task
+
+
+def load_pruned(task: Task, file: Path) -> nn.Module:
+    """Return the pruned network whose state dict is in ``file``, in evaluation mode."""
+    return rebuild(task.build(), torch.load(file, weights_only=True))
+
+
+def write(model: nn.Module, inputs: Tensor, file: Path) -> None:
+    """Write the state dict of ``model``."""
+    torch.save(model.state_dict(), file)
+
+
+def load(file: Path, task: Task, threads: int = 1) -> Run:
+    """Return a function that runs the network."""
+    return load_pruned(task, file)
+
+
+FORMAT = Format(
+    suffix="state_dict.pt",
+    runtime="PyTorch (eager)",
+    write=write,
+    load=load,
+    how_to_load="from autoprune.export import load_pruned\n"
+    "from autoprune.task import load_task\n"
+    'model = load_pruned(load_task("{task}"), "{file}")',
+    standalone=False,
+)
