@@ -1,15 +1,36 @@
 """AutoPrune: search for the sparsity of every layer, and take home a really smaller model."""
 
+from typing import TYPE_CHECKING
+
 __version__ = "0.1.0"
-__all__ = ["Candidate", "Recipe", "Splits", "Task", "TrialFailure", "UserError", "run_trial"]
+__all__ = [
+    "Candidate",
+    "Recipe",
+    "SearchResult",
+    "Splits",
+    "Task",
+    "TrialFailure",
+    "UserError",
+    "run_search",
+    "run_trial",
+]
+
+if TYPE_CHECKING:
+    from autoprune.api import SearchResult, run_search
+    from autoprune.candidate import Candidate
+    from autoprune.errors import TrialFailure, UserError
+    from autoprune.task import Recipe, Splits, Task
+    from autoprune.trial import run_trial
 
 _HOMES = {
     "Candidate": "autoprune.candidate",
     "Recipe": "autoprune.task",
+    "SearchResult": "autoprune.api",
     "Splits": "autoprune.task",
     "Task": "autoprune.task",
     "TrialFailure": "autoprune.errors",
     "UserError": "autoprune.errors",
+    "run_search": "autoprune.api",
     "run_trial": "autoprune.trial",
 }
 

@@ -36,3 +36,17 @@ def digits(private_cache):
     task = replace(task, recovery=replace(task.recovery, steps=20), training=replace(task.training, steps=100))
     data = task.data()
     return task, data, dense.prepare(task, data)
+
+
+@pytest.fixture(scope="session")
+def digits_search(private_cache, tmp_path_factory):
+    """A small search of the digits task, from a task file, as `autoprune.run_search` returns it."""
+    import autoprune
+
+    file = tmp_path_factory.mktemp("task") / "quick_digits.py"
+    file.write_text(
+        "from dataclasses import replace\nfrom autoprune.task import load_task\ndigits = load_task('digits')\n"
+        "task = replace(digits, training=replace(digits.training, steps=100), "
+        "recovery=replace(digits.recovery, steps=20))\n"
+    )
+    return autoprune.run_search(str(file), trials=4, baselines=False)

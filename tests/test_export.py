@@ -1,33 +1,137 @@
+"""Taking a model home: files that are loaded back, a card that tells the truth, and no need of AutoPrune."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
 import onnxruntime
 import pytest
 import torch
 
-from autoprune import export
-from autoprune.candidate import Candidate
-from autoprune.trial import run_trial
+from autoprune import export, training
+from autoprune.errors import UserError
+from autoprune.export.card import wilson
+from autoprune.export.recovery import recover
 
 
 @pytest.fixture(scope="module")
-def pruned(digits):
-    task, data, dense = digits
-    return run_trial(task, Candidate(uniform=0.5), data, dense).model
+def home(digits_search, tmp_path_factory):
+    """A model taken home in every format."""
+    folder = tmp_path_factory.mktemp("home")
+    return digits_search.export("knee", folder, recovery_steps=10, runs=5), folder
 
 
-def test_every_format_loads_in_its_own_runtime_with_the_same_outputs(digits, pruned, tmp_path):
-    inputs = torch.stack([digits[1].validation[i][0] for i in range(16)])
-    files = export.export(digits[0], pruned, inputs, tmp_path)
+@pytest.fixture(scope="module")
+def model(home, digits_search):
+    return export.load_pruned(digits_search.loaded[0], home[0].files["state_dict"])
+
+
+def images(digits_search, number):
+    return torch.stack([digits_search.loaded[1].validation[i][0] for i in range(number)])
+
+
+def test_every_format_loads_in_its_own_runtime_with_the_same_outputs(home, model, digits_search):
+    files = home[0].files
+    for number in (1, 3):  # batch sizes that no exporter saw
+        inputs = images(digits_search, number)
+        with torch.no_grad():
+            expected = model(inputs)
+        session = onnxruntime.InferenceSession(files["onnx"])
+        assert torch.allclose(torch.tensor(session.run(None, {"input": inputs.numpy()})[0]), expected, atol=1e-4)
+        assert torch.allclose(torch.export.load(files["pt2"]).module()(inputs), expected, atol=1e-4)
+    assert session.get_inputs()[0].shape == ["batch", 1, 8, 8]
+
+
+def test_the_card_says_what_the_files_are(home, model, digits_search):
+    final, folder = home
+    card = json.loads((folder / "model_card.json").read_text())
+    _, data, dense = digits_search.loaded
+    assert card["trial"] == final.chosen.id
+    assert set(card["files"]) == {"model.pt2", "model.onnx", "model.state_dict.pt"}
+    for name, file in card["files"].items():
+        assert file["bytes"] == (folder / name).stat().st_size
+        assert file["validation accuracy"] == pytest.approx(training.accuracy(model, data.validation))
+        assert file["latency"]["pruned"]["median_ms"] > 0
+    test = card["test accuracy"]
+    assert test["pruned"] == pytest.approx(training.accuracy(model, data.test))
+    assert test["dense"] == pytest.approx(training.accuracy(dense.model, data.test))
+    low, high = test["pruned 95 % interval"]
+    assert low < test["pruned"] < high
+    text = (folder / "model_card.md").read_text()
+    assert f"{100 * test['pruned']:.2f} % ({100 * low:.1f} to {100 * high:.1f})" in text
+    assert all(file["how to load"] in text for file in card["files"].values())
+
+
+@pytest.mark.parametrize("name", ["model.pt2", "model.onnx"])
+def test_without_autoprune_the_cards_three_lines_run_the_model(home, model, digits_search, name):
+    _, folder = home
+    inputs = images(digits_search, 5)
+    np.save(folder / "inputs.npy", inputs.numpy())
+    lines = json.loads((folder / "model_card.json").read_text())["files"][name]["how to load"]
+    assert len(lines.splitlines()) == 3
+    convert = "torch.from_numpy(inputs)" if name.endswith("pt2") else "inputs"
+    first, *others = lines.splitlines()
+    code = ["import sys; sys.modules['autoprune'] = None", "import numpy", first, "inputs = numpy.load('inputs.npy')"]
+    code += [f"inputs = {convert}", *others, "outputs = getattr(outputs, 'detach', lambda: outputs)()"]
+    code += ["numpy.save('outputs.npy', numpy.asarray(outputs))"]
+    subprocess.run([sys.executable, "-c", "\n".join(code)], cwd=folder, check=True, timeout=100)
     with torch.no_grad():
-        expected = pruned(inputs[:3])  # another batch size than the exporter saw
-    session = onnxruntime.InferenceSession(files["onnx"])
-    assert torch.allclose(torch.tensor(session.run(None, {"input": inputs[:3].numpy()})[0]), expected, atol=1e-4)
-    assert torch.allclose(torch.export.load(files["pt2"]).module()(inputs[:3]), expected, atol=1e-4)
-    assert torch.equal(export.load_pruned(digits[0], files["state_dict"])(inputs[:3]), expected)
+        assert np.allclose(np.load(folder / "outputs.npy"), model(inputs), atol=1e-4)
 
 
-def test_a_file_that_computes_something_else_is_not_handed_out(digits, pruned, tmp_path, monkeypatch):
+def test_one_file_can_be_named(digits_search, tmp_path):
+    final = digits_search.export("knee", tmp_path / "small" / "net.onnx", runs=2)
+    assert {file.name for file in (tmp_path / "small").iterdir()} == {"net.onnx", "net_card.json", "net_card.md"}
+    assert list(final.files) == ["onnx"]
+
+
+def test_a_file_that_computes_something_else_is_not_handed_out(digits_search, model, tmp_path, monkeypatch):
     def write_another(model, inputs, file):
         torch.save({name: tensor * 1.01 for name, tensor in model.state_dict().items()}, file)
 
-    monkeypatch.setitem(export.FORMATS, "state_dict", ("pt", write_another, export._run_state_dict))
+    monkeypatch.setitem(export.FORMATS, "state_dict", replace(export.FORMATS["state_dict"], write=write_another))
+    task, data, dense = digits_search.loaded
+    file = tmp_path / "model.state_dict.pt"
     with pytest.raises(export.ExportMismatch, match="differs from the pruned model"):
-        export.export(digits[0], pruned, torch.randn(4, 1, 8, 8), tmp_path)
+        export.export(task, model, dense.model, data.validation, {"state_dict": file})
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("formats, place, message", [("tflite", "x", "unknown format 'tflite': use pt2, onnx, state_")])
+def test_an_unknown_format_is_refused(formats, place, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        export.formats_for(formats, tmp_path / place)
+
+
+def test_one_file_for_two_formats_is_refused(tmp_path):
+    with pytest.raises(UserError, match="one file for the formats pt2, onnx"):
+        export.files_at(tmp_path / "net.onnx", ("pt2", "onnx"))
+
+
+def test_further_recovery_improves_a_poor_model_keeps_zeros_and_never_reads_the_test_split(digits):
+    task, data, dense = digits
+    data = data._replace(test=None)
+    model = task.build(1)
+    with torch.no_grad():
+        model.hidden.weight[:, ::2] = 0
+    found = recover(task, model, dense, data, steps=40)
+    assert found.before < 0.5 < found.after
+    assert found.kept
+    assert int((found.model.hidden.weight[:, ::2] != 0).sum()) == 0
+    assert training.accuracy(found.model, data.validation) == found.after
+
+
+def test_further_recovery_that_harms_is_not_taken(digits):
+    task, data, dense = digits
+    harmful = replace(task, recovery=replace(task.recovery, learning_rate=2.0, distillation=0.0))
+    found = recover(harmful, dense.model, dense, data, steps=15)
+    assert found.after < found.before
+    assert not found.kept
+    assert found.model is dense.model
+
+
+def test_the_interval_is_wilsons():
+    assert wilson(0.9, 100) == pytest.approx((0.8256, 0.9448), abs=1e-4)
+    assert wilson(1.0, 50) == pytest.approx((0.9287, 1.0), abs=1e-4)

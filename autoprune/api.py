@@ -1,0 +1,264 @@
+"""A search from Python, in one process and without NNI's manager: for notebooks, scripts and quick tests."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from autoprune import dense, latency
+from autoprune.candidate import Candidate
+from autoprune.dense import Dense
+from autoprune.errors import UserError
+from autoprune.experiment.record import carry_out, record_failure
+from autoprune.experiment.results import Experiment, Trial
+from autoprune.pruning.criteria import CRITERIA
+from autoprune.pruning.groups import find_groups
+from autoprune.pruning.schedules import SCHEDULES
+from autoprune.search import baselines as baselines_
+from autoprune.search.command import TrialCommand
+from autoprune.search.optuna_tuner import OptunaTuner
+from autoprune.search.pareto import DEFAULT_OBJECTIVES
+from autoprune.search.space import build_space, check_space
+from autoprune.task import Splits, Task, load_task
+
+if TYPE_CHECKING:
+    from autoprune.report.final import Final
+
+
+@dataclass(frozen=True)
+class SearchResult(Experiment):
+    """What a search found: an :class:`~autoprune.experiment.results.Experiment` that can be taken home.
+
+    Args:
+        loaded: the task, its data and its dense model.
+        keeper: the temporary folder, deleted with the result; None if the caller named a folder.
+
+    Example:
+        >>> import autoprune
+        >>> result = autoprune.run_search("digits", trials=2, baselines=False)
+        >>> best = result.choose("macs<=2M")
+        >>> result.model(best)(result.loaded[0].example_input).shape
+        torch.Size([1, 10])
+    """
+
+    loaded: tuple[Task, Splits, Dense] = field(repr=False)
+    keeper: Any = field(default=None, repr=False)
+
+    def choose(self, rule: str | None = None) -> Trial:
+        """Return the trial that a rule picks from the front.
+
+        Args:
+            rule: ``drop<=1%`` (also if None, or the most accurate trial where none is that good), ``knee``,
+                ``macs<=20M`` and the like, or a trial's id.
+
+        Raises:
+            UserError: the rule is not understood or nothing satisfies it.
+        """
+        from autoprune.experiment.finish import choose_trial
+
+        return choose_trial(self, rule)[0]
+
+    def model(self, choice: Trial | str | None = None) -> nn.Module:
+        """Return a trial's pruned network in evaluation mode.
+
+        Args:
+            choice: a trial, or a rule as in :meth:`choose`.
+        """
+        from autoprune.export import load_pruned
+
+        trial = choice if isinstance(choice, Trial) else self.choose(choice)
+        return load_pruned(self.loaded[0], trial.model_file)
+
+    def export(self, rule: str | None = None, folder: str | Path = "outputs", **options: Any) -> Final:
+        """Write a model's files and its card, each file loaded back by its own runtime and compared with the model.
+
+        Args:
+            rule: as in :meth:`choose`.
+            folder: of the files; made if need be. Or one file, such as ``model.onnx``.
+            **options: of :class:`autoprune.experiment.finish.Options`, such as ``formats=("onnx",)``.
+
+        Raises:
+            UserError: nothing satisfies the rule, or an option is wrong.
+        """
+        from autoprune.experiment.finish import Options, finish
+        from autoprune.export import formats_for
+
+        place = Path(folder)
+        options = {"formats": formats_for(None, place)} | options
+        return finish(self, rule, place, Options(**options), self.loaded)
+
+    def report(self, file: str | Path = "report.html", final: Final | None = None) -> Path:
+        """Write the report, one HTML page that needs nothing else, and return its path.
+
+        Args:
+            final: what :meth:`export` returned, to be marked in the report.
+        """
+        from autoprune.report.page import write_report
+
+        return write_report(self, final, Path(file))
+
+    def show(self) -> None:
+        """Print the front beside the dense model and the baselines."""
+        from autoprune.export.table import show
+        from autoprune.report.table import front_table
+
+        show(front_table(self))
+
+
+def run_search(
+    task: Task | str,
+    trials: int = 30,
+    objectives: Sequence[str] = DEFAULT_OBJECTIVES,
+    sampler: str = "tpe",
+    seed: int = 0,
+    space: Mapping[str, Mapping[str, Any]] | None = None,
+    baselines: bool = True,
+    folder: str | Path | None = None,
+    *,
+    checkpoint: str | Path | None = None,
+    round_to: int = 8,
+    latency_runtime: str = "eager",
+    latency_batch: int = 1,
+    on_trial: Callable[[Trial], None] | None = None,
+) -> SearchResult:
+    """Search a task's Pareto front in this process, one trial after the other, on one CPU thread.
+
+    The same call gives the same front on the same machine, unless latency is an objective. A trial that fails is
+    recorded with its reason, and the search goes on. An interrupt (Ctrl-C, a notebook's stop button) ends the search
+    and returns what was found.
+
+    Args:
+        task: a task, a built-in one's name, ``FILE.py[:ATTRIBUTE]`` or ``MODULE:ATTRIBUTE``.
+        trials: candidates that the sampler proposes; the baselines come on top.
+        objectives: usually two of ``accuracy``, ``params``, ``macs``, ``bytes``, ``latency_ms``.
+        sampler: a name in :data:`autoprune.search.optuna_tuner.SAMPLERS`.
+        seed: of the dense training, the recoveries and the sampler.
+        space: a search space in NNI's format; built from the model's coupled groups if None.
+        baselines: whether uniform L1 filter pruning and lottery tickets run as well, three sizes each.
+        folder: where the trials' models and results are kept; a temporary one, deleted with the result, if None.
+        checkpoint: a state dict of the trained dense model; without one it is trained, or taken from the cache.
+        round_to: kept channels are a multiple of this.
+        latency_runtime: where ``latency_ms`` is measured: ``eager``, ``compile`` or ``onnxruntime``.
+        latency_batch: examples per pass in that measurement.
+        on_trial: called with each trial as it ends.
+
+    Raises:
+        UserError: an unknown task, objective, sampler or runtime, a wrong space, a folder that holds a search already.
+
+    Example:
+        >>> import autoprune
+        >>> result = autoprune.run_search("digits", trials=2, baselines=False)
+        >>> len(result.candidates)
+        2
+    """
+    if trials < 1:
+        raise UserError(f"trials must be at least 1, not {trials}")
+    latency.check(latency_runtime, latency_batch, 1)
+    OptunaTuner.validate(objectives, sampler)
+    with latency.pinned(1):
+        found = load_task(task) if isinstance(task, str) else task
+        groups = find_groups(found.build(seed), found.example_input, found.keep)
+        space = dict(space) if space is not None else build_space(groups)
+        check_space(space, [group.name for group in groups], CRITERIA, SCHEDULES)
+        data = found.data()
+        loaded = (found, data, dense.prepare(found, data, checkpoint, seed))
+        keeper = tempfile.TemporaryDirectory(prefix="autoprune-") if folder is None else None
+        place = _new_folder(Path(keeper.name if keeper else folder))
+        name = task if isinstance(task, str) else found.name
+        settings = TrialCommand(
+            name,
+            checkpoint=str(checkpoint) if checkpoint else None,
+            seed=seed,
+            round_to=round_to,
+            baselines=baselines,
+            latency=latency_runtime,
+            latency_batch=latency_batch,
+        )
+        config = _config(settings, found.name, trials, objectives, sampler, space)
+        tuner = OptunaTuner(objectives, sampler, seed, storage=str(place / "optuna.journal"))
+        tuner.update_search_space(space)
+        engine = _Engine(settings, loaded, {group.name: group.channels for group in groups}, place, on_trial)
+        engine.run(baselines_.for_command(config["trialCommand"]), tuner, trials)
+    return SearchResult(place.name, place, config, engine.trials, loaded, keeper)
+
+
+@dataclass
+class _Engine:
+    """Runs trials one after the other and keeps them."""
+
+    settings: TrialCommand
+    loaded: tuple[Task, Splits, Dense]
+    channels: dict[str, int]
+    folder: Path
+    on_trial: Callable[[Trial], None] | None
+    trials: list[Trial] = field(default_factory=list)
+
+    def run(self, first: Sequence[dict[str, Any]], tuner: OptunaTuner, trials: int) -> None:
+        """Run the parameter sets in ``first``, then as many candidates of the tuner's."""
+        try:
+            for parameters in first:
+                self.trial(parameters)
+            for number in range(trials):
+                parameters = tuner.generate_parameters(number)
+                trial = self.trial(parameters)
+                if trial.succeeded:
+                    tuner.receive_trial_result(number, parameters, trial.metrics)
+                tuner.trial_end(number, trial.succeeded)
+        except KeyboardInterrupt:
+            return
+
+    def trial(self, parameters: dict[str, Any]) -> Trial:
+        """Run one trial; a failure is recorded, not raised."""
+        number = len(self.trials)
+        folder = self.folder / "trials" / f"t{number:04}"
+        folder.mkdir(parents=True)
+        started, metrics, reason = _now(), {}, None
+        try:
+            candidate = Candidate.from_parameters(parameters)
+            metrics = carry_out(self.settings, self.loaded, self.channels, candidate, folder, lambda accuracy: None)
+        except Exception as error:
+            reason = record_failure(error, folder)
+        status = "FAILED" if reason else "SUCCEEDED"
+        trial = Trial(folder.name, number, parameters, status, metrics, reason, folder, started, _now())
+        self.trials.append(trial)
+        if self.on_trial:
+            self.on_trial(trial)
+        return trial
+
+
+def _new_folder(folder: Path) -> Path:
+    if (folder / "trials").exists():
+        raise UserError(f"{folder} holds a search already: name another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder.resolve()
+
+
+def _config(
+    settings: TrialCommand, name: str, trials: int, objectives: Sequence[str], sampler: str, space: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the config of the experiment that would search the same with NNI."""
+    return {
+        "experimentName": name,
+        "trialCommand": shlex.join(settings.to_words()),
+        "trialCodeDirectory": str(Path.cwd()),
+        "trialConcurrency": 1,
+        "maxTrialNumber": trials + len(baselines_.for_command(shlex.join(settings.to_words()))),
+        "tuner": {
+            "className": "autoprune.search.OptunaTuner",
+            "codeDirectory": ".",
+            "classArgs": {"objectives": list(objectives), "sampler": sampler, "seed": settings.seed},
+        },
+        "trainingService": {"platform": "local"},
+        "searchSpace": dict(space),
+    }
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

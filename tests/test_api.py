@@ -1,0 +1,129 @@
+"""A search from Python: ten lines, no manager, the same front each time, and failures that do not end it."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+import autoprune
+from autoprune import training
+from autoprune.report.rows import front_rows
+
+SPACE = {
+    "sparsity.down.0": {"_type": "quniform", "_value": [0.0, 0.875, 0.125]},
+    "sparsity.hidden": {"_type": "quniform", "_value": [0.0, 0.875, 0.125]},
+}
+
+
+def search(task, **options):
+    return autoprune.run_search(task, **{"trials": 4, "space": SPACE, "baselines": False, "seed": 3} | options)
+
+
+@pytest.fixture(scope="module")
+def result(digits):
+    return search(digits[0])
+
+
+def test_a_search_gives_a_front_of_smaller_models_whose_accuracy_is_theirs(result, digits):
+    assert len(result.candidates) == 4
+    front = result.front()
+    accuracies, sizes = ([t.metrics[name] for t in front] for name in ("accuracy", "macs"))
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert sizes == sorted(sizes, reverse=True)
+    model = result.model(front[-1])
+    assert sum(p.numel() for p in model.parameters()) == front[-1].metrics["params"] < result.dense["params"]
+    assert training.accuracy(model, digits[1].validation) == front[-1].metrics["accuracy"]
+
+
+def test_the_same_call_gives_the_same_front(result, digits):
+    again = search(digits[0])
+    assert again.folder != result.folder
+    assert [t.parameters for t in again.trials] == [t.parameters for t in result.trials]
+    assert [(t.metrics["accuracy"], t.metrics["macs"]) for t in again.front()] == [
+        (t.metrics["accuracy"], t.metrics["macs"]) for t in result.front()
+    ]
+
+
+def test_another_seed_proposes_other_candidates(result, digits):
+    other = search(digits[0], seed=4, trials=2)
+    assert [t.parameters for t in other.trials] != [t.parameters for t in result.trials[:2]]
+
+
+def test_rules_choose_and_the_report_shows_it(result, tmp_path):
+    chosen = result.choose("params<=40k")
+    assert chosen.metrics["params"] <= 40_000
+    assert result.choose(chosen.id).id == chosen.id
+    page = result.report(tmp_path / "report.html").read_text()
+    assert all(trial.id in page for trial in result.front())
+    with pytest.raises(autoprune.UserError, match="no trial satisfies params<=1"):
+        result.choose("params<=1")
+
+
+def test_baselines_run_first_and_are_compared_with(digits):
+    quick = replace(digits[0], training=replace(digits[0].training, steps=5))
+    result = search(quick, trials=1, baselines=True)
+    assert {name: len(trials) for name, trials in result.baselines.items()} == {"lottery_ticket": 3, "l1_filter": 3}
+    assert [bool(t.baseline) for t in result.trials] == [True] * 6 + [False]
+    assert {"above_l1_filter", "above_lottery_ticket"} <= set(result.trials[-1].metrics)
+    assert len(front_rows(result)) == 1 + 1 + 6
+
+
+def test_a_failed_trial_is_recorded_and_the_search_goes_on(digits):
+    task = replace(digits[0], recovery=replace(digits[0].recovery, learning_rate=1e12))
+    space = {
+        "criterion": {"_type": "choice", "_value": ["level"]},
+        "schedule": {"_type": "choice", "_value": ["one_shot", "lottery_ticket"]},  # the second needs no recovery
+        "sparsity": {"_type": "choice", "_value": [0.5]},
+    }
+    seen = []
+    result = search(task, space=space, sampler="random", trials=5, on_trial=seen.append)
+    schedules = {trial.parameters["schedule"]: trial.succeeded for trial in result.trials}
+    assert schedules == {"one_shot": False, "lottery_ticket": True}
+    assert all("the loss became" in trial.reason for trial in result.failed)
+    assert seen == result.trials
+
+
+def test_an_interrupt_keeps_what_was_found(digits):
+    def stop(trial):
+        raise KeyboardInterrupt
+
+    assert len(search(digits[0], trials=1000, on_trial=stop).candidates) == 1
+
+
+def test_latency_can_be_an_objective(digits):
+    result = search(digits[0], objectives=("accuracy", "latency_ms"), latency_batch=16, trials=3)
+    latencies = [trial.metrics["latency_ms"] for trial in result.front()]
+    assert latencies == sorted(latencies, reverse=True)
+    assert result.settings.latency_batch == 16
+    assert all(t.record["dense"]["latency_ms"] == result.dense["latency_ms"] for t in result.trials)
+
+
+def test_a_folder_keeps_a_search_and_is_not_written_over(digits, tmp_path):
+    result = search(digits[0], trials=1, folder=tmp_path / "kept")
+    assert torch.load(result.trials[0].model_file, weights_only=True)
+    assert result.trials[0].folder.is_relative_to(tmp_path)
+    with pytest.raises(autoprune.UserError, match="holds a search already"):
+        search(digits[0], folder=tmp_path / "kept")
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"task": "digitz"}, "unknown task 'digitz': did you mean digits"),
+        ({"trials": 0}, "trials must be at least 1, not 0"),
+        ({"sampler": "nsga"}, "unknown sampler 'nsga': use nsga3, nsga2"),
+        ({"objectives": ("accuracy", "size")}, "unknown objective 'size'"),
+        ({"space": {"sparsity.hiden": SPACE["sparsity.hidden"]}}, "no group 'hiden'"),
+        ({"latency_runtime": "tflite"}, "unknown runtime 'tflite'"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_runs(digits, options, message):
+    with pytest.raises(autoprune.UserError, match=message):
+        search(**{"task": digits[0]} | options)
+
+
+def test_importing_autoprune_does_not_load_torch():
+    code = "import sys, autoprune; assert 'torch' not in sys.modules; assert 'nni' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
