@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import statistics
 import time
-import zlib
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+
+from autoprune.pruning.sparse import pack
 
 
 def measure(model: nn.Module, example_input: Tensor, with_latency: bool = True) -> dict[str, float]:
@@ -50,15 +51,11 @@ def macs_by_layer(model: nn.Module, example_input: Tensor) -> dict[str, int]:
 
 
 def compressed_bytes(model: nn.Module) -> int:
-    """Return the bytes of all parameters and buffers after zlib compression: what a download would weigh.
+    """Return the bytes of all parameters and buffers in a packed file: what a download would weigh.
 
     The one measure of size that is fair to dense, physically smaller and unstructured sparse networks alike.
     """
-    squeeze = zlib.compressobj(level=1)
-    size = 0
-    for tensor in model.state_dict().values():
-        size += len(squeeze.compress(tensor.detach().contiguous().cpu().numpy().tobytes()))
-    return size + len(squeeze.flush())
+    return len(pack(model.state_dict()))
 
 
 @torch.no_grad()
