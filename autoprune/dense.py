@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock
@@ -14,7 +15,8 @@ from torch import Tensor, nn
 from autoprune import measure, training
 from autoprune.errors import UserError
 from autoprune.paths import cache_dir
-from autoprune.task import Splits, Task
+from autoprune.pruning.groups import Groups, find_groups
+from autoprune.task import Recipe, Splits, Task
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,14 @@ class Dense:
         initial: the weights it had before training, which lottery tickets rewind to.
         measures: its ``accuracy`` on the validation split, ``params``, ``macs``, ``bytes`` and ``latency_ms``.
         key: names it by content.
+        groups: its coupled channel groups, found once for all trials.
     """
 
     model: nn.Module
     initial: dict[str, Tensor]
     measures: dict[str, float]
     key: str
+    groups: Groups | None = None
 
 
 def prepare(task: Task, data: Splits, checkpoint: str | Path | None = None, seed: int = 0) -> Dense:
@@ -57,7 +61,8 @@ def prepare(task: Task, data: Splits, checkpoint: str | Path | None = None, seed
             _save(file, model.state_dict())
         model.load_state_dict(torch.load(file, weights_only=True))
         measures = json.loads(file.with_suffix(".json").read_text())
-    return Dense(model.eval(), initial, measures, key)
+    groups = find_groups(model.eval(), task.example_input, task.keep)
+    return Dense(model, initial, measures, key, groups)
 
 
 def load_checkpoint(model: nn.Module, checkpoint: str | Path, task_name: str) -> None:
@@ -86,7 +91,7 @@ def load_checkpoint(model: nn.Module, checkpoint: str | Path, task_name: str) ->
 
 def _key(task: Task, data: Splits, model: nn.Module, seed: int) -> str:
     """Hash all that decides the trained weights: the starting weights, the recipe, the data and the seed."""
-    digest = hashlib.sha256(json.dumps([asdict(task.training), seed, torch.__version__]).encode())
+    digest = hashlib.sha256(json.dumps([_told(task.training), seed, torch.__version__]).encode())
     for name, tensor in model.state_dict().items():
         digest.update(name.encode() + tensor.numpy().tobytes())
     for split in data[:2]:
@@ -95,6 +100,11 @@ def _key(task: Task, data: Splits, model: nn.Module, seed: int) -> str:
             for part in split[i]:
                 digest.update(torch.as_tensor(part).numpy().tobytes())
     return digest.hexdigest()[:12]
+
+
+def _told(recipe: Recipe) -> dict[str, Any]:
+    """Return the fields that differ from their defaults, so that a new field with a default renames no old model."""
+    return {f.name: value for f in fields(recipe) if (value := getattr(recipe, f.name)) != f.default}
 
 
 def _save(file: Path, state: dict[str, Tensor]) -> None:

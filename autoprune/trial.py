@@ -56,14 +56,14 @@ def run_trial(
         seed: of the recovery; the same seed gives the same accuracy on the same machine.
         round_to: kept channels are a multiple of this where a group is large enough.
         on_round: called with the validation accuracy after every round of the schedule but the last.
-        groups: the dense model's groups, where they are at hand; else they are found.
+        groups: the dense model's groups, if not those that ``dense`` holds.
 
     Raises:
         TrialFailure: the loss became NaN, or a layer would be left empty.
         UserError: the candidate names an unknown criterion, schedule or group, or a criterion and a schedule that do
             not go together.
     """
-    groups = groups or find_groups(dense.model, task.example_input, task.keep)
+    groups = groups or dense.groups or find_groups(dense.model, task.example_input, task.keep)
     unknown = set(candidate.sparsity) - {group.name for group in groups}
     if unknown:
         raise UserError(f"no coupled group is called {min(unknown)!r}: see `autoprune groups {task.name}`")
