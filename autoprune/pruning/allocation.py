@@ -41,7 +41,7 @@ def allocate(
     left = _params_left_structured if structured else _params_left_unstructured
     most = 1 - left(model, groups, family(1.0)) / total
     if ratio > most:
-        raise UserError(f"{ratio:.1%} of the parameters cannot go: the groups that can be pruned hold {most:.1%}")
+        raise UserError(f"{ratio:.2%} of the parameters cannot go: the groups that can be pruned hold {most:.2%}")
     low, high = 0.0, 1.0
     for _ in range(40):
         middle = (low + high) / 2
