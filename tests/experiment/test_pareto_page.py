@@ -80,6 +80,7 @@ def test_points_appear_while_a_search_runs_and_a_clicked_one_is_exported(nni_hom
 
     check_choosing(browser, experiment)
     check_table(browser, experiment)
+    check_nnis_own_page(browser, nni_home, experiment)
     assert browser.errors == []
     own = f"http://127.0.0.1:{nni_home.port}/"
     assert [url for url in browser.requests if not url.startswith((own, "data:", "blob:"))] == []
@@ -115,6 +116,24 @@ def check_table(browser, experiment):
     type_filter = "document.getElementById('filter').value = 'l1 filter'"
     browser.evaluate(f"{type_filter}; document.getElementById('filter').dispatchEvent(new Event('input'))")
     assert set(browser.evaluate(rows)) == {trial.id for trial in experiment.baselines["l1_filter"]}
+
+
+def check_nnis_own_page(browser, nni_home, experiment):
+    """NNI's web UI shows accuracy first, the columns that a pruning user needs, and its icons."""
+    browser.open(f"http://127.0.0.1:{nni_home.port}/detail")
+    trial = experiment.candidates[0]
+    browser.wait_for(f"document.body.innerText.includes({json.dumps(trial.id)})")
+    headings = browser.evaluate("[...document.querySelectorAll('[role=columnheader]')].map(each => each.innerText)")
+    assert {"criterion (space)", "accuracy (metric)", "params (metric)", "macs (metric)"} <= set(
+        map(str.strip, headings)
+    )
+    cells = browser.evaluate("[...document.querySelectorAll('[role=gridcell]')].map(each => each.innerText.trim())")
+    assert f"{trial.metrics['accuracy']:.4f}".rstrip("0") in cells
+    icon = "getComputedStyle(document.querySelector('i[data-icon-name=Search]'), '::before').maskImage"
+    assert "data:image/svg+xml" in browser.evaluate(icon)
+    latest = nni_home.api("metric-data-latest").json()[0]  # what others ask stays what the trial said
+    assert json.loads(json.loads(latest["data"])).keys() >= {"default", "accuracy"}
+    assert browser.evaluate("document.getElementById('autoprune-front').href").endswith("/pareto/")
 
 
 def test_an_export_takes_a_trials_id_and_nothing_else(nni_home):

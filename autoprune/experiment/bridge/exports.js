@@ -80,7 +80,7 @@ class Exports {
 
     // Returns the path of an exported file, or null. Only names that the folder lists lead anywhere.
     file(trial, name) {
-        const known = this.list()[trial];
+        const known = new Map(Object.entries(this.list())).get(trial);
         return known?.files.includes(name) ? path.join(this.folder, trial, name) : null;
     }
 }

@@ -1,25 +1,46 @@
-// What the manager serves beside NNI's own: the Pareto page at /pareto/, and its data at /api/v1/autoprune/.
+// What the manager serves beside NNI's own: the Pareto page at /pareto/, its data at /api/v1/autoprune/, and NNI's web
+// UI with a script of ours in it (see webui/webui.js).
 
 'use strict';
 
+const fs = require('node:fs');
 const path = require('node:path');
 const { Exports } = require('./exports.js');
 const { Facts } = require('./facts.js');
 
 const PAGE = path.join(__dirname, 'pareto_page');
 const PLOTLY = process.env.AUTOPRUNE_PLOTLY; // the script in Python's plotly package; see door.py
-const FILES = {
+const FILES = new Map(Object.entries({
     '': [path.join(PAGE, 'index.html'), 'text/html'],
     'page.css': [path.join(PAGE, 'page.css'), 'text/css'],
     'page.mjs': [path.join(PAGE, 'page.mjs'), 'text/javascript'],
     'plots.mjs': [path.join(PAGE, 'plots.mjs'), 'text/javascript'],
     'front.mjs': [path.join(PAGE, 'front.mjs'), 'text/javascript'],
     'plotly.js': [PLOTLY, 'text/javascript'],
-};
+}));
+
+const WEBUI = path.join(__dirname, 'webui');
+const WEBUI_FILES = new Map(Object.entries({
+    'webui.js': 'text/javascript',
+    'webui.css': 'text/css',
+    'icons.css': 'text/css',
+}));
+const IN_WEBUI = '<script src="autoprune/webui.js"></script><link href="autoprune/icons.css" rel="stylesheet">'
+    + '<link href="autoprune/webui.css" rel="stylesheet">';
 
 // Our page loads nothing from elsewhere, runs no script of the data's, and cannot be framed.
 const POLICY = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
     + "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+// NNI's web UI is built of inline scripts, but neither needs anything from elsewhere.
+const WEBUI_POLICY = "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; worker-src 'self' blob:; "
+    + "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; base-uri 'none'; "
+    + "frame-ancestors 'none'";
+
+function webuiPage() {
+    const page = fs.readFileSync(path.resolve('static', 'index.html'), 'utf8'); // as NNI's own rest_server finds it
+    return page.replace('<head>', `<head>${IN_WEBUI}`);
+}
 
 // Adds the routes to `router`, an express router; `nni` returns the manager's globals.
 function addRoutes(router, nni) {
@@ -32,12 +53,23 @@ function addRoutes(router, nni) {
         }
     });
     router.get('/pareto/:name?', (request, response) => {
-        const [file, type] = FILES[request.params.name ?? ''] ?? [];
+        const [file, type] = FILES.get(request.params.name ?? '') ?? [];
         if (file === undefined) {
             response.status(404).send('Not Found');
         } else {
             response.set({ 'Content-Security-Policy': POLICY, 'X-Content-Type-Options': 'nosniff' });
             response.type(type).sendFile(file);
+        }
+    });
+    router.get(['/', '/index.html', '/oview', '/detail', '/experiment'], (_request, response) => {
+        response.set('Content-Security-Policy', WEBUI_POLICY).type('text/html').send(webuiPage());
+    });
+    router.get('/autoprune/:name', (request, response) => {
+        const type = WEBUI_FILES.get(request.params.name);
+        if (type === undefined) {
+            response.status(404).send('Not Found');
+        } else {
+            response.type(type).sendFile(path.join(WEBUI, request.params.name));
         }
     });
     router.get('/api/v1/autoprune/facts', (_request, response) => {
