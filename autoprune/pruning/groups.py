@@ -218,7 +218,7 @@ def _assemble(model: nn.Module, seen: Trace) -> Groups:
         new = new[owner[new] < 0]
         owner[new] = i
         new_free = new[free[new]]
-        if len(new_free) < 2 or len(new_free) * 2 < len(new):
+        if len(new_free) < 2:
             if len(new):
                 why = next((kept[c] for c in new.tolist() if c in kept), None)
                 why = why or next((tied[c] for c in new.tolist() if c in tied), "it has a single channel")

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakIdKeyDictionary
 
 from autoprune.pruning.labels import Ledger, compact, core, varying
@@ -110,14 +110,16 @@ def trace(model: nn.Module, example_input: Any, keep: Sequence[str] = (), inexac
     modes = [(module, module.training) for module in model.modules()]
     fastpath = torch.backends.mha.get_fastpath_enabled()
     raw: set[str] = set()
-    model.eval()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         while True:
             tracer = _Tracer(model, raw, inexact)
             try:
                 with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), tracer:
-                    output = call(model, copy.deepcopy(example_input))
+                    tracer.outputs = tensors(call(model.eval(), copy.deepcopy(example_input)))
+                    tracer.macs_counted = True
+                    if tracer.unused():
+                        tracer.outputs_in_training = _run_in_training(model, example_input)
                 break
             except _IsWeight as found:
                 raw.add(found.name)
@@ -125,7 +127,23 @@ def trace(model: nn.Module, example_input: Any, keep: Sequence[str] = (), inexac
         torch.backends.mha.set_fastpath_enabled(fastpath)
         for module, mode in modes:
             module.training = mode
-    return tracer.finish(output, keep, example_input)
+    return tracer.finish(keep, example_input)
+
+
+def _run_in_training(model: nn.Module, example_input: Any) -> list[Tensor]:
+    """Run once more as in training, where GoogLeNet, Inception and others have heads that evaluation does not use.
+
+    Of two equal examples, since batch norm refuses a single one. If this run fails, training on such an input would.
+    """
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    try:
+        return tensors(call(model.train(), tree_map(_twice, example_input)))
+    except (RuntimeError, ValueError):
+        return []
+    finally:
+        for name, buffer in model.named_buffers():
+            buffer.copy_(before[name])
+        model.eval()
 
 
 class _IsWeight(Exception):
@@ -142,6 +160,9 @@ class _Tracer(TorchDispatchMode):
         self.axes: list[Axis] = []
         self.roles: dict[tuple[str, int], str] = {}
         self.macs: dict[str, float] = {}
+        self.macs_counted = False
+        self.outputs: list[Tensor] = []
+        self.outputs_in_training: list[Tensor] = []
         self.raw = raw
         self.names: dict[int, str] = {}
         self.matrices: set[str] = set(raw)
@@ -150,6 +171,8 @@ class _Tracer(TorchDispatchMode):
                 full = f"{prefix}.{name}" if prefix else name
                 if not tensor.is_floating_point() or id(tensor) in self.names:
                     continue
+                if name in module._non_persistent_buffers_set:
+                    continue  # it is in no state dict, so a pruned one could not be loaded: it stays as it is
                 self.names[id(tensor)] = full
                 matrix = isinstance(tensor, nn.Parameter) and tensor.ndim > 1 and name.endswith("weight")
                 if matrix and not isinstance(module, NORMS):
@@ -339,7 +362,7 @@ class _Tracer(TorchDispatchMode):
         parts = labels.dims if isinstance(labels, Weight) else (labels,)
         for part in parts:
             self.before_move(name, named, part)
-        rest = {key: value for key, value in named.items() if key != "self"}
+        rest = {key: tree_map(_on_cpu, value) for key, value in named.items() if key != "self"}
         moved = [func(part, **rest) for part in parts]
         outs = out if isinstance(out, list | tuple) else [out]
         for i, tensor in enumerate(outs):
@@ -570,7 +593,7 @@ class _Tracer(TorchDispatchMode):
         if labels is not None:
             channels = self.ledger.tie(labels, [a for a in range(labels.ndim) if a != 1]).flatten()
         per_output = named["weight"][0].numel()
-        self.macs[weight.name] = self.macs.get(weight.name, 0) + (x if transposed else out).numel() * per_output
+        self.count(weight, (x if transposed else out).numel() * per_output)
         if groups == 1:
             inputs, outputs = (rows, columns) if transposed else (columns, rows)
             self.ledger.join(channels, inputs)
@@ -644,7 +667,7 @@ class _Tracer(TorchDispatchMode):
         self.ledger.join(channels, inputs)
         self.role(weight, inner, "in")
         self.role(weight, outer, "out")
-        self.macs[weight.name] = self.macs.get(weight.name, 0) + a.numel() * b.size(1)
+        self.count(weight, a.numel() * b.size(1))
         self.put(out, outputs.expand(out.shape))
 
     def must_be_no_parameter(self, tensor: Tensor) -> None:
@@ -680,11 +703,18 @@ class _Tracer(TorchDispatchMode):
             result = result.expand(a.size(0), a.size(1), b.size(2)).reshape(out.shape)
         self.put(out, result)
 
+    def count(self, weight: Weight, macs: int) -> None:
+        if not self.macs_counted:
+            self.macs[weight.name] = self.macs.get(weight.name, 0) + macs
+
+    def unused(self) -> bool:
+        """Whether some matrix had no part in the run."""
+        return bool(self.matrices - {name for name, _ in self.roles})
+
     # -- the end -------------------------------------------------------------------------------------------------
 
-    def finish(self, output: Any, keep: Sequence[str], example_input: Any) -> Trace:
-        found = tensors(output)
-        for tensor in found:
+    def finish(self, keep: Sequence[str], example_input: Any) -> Trace:
+        for tensor in self.outputs + self.outputs_in_training:
             labels = self.get(tensor)
             if labels is not None:
                 self.stop(labels, "it is the model's output")
@@ -693,7 +723,7 @@ class _Tracer(TorchDispatchMode):
                 labels = torch.arange(axis.start, axis.start + axis.shape[0], dtype=torch.int32)
                 self.ledger.keep(labels, f"{axis.name.rpartition('.')[0]} is to be kept")
         macs = {name: count / _batch(example_input) for name, count in self.macs.items()}
-        return Trace(self.ledger, self.axes, self.roles, macs, [tensor.shape for tensor in found])
+        return Trace(self.ledger, self.axes, self.roles, macs, [tensor.shape for tensor in self.outputs])
 
 
 def _batch(example_input: Any) -> int:
@@ -702,6 +732,14 @@ def _batch(example_input: Any) -> int:
     while isinstance(first, Mapping | tuple):
         first = next(iter(first.values() if isinstance(first, Mapping) else first))
     return len(first) if isinstance(first, Tensor) and first.ndim else 1
+
+
+def _twice(leaf: Any) -> Any:
+    return torch.cat([leaf, leaf]) if isinstance(leaf, Tensor) and leaf.ndim else leaf
+
+
+def _on_cpu(leaf: Any) -> Any:
+    return leaf.cpu() if isinstance(leaf, Tensor) else leaf
 
 
 def _segments(before: Sequence[int], after: Sequence[int]) -> list[list[int]]:

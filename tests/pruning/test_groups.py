@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torchvision.models as tv
 from models import CASES
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -111,3 +112,15 @@ def test_memory_is_bounded(monkeypatch) -> None:
     monkeypatch.setattr(tracing, "LIMIT", 100)
     _, _, groups = groups_of("swin", verify=False)
     assert any("MB" in why for why in groups.left_alone.values())
+
+
+def test_heads_that_only_training_uses_follow() -> None:
+    """GoogLeNet's auxiliary classifiers run in training only: they must fit the smaller network all the same."""
+    torch.manual_seed(0)
+    model, example = tv.googlenet(aux_logits=True, num_classes=5, init_weights=False), torch.randn(1, 3, 64, 64)
+    statistics = model.conv1.bn.running_mean.clone()
+    groups = find_groups(model, example)
+    assert "aux1.conv.conv" in [group.name for group in groups]
+    assert torch.equal(statistics, model.conv1.bn.running_mean)
+    smaller = remove_channels(model, example, groups, {group.name: half(group) for group in groups}).train()
+    assert [tuple(out.shape) for out in smaller(torch.cat([example, example]))] == [(2, 5)] * 3
