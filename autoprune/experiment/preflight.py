@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import importlib
 import inspect
+import re
 import sys
 from contextlib import chdir
 from pathlib import Path
@@ -57,6 +58,9 @@ def check(config: ExperimentConfig) -> None:
     settings = TrialCommand.parse(str(config.trial_command))
     if settings is None:
         return
+    name = config.experiment_name or ""
+    if name.startswith(".") or not re.fullmatch(r"[^/\\\x00-\x1f]*", name):
+        raise UserError(f"experimentName {name!r} names a folder: it must not start with a dot or have slashes in it")
     check_tuner(config.tuner)
     with chdir(config.trial_code_directory):
         from autoprune.dense import load_checkpoint

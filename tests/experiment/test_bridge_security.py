@@ -4,11 +4,18 @@ import base64
 import http.client
 import os
 import pickle
+import re
+import subprocess
+from pathlib import Path
 
+import nni_node
 import pytest
+import requests
 from conftest import wait_until
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
+
+from autoprune.experiment import bridge
 
 
 class Payload:
@@ -121,10 +128,64 @@ def test_without_the_bridge_the_manager_is_open_and_runs_what_it_is_sent(nni_hom
     wait_until(trace.exists, what="the pickle's trace")
 
 
-def test_an_address_opened_on_purpose_is_served_beside_loopback(nni_home):
-    config = nni_home.config(maxTrialNumber=1)
-    assert nni_home.create(config, AUTOPRUNE_BIND="127.0.0.2").returncode == 0
+def test_an_address_opened_on_purpose_asks_for_the_token_that_was_printed(nni_home):
+    config = nni_home.config("--sleep 1", maxTrialNumber=2)
+    created = nni_home.create(config, AUTOPRUNE_BIND="127.0.0.2")
+    assert created.returncode == 0
     assert addresses(nni_home) == {"127.0.0.1", "127.0.0.2"}
-    assert ask(nni_home, address="127.0.0.2")[0] == 200
-    assert ask(nni_home, address="127.0.0.2", Host="evil.example")[0] == 403
+    opened = f"http://127.0.0.2:{nni_home.port}"
+    ((url, token),) = re.findall(rf"({opened}/\?token=([\w-]+))\n", created.stdout)
+    assert len(token) >= 32
+    assert nni_home.dispatchers()
+    assert not any("AUTOPRUNE_TOKEN" in process.environ() for process in nni_home.dispatchers())
+    logs = "".join(file.read_text() for file in nni_home.log.iterdir() if file.is_file())
+    assert token not in logs
+
+    assert ask(nni_home)[0] == 200  # loopback asks for nothing: trials and the tuner use it
+    status = f"{opened}/api/v1/nni/check-status"
+    for headers in ({}, {"Authorization": f"Bearer {token}x"}, {"Cookie": f"autoprune_{nni_home.port}=x"}):
+        assert requests.get(status, headers=headers, timeout=20).status_code == 401
+    assert requests.get(status, params={"token": "x"}, timeout=20).status_code == 401
+    assert requests.get(f"{opened}/pareto/", timeout=20).status_code == 401
+    assert requests.post(f"{opened}/api/v1/autoprune/exports", json={"trial": "x"}, timeout=20).status_code == 401
+    with pytest.raises(InvalidStatus, match="401"):
+        connect(f"ws://127.0.0.2:{nni_home.port}/tuner", proxy=None).__enter__()
+    assert requests.get(status, params={"token": token}, timeout=20).status_code == 200
+    assert requests.get(status, headers={"Authorization": f"Bearer {token}"}, timeout=20).status_code == 200
+    with connect(f"ws://127.0.0.2:{nni_home.port}/tuner-of-nobody?token={token}", proxy=None):
+        pass
+
+    session = requests.Session()  # a browser: the page's address gives it a cookie, and loses the token
+    session.headers["Accept"] = "text/html"
+    page = session.get(url, timeout=20)
+    assert (page.status_code, page.url) == (200, f"{opened}/")
+    assert session.get(status, timeout=20).status_code == 200
+    elsewhere = session.get(f"{opened}//evil.example/?token={token}", allow_redirects=False, timeout=20)
+    assert elsewhere.headers["Location"] == "/evil.example/"
+    assert ask(nni_home, address="127.0.0.2", Host="evil.example", Authorization=f"Bearer {token}")[0] == 403
     nni_home.wait_for_status("DONE")
+
+
+def test_an_opened_address_without_a_token_stays_shut(nni_home):
+    """As when the manager is started by something that is not our launcher."""
+    script = "const guard = require('./guard.js'); const request = { url: '/?token=', headers: { host: '127.0.0.2' },"
+    script += " socket: { localAddress: '127.0.0.2', localPort: 1 } }; console.log(guard.refusal(request)[0])"
+    bound = nni_home.environment | {"AUTOPRUNE_BIND": "127.0.0.2"}
+    node = Path(nni_node.__path__[0]) / "node"
+    folder = bridge.__path__[0]
+    done = subprocess.run([node, "-e", script], env=bound, cwd=folder, capture_output=True, text=True, check=True)
+    assert done.stdout == "401\n"
+
+
+def test_nothing_of_other_sites_is_served_and_no_page_can_be_framed(nni_home):
+    assert nni_home.create(nni_home.config(maxTrialNumber=1)).returncode == 0
+    for path in ("/netron", "/netron/index.html", "/NETRON/x"):
+        assert ask(nni_home, path)[0] == 404
+    for path in ("/", "/oview", "/pareto/"):
+        policy = requests.get(f"http://127.0.0.1:{nni_home.port}{path}", timeout=20).headers["Content-Security-Policy"]
+        assert "frame-ancestors 'none'" in policy
+        assert re.search(r"default-src '(none|self)'", policy)
+        assert "http" not in policy
+    for name in ("../guard.js", "..%2fguard.js", "constructor", "index.html", "x"):
+        assert ask(nni_home, f"/pareto/{name}")[0] in (400, 404)
+        assert ask(nni_home, f"/autoprune/{name}")[0] in (400, 404)

@@ -1,13 +1,68 @@
-// What the manager's HTTP server refuses, and why. Pure functions, no knowledge of NNI.
+// What the manager's HTTP server refuses, and why. No knowledge of NNI.
 
 'use strict';
 
+const crypto = require('node:crypto');
 const os = require('node:os');
 
 const ANY_ADDRESS = ['0.0.0.0', '::'];
 
 // The address that a person opened on purpose (remote machines call back to it), or undefined.
 const openedAddress = process.env.AUTOPRUNE_BIND || undefined;
+
+// What requests through the opened door must show; without one that door stays shut. Children must not inherit it.
+const token = process.env.AUTOPRUNE_TOKEN || undefined;
+delete process.env.AUTOPRUNE_TOKEN;
+
+const LOOPBACK = ['127.0.0.1', '::1', '::ffff:127.0.0.1'];
+
+// Whether a request came through the opened door. No other machine can reach a loopback address.
+function cameFromOutside(request) {
+    return !LOOPBACK.includes(request.socket.localAddress);
+}
+
+function cookieName(request) {
+    return `autoprune_${request.socket.localPort}`; // browsers do not keep ports apart
+}
+
+function shownTokens(request) {
+    const bearer = /^Bearer (\S+)$/i.exec(request.headers.authorization ?? '');
+    const cookies = (request.headers.cookie ?? '').split(';').map(each => each.trim().split('='));
+    const cookie = cookies.find(([name]) => name === cookieName(request));
+    return [bearer?.[1], cookie?.[1], tokenInUrl(request.url)].filter(Boolean);
+}
+
+function tokenInUrl(url) {
+    const query = url.split('?').slice(1).join('?');
+    return new URLSearchParams(query).get('token') ?? undefined;
+}
+
+function isToken(text) {
+    const hash = value => crypto.createHash('sha256').update(value).digest();
+    return token !== undefined && crypto.timingSafeEqual(hash(text), hash(token));
+}
+
+function lacksToken(request) {
+    return cameFromOutside(request) && !shownTokens(request).some(isToken);
+}
+
+// Returns the headers that turn a page's ?token= into a cookie and take it out of the address bar, else null.
+function tokenToCookie(request) {
+    const shown = tokenInUrl(request.url);
+    const page = request.method === 'GET' && (request.headers.accept ?? '').includes('text/html');
+    if (!page || shown === undefined || !cameFromOutside(request)) {
+        return null;
+    }
+    const [path, ...query] = request.url.split('?');
+    const rest = new URLSearchParams(query.join('?'));
+    rest.delete('token');
+    return {
+        'Set-Cookie': `${cookieName(request)}=${shown}; Path=/; HttpOnly; SameSite=Lax`,
+        'Referrer-Policy': 'no-referrer',
+        // One slash: //other.example would lead elsewhere.
+        Location: path.replace(/^\/+/, '/') + ([...rest].length > 0 ? `?${rest}` : ''),
+    };
+}
 
 function ownHostNames() {
     const names = ['127.0.0.1', 'localhost', '[::1]'];
@@ -55,6 +110,9 @@ function refusal(request) {
     if (foreignOrigin(origin, host)) {
         return [403, 'Forbidden: cross-origin request'];
     }
+    if (lacksToken(request)) {
+        return [401, 'Unauthorized: open the address that was printed at the start, with its ?token='];
+    }
     if (climbs(request.url)) {
         return [400, 'Bad request: path traversal'];
     }
@@ -97,4 +155,4 @@ function textCarriesCode(text) {
     }
 }
 
-module.exports = { ANY_ADDRESS, openedAddress, refusal, carriesCode };
+module.exports = { ANY_ADDRESS, openedAddress, token, refusal, tokenToCookie, carriesCode };

@@ -137,6 +137,33 @@ const FIXES = [
     },
     {
         name: 'loopback',
+        fault: 'Remote machines that call back know no token.',
+        file: 'common/globals/rest.js',
+        mend({ RestManager }) {
+            const { getFullUrl } = RestManager.prototype;
+            RestManager.prototype.getFullUrl = function (protocol, ip, ...parts) {
+                const url = getFullUrl.call(this, protocol, ip, ...parts);
+                return guard.token === undefined || ip === 'localhost' ? url : `${url}?token=${guard.token}`;
+            };
+        },
+    },
+    {
+        name: 'netron',
+        fault: "The manager serves another site's scripts, netron.app's, as if they were its own.",
+        file: 'common/globals/rest.js',
+        mend(exports) {
+            exports.RestManager = class extends exports.RestManager {
+                constructor() {
+                    super();
+                    this.router.all(['/netron', '/netron/*'], (_request, response) => {
+                        response.status(404).send('Not Found: AutoPrune serves nothing from other sites');
+                    });
+                }
+            };
+        },
+    },
+    {
+        name: 'loopback',
         fault: 'The web server listens on every interface, answers any host and origin, and serves any file.',
         file: null, // Node's own servers: mended at once, for every server that NNI opens
         mend() {
@@ -188,7 +215,12 @@ function refuseForeignRequests() {
         const isRequest = ['request', 'upgrade', 'checkContinue', 'checkExpectation'].includes(event);
         const refused = isRequest ? guard.refusal(args[0]) : null;
         if (refused === null) {
-            return emit.call(this, event, ...args);
+            const headers = event === 'request' ? guard.tokenToCookie(args[0]) : null;
+            if (headers === null) {
+                return emit.call(this, event, ...args);
+            }
+            args[1].writeHead(303, headers).end();
+            return true;
         }
         const [status, reason] = refused;
         const reply = args[1]; // a response, or an upgrade's socket

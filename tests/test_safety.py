@@ -1,0 +1,71 @@
+"""What no module of the package may do: run code that came in as data."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import autoprune
+
+FILES = sorted(Path(autoprune.__path__[0]).rglob("*.py"))
+UNPICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+
+
+def calls(tree):
+    """Return each call's name, dotted as written, with the call."""
+    return [(ast.unparse(node.func), node) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+
+
+def keyword(call, name):
+    return next((ast.unparse(each.value) for each in call.keywords if each.arg == name), None)
+
+
+def faults(source):
+    """Return what is unsafe in a module's source, a line each."""
+    found = []
+    tree = ast.parse(source)
+    for name, call in calls(tree):
+        where = f"line {call.lineno}: {ast.unparse(call)[:60]}"
+        if name == "torch.load" and keyword(call, "weights_only") != "True":
+            found.append(where)
+        if name in ("eval", "exec", "os.system", "os.popen") or keyword(call, "shell") == "True":
+            found.append(where)
+        if name in ("yaml.load", "yaml.unsafe_load", "yaml.full_load"):
+            found.append(where)
+        if name.endswith(".load") and keyword(call, "allow_pickle") == "True":
+            found.append(where)
+    for node in ast.walk(tree):
+        imported = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+        imported += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        if UNPICKLERS & {name.partition(".")[0] for name in imported}:
+            found.append(f"line {node.lineno}: {ast.unparse(node)}")
+        if isinstance(node, ast.ImportFrom) and node.module == "torch" and "load" in [n.name for n in node.names]:
+            found.append(f"line {node.lineno}: torch.load under another name")
+    return found
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(FILES[0].parent)))
+def test_no_module_runs_code_that_came_in_as_data(file):
+    assert faults(file.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "torch.load(file)",
+        "torch.load(file, weights_only=False)",
+        "from torch import load",
+        "eval(text)",
+        "subprocess.run(words, shell=True)",
+        "yaml.load(text)",
+        "import pickle",
+        "from joblib import load",
+        "np.load(file, allow_pickle=True)",
+    ],
+)
+def test_the_test_sees_what_is_unsafe(line):
+    assert faults(line)
+
+
+def test_what_is_safe_passes():
+    assert not faults("torch.load(file, weights_only=True)\nmodel.eval()\nyaml.safe_load(text)")
