@@ -64,6 +64,7 @@ def config(tmp_path):
 WRONG = {
     "task": ({"trialCommand": "autoprune trial digitz"}, "unknown task 'digitz': did you mean digits?"),
     "trial command": ({"trialCommand": "python train.py"}, "trialCommand must be `autoprune trial TASK`"),
+    "a name that is a path": ({"experimentName": "../../bad"}, "experimentName '../../bad' names a folder"),
     "option": ({"trialCommand": "autoprune trial digits --sed 1"}, "unrecognized arguments: --sed"),
     "criterion": (
         {"searchSpace": {"criterion": {"_type": "choice", "_value": ["l1norm"]}}},

@@ -76,7 +76,8 @@ def resume(experiment_id: str, port: int, more: int) -> int:
     bridge.check_port(port)
     bridge.resume(known.id, known.folder.parent, port, now.total + more if now.total and more else None)
     resumed = known_experiment(known.id)
-    terminal.print(f"Experiment [bold]{known.id}[/] goes on; NNI's web UI: [link]{resumed.url}[/]\n")
+    page = f"{resumed.url}/pareto/"
+    terminal.print(f"Experiment [bold]{known.id}[/] goes on; NNI's web UI: [link]{resumed.url}[/], the front: {page}\n")
     return _watch_to_the_end(terminal, resumed, stop_at_end=True)
 
 

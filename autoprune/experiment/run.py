@@ -47,7 +47,10 @@ def run(config_file: Path, port: int, rule: str | None, output: Path) -> int:
 
     experiment_id = bridge.start(config, port)
     folder = Path(config.experiment_working_directory or "~/nni-experiments").expanduser() / experiment_id
-    terminal.print(f"Experiment [bold]{experiment_id}[/] runs; NNI's web UI: [link]http://127.0.0.1:{port}[/]\n")
+    url = f"http://127.0.0.1:{port}"
+    terminal.print(
+        f"Experiment [bold]{experiment_id}[/] runs; NNI's web UI: [link]{url}[/], the front: {url}/pareto/\n"
+    )
     try:
         last = live.watch(terminal, folder, port)
     except KeyboardInterrupt:
@@ -114,7 +117,7 @@ def _take_home(
     if os.environ.get("VIRTUAL_ENV") != sys.prefix:
         terminal.print(f"  . {Path(sys.prefix) / 'bin' / 'activate'}")
     for command in (
-        f"nnictl view {experiment.id} --port {port}        # NNI's web UI, on the finished search",
+        f"nnictl view {experiment.id} --port {port}        # NNI's web UI and /pareto/, on the finished search",
         f"autoprune pareto {experiment.id}                 # this table again",
         f"autoprune export {experiment.id} --choose knee   # another model of the front",
     ):

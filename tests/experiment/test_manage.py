@@ -1,5 +1,6 @@
 """Experiments that run already, or ran: coming back to them, listing, stopping and resuming them."""
 
+import io
 import os
 import pty
 import re
@@ -11,6 +12,10 @@ from pathlib import Path
 
 import pytest
 from conftest import wait_until
+from rich.console import Console
+from test_run import digits  # noqa: F401  (a fixture)
+
+from autoprune.experiment import live
 
 AUTOPRUNE = str(Path(sys.executable).with_name("autoprune"))
 
@@ -115,6 +120,32 @@ def test_ctrl_c_asks_whether_to_leave_it_running(nni_home, answer, status):
     terminal.type(answer)
     assert terminal.exit_status() == status
     assert bool(nni_home.managers()) == (status == 0)
+
+
+def test_a_run_that_is_left_at_the_prompt_goes_on_without_its_terminal(nni_home, digits):  # noqa: F811
+    terminal = Terminal(
+        nni_home,
+        "run",
+        digits(trial="autoprune trial quick.py --no-baselines", maxTrialNumber=99),
+        "--port",
+        nni_home.port,
+    )
+    terminal.wait_for("Pareto front so far", 120)
+    terminal.type("\x03")
+    terminal.wait_for("it running, or")
+    terminal.type("\n")  # a mere Enter is no answer here
+    terminal.type("leave\n")
+    assert terminal.exit_status() == 0
+    assert f"autoprune watch {nni_home.id}" in terminal.said
+    assert nni_home.managers()
+    assert autoprune(nni_home, "stop", "latest").returncode == 0
+    assert not nni_home.processes()
+
+
+def test_where_nobody_can_be_asked_the_answer_is_the_callers():
+    nobody = Console(file=io.StringIO())
+    assert live.ask(nobody, unasked="stop") == "stop"
+    assert live.ask(nobody, unasked="leave", default="leave") == "leave"
 
 
 @pytest.mark.parametrize("command", ["watch", "stop", "resume", "pareto", "compare"])

@@ -40,7 +40,7 @@ class Exports {
     }
 
     run(trial) {
-        const [draft, final] = [`.${trial}`, trial].map(name => path.join(this.folder, name));
+        const [draft, final] = [`${trial}-draft`, trial].map(name => path.join(this.folder, name));
         fs.rmSync(draft, { recursive: true, force: true });
         fs.mkdirSync(draft, { recursive: true });
         const { experimentId, pythonInterpreter } = this.nni.args;
