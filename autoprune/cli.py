@@ -79,6 +79,10 @@ def export(
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="a folder, or one file")] = None,
     recovery_steps: Annotated[int, typer.Option(help="fine-tune the model for so many steps before")] = 0,
+    quantize: Annotated[
+        Literal["int8"] | None, typer.Option(help="write an ONNX file of eight-bit integers as well")
+    ] = None,
+    qat_steps: Annotated[int, typer.Option(help="steps of quantisation-aware fine-tuning for it")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of the runtimes")] = 1,
 ) -> None:
     """Export a model of an experiment, each file loaded back by its own runtime and compared with the model."""
@@ -89,12 +93,16 @@ def export(
 
     experiment = load_experiment(find_experiment(experiment_id))
     place = output or Path("outputs") / f"{experiment.name}-{experiment.id}"
-    options = Options(formats_for(formats, place), recovery_steps, threads)
+    options = Options(
+        formats_for(formats, place), recovery_steps, threads, int8=quantize == "int8", qat_steps=qat_steps
+    )
     final = finish(experiment, choose, place, options)
     print(f"trial {final.chosen.id}, chosen by {final.reason}: test accuracy {final.test_accuracy:.4f}")
     if final.recovery:
         more = final.recovery
         print(f"validation accuracy {more.before:.4f}, after {more.steps} more steps {more.after:.4f}")
+    if final.quantized:
+        print(f"eight-bit integers: {final.quantized.method}")
     show(exported_table(final))
     for file in [*final.files.values(), *final.cards]:
         print(f"  {file}")

@@ -16,6 +16,7 @@ from autoprune.errors import UserError
 from autoprune.experiment.results import Experiment, Trial
 from autoprune.experiment.setup import load_settings
 from autoprune.export.card import model_card, write_card
+from autoprune.export.int8 import export_int8
 from autoprune.export.recovery import recover
 from autoprune.report.final import Final
 from autoprune.search.pareto import choose
@@ -33,6 +34,8 @@ class Options:
         recovery_steps: fine-tuning steps before the export; 0 for none.
         threads: CPU threads of the runtimes in which the files are timed.
         runs: timed passes of each file.
+        int8: whether an ONNX file of eight-bit integers is written as well.
+        qat_steps: steps of quantisation-aware fine-tuning for it; 0 for post-training quantisation only.
 
     Raises:
         UserError: a number that means nothing.
@@ -42,12 +45,16 @@ class Options:
     recovery_steps: int = 0
     threads: int = 1
     runs: int = 50
+    int8: bool = False
+    qat_steps: int = 0
 
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing."""
-        for name, lowest in (("recovery_steps", 0), ("threads", 1), ("runs", 1)):
+        for name, lowest in (("recovery_steps", 0), ("threads", 1), ("runs", 1), ("qat_steps", 0)):
             if getattr(self, name) < lowest:
                 raise UserError(f"--{name.replace('_', '-')} must be at least {lowest}, not {getattr(self, name)}")
+        if self.qat_steps and not self.int8:
+            raise UserError("--qat-steps is for a quantised model: add --quantize int8")
 
 
 def choose_trial(experiment: Experiment, rule: str | None) -> tuple[Trial, str]:
@@ -112,6 +119,13 @@ def finish(
         model = recovery.model
     exported = export.export(task, model, dense.model, data.validation, files, options.threads, options.runs)
     one_file = place in files.values()
+    stem = place.with_suffix("") if one_file else place / "model"
+    quantized = None
+    if options.int8:
+        file = stem.with_name(f"{stem.name}.int8.onnx")
+        how = (options.qat_steps, experiment.settings.seed, options.threads, options.runs)
+        quantized = export_int8(task, model, dense, data, file, *how)
+        exported[quantized.exported.format] = quantized.exported
     final = Final(
         chosen=chosen,
         reason=reason,
@@ -122,10 +136,11 @@ def finish(
         files={name: each.file for name, each in exported.items()},
         exported=exported,
         recovery=recovery,
+        quantized=quantized,
     )
     if not one_file:
         write_front(experiment, place / "front.csv", final.latency_ms)
-    cards = write_card(model_card(experiment, final), place.with_suffix("") if one_file else place / "model")
+    cards = write_card(model_card(experiment, final), stem)
     return replace(final, cards=cards)
 
 

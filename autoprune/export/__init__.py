@@ -134,18 +134,18 @@ def _export(name, task, model, dense, validation, inputs, file, threads, runs) -
         file.stat().st_size,
         training.accuracy(AsModule(run), validation),
         error,
-        _latency(name, task, run, dense, inputs, threads, runs),
+        time_beside_dense(name, task, run, dense, threads, runs),
         kind.how_to_load.format(file=file.name, task=task.name),
     )
 
 
-def _latency(name: str, task: Task, run: Run, dense: nn.Module, inputs: Tensor, threads: int, runs: int) -> Comparison:
-    """Time a loaded file beside the dense model in the same format."""
+def time_beside_dense(name: str, task: Task, run: Run, dense: nn.Module, threads: int, runs: int) -> Comparison:
+    """Time a loaded file on one example, in turn with the dense model in the format called ``name``."""
+    one = task.example_input
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, f"dense.{FORMATS[name].suffix}")
-        FORMATS[name].write(dense, inputs, file)
+        FORMATS[name].write(dense, one.repeat_interleave(2, dim=0), file)
         dense_run = FORMATS[name].load(file, task, threads)
-    one = task.example_input
     return compare_passes(lambda: dense_run(one), lambda: run(one), (name, 1, threads), runs, 10)
 
 

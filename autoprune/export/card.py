@@ -55,6 +55,9 @@ def model_card(experiment: Experiment, final: Final) -> dict[str, Any]:
             "validation accuracy after": final.recovery.after,
             "kept": final.recovery.kept,
         }
+    if final.quantized:
+        tried = final.quantized.tried
+        card["quantised"] = {"method": final.quantized.method, "validation accuracy by method": tried}
     return card
 
 
@@ -94,6 +97,10 @@ def to_markdown(card: dict[str, Any]) -> str:
             f"{units.percent(more['validation accuracy after'])} after"
             f"{'' if more['kept'] else '; the model before was the better one and is the one exported'}.",
         ]
+    if "quantised" in card:
+        tried = card["quantised"]["validation accuracy by method"]
+        figures = "; ".join(f"{method}: {units.percent(accuracy)}" for method, accuracy in tried.items())
+        lines += ["", f"Eight-bit integers ({card['quantised']['method']}). Validation accuracy: {figures}."]
     lines += ["", "## Files", ""]
     lines += ["| file | size | validation accuracy | test accuracy | latency | dense | speed-up |", "|" + "---|" * 7]
     for name, file in card["files"].items():

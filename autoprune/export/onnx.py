@@ -35,6 +35,8 @@ def write(model: nn.Module | torch.export.ExportedProgram, inputs: Tensor, file:
         del node.metadata_props[:]
     for value in (*proto.graph.input, *proto.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    if not isinstance(model, nn.Module):
+        del proto.graph.value_info[:]  # an exported program's batch dimension has another name there
     onnx.save(proto, file)
 
 

@@ -10,6 +10,7 @@ from autoprune.experiment.results import Trial
 
 if TYPE_CHECKING:
     from autoprune.export import Exported
+    from autoprune.export.int8 import Quantized
     from autoprune.export.recovery import Recovery
 
 
@@ -28,6 +29,7 @@ class Final:
         exported: what is known of each file, by format.
         cards: the model card's files.
         recovery: what further fine-tuning did before the export, if there was any.
+        quantized: how the eight-bit file came about, if there is one.
     """
 
     chosen: Trial
@@ -40,3 +42,4 @@ class Final:
     exported: dict[str, Exported] = field(default_factory=dict)
     cards: tuple[Path, ...] = ()
     recovery: Recovery | None = None
+    quantized: Quantized | None = None

@@ -1,0 +1,87 @@
+"""An eight-bit ONNX file, held to its accuracy: its outputs differ from the model's by design."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from autoprune import quantize, training
+from autoprune.dense import Dense
+from autoprune.export import AsModule, Exported, time_beside_dense
+from autoprune.export.base import ExportMismatch
+from autoprune.export.onnx import FORMAT, load
+from autoprune.latency import pinned
+from autoprune.task import Splits, Task
+
+LARGEST_LOSS = 0.05
+"""Validation accuracy that quantisation may cost before the file is refused."""
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """An eight-bit file and how it came about.
+
+    Args:
+        exported: the file.
+        method: how it was quantised, for people.
+        tried: validation accuracy by method tried, and ``float``, the model's own.
+    """
+
+    exported: Exported
+    method: str
+    tried: dict[str, float]
+
+
+def export_int8(
+    task: Task,
+    model: nn.Module,
+    dense: Dense,
+    data: Splits,
+    file: Path,
+    qat_steps: int = 0,
+    seed: int = 0,
+    threads: int = 1,
+    runs: int = 50,
+) -> Quantized:
+    """Quantise ``model``, load the file back in ONNX Runtime, and check that its accuracy is close to the model's.
+
+    Args:
+        qat_steps: steps of quantisation-aware fine-tuning, tried beside post-training quantisation; of the two the
+            better by validation accuracy is taken. 0 for none.
+
+    Raises:
+        ExportMismatch: it costs more than :data:`LARGEST_LOSS` of validation accuracy. No file is left.
+        UserError: quantisation-aware fine-tuning without torchao.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, pinned(threads):
+        files = {f"post-training, {quantize.CALIBRATION} training examples to calibrate": Path(folder, "ptq.onnx")}
+        quantize.post_training(model, data.train, *files.values(), seed=seed)
+        if qat_steps:
+            files[method := f"quantisation-aware, {qat_steps} steps"] = Path(folder, "qat.onnx")
+            quantize.quantization_aware(task, model, dense.model, data, qat_steps, files[method], seed)
+        found = {how: training.accuracy(AsModule(load(each)), data.validation) for how, each in files.items()}
+        best = max(reversed(found), key=found.__getitem__)
+        own = training.accuracy(model, data.validation)
+        if own - found[best] > LARGEST_LOSS:
+            raise ExportMismatch(
+                f"eight bits cost {100 * (own - found[best]):.1f} points of validation accuracy ({own:.4f} to "
+                f"{found[best]:.4f}): no file was written; try quantisation-aware fine-tuning, --qat-steps"
+            )
+        shutil.copy(files[best], file)
+        run = load(file, task, threads)
+        exported = Exported(
+            "onnx_int8",
+            file,
+            file.stat().st_size,
+            found[best],
+            None,
+            time_beside_dense("onnx", task, run, dense.model, threads, runs),
+            FORMAT.how_to_load.format(file=file.name),
+            test_accuracy=training.accuracy(AsModule(run), data.test),
+        )
+    return Quantized(exported, best, {"float": own} | found)
