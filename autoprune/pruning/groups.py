@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from autoprune.pruning.trace import Axis, Trace, trace
+from autoprune.pruning.follower import Axis
+from autoprune.pruning.trace import Trace, trace
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from models import CASES
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autoprune.pruning import trace as tracing
+from autoprune.pruning import follower
 from autoprune.pruning.channels import remove_channels
 from autoprune.pruning.groups import find_groups
 from autoprune.pruning.proof import half, randomise
@@ -109,7 +109,7 @@ def test_training_mode_and_weights_are_left_as_they_were() -> None:
 
 
 def test_memory_is_bounded(monkeypatch) -> None:
-    monkeypatch.setattr(tracing, "LIMIT", 100)
+    monkeypatch.setattr(follower, "LIMIT", 100)
     _, _, groups = groups_of("swin", verify=False)
     assert any("MB" in why for why in groups.left_alone.values())
 
