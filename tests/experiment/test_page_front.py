@@ -10,11 +10,13 @@ import pytest
 
 from autoprune.errors import UserError
 from autoprune.experiment import bridge
+from autoprune.report import units
 from autoprune.report.progress import hypervolume
+from autoprune.report.rows import SIZES
 from autoprune.search.pareto import choose, pareto_front
 
 NODE = Path(nni_node.__path__[0]) / "node"
-FRONT = Path(bridge.__path__[0]) / "pareto_page" / "front.mjs"
+PAGE = Path(bridge.__path__[0]) / "pareto_page"
 RULES = ["drop<=1%", "drop <= 5 %", "drop<=0.1", "knee", "macs<=5k", "params<=400", "bytes<=1e3", "latency_ms<=2ms"]
 RULES += ["macs<=1", "nonsense", "accuracy<=1", "t3"]
 SCRIPT = """
@@ -37,6 +39,13 @@ console.log(JSON.stringify(answers));
 DENSE = {"accuracy": 0.95, "params": 1000, "macs": 10_000, "bytes": 4000, "latency_ms": 3.0}
 
 
+WRITE = """
+import { write } from '%s';
+const values = JSON.parse((await import('node:fs')).readFileSync(0, 'utf8'));
+console.log(JSON.stringify(values.map(([name, value]) => write(name, value))));
+"""
+
+
 def make_search(seed):
     rng = random.Random(seed)
     trials = []
@@ -47,6 +56,14 @@ def make_search(seed):
         trials.append({"id": f"t{number}", "measures": measures})
     objectives = rng.choice([["accuracy", "macs"], ["accuracy", "params", "latency_ms"], ["bytes", "accuracy"]])
     return {"trials": trials, "objectives": objectives}
+
+
+def in_javascript(folder, script, question):
+    file = folder / "ask.mjs"
+    file.write_text(script)
+    command = [NODE, file]
+    done = subprocess.run(command, input=json.dumps(question), capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
 
 
 def in_python(search):
@@ -67,9 +84,18 @@ def in_python(search):
 
 def test_the_page_finds_the_same_fronts_and_chooses_the_same_trials_as_the_command_line(tmp_path):
     searches = [make_search(seed) for seed in range(60)]
-    script = tmp_path / "ask.mjs"
-    script.write_text(SCRIPT % FRONT.as_uri())
-    question = json.dumps({"searches": searches, "rules": RULES, "dense": DENSE})
-    done = subprocess.run([NODE, script], input=question, capture_output=True, text=True, check=True)
-    for search, answer in zip(searches, json.loads(done.stdout), strict=True):
+    script = SCRIPT % (PAGE / "front.mjs").as_uri()
+    answers = in_javascript(tmp_path, script, {"searches": searches, "rules": RULES, "dense": DENSE})
+    for search, answer in zip(searches, answers, strict=True):
         assert answer == in_python(search)
+
+
+def test_the_page_writes_numbers_as_the_reports_do(tmp_path):
+    rng = random.Random(0)
+    values = [("params", n) for n in (0, 7, 999, 1000, 9994, 9996, 99_949, 99_951, 999_499, 999_501, 1_514_496, 10**13)]
+    values += [(name, int(10 ** rng.uniform(0, 12))) for name in ("params", "macs", "bytes") for _ in range(50)]
+    values += [("accuracy", rng.random()) for _ in range(50)]
+    values += [("latency_ms", 10 ** rng.uniform(-3, 4)) for _ in range(50)]
+    python = {"accuracy": units.percent} | {name: size.write for name, size in SIZES.items()}
+    answers = in_javascript(tmp_path, WRITE % (PAGE / "plots.mjs").as_uri(), values)
+    assert answers == [python[name](value) for name, value in values]
