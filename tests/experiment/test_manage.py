@@ -15,6 +15,7 @@ from conftest import wait_until
 from rich.console import Console
 from test_run import digits  # noqa: F401  (a fixture)
 
+from autoprune import cli
 from autoprune.experiment import live
 
 AUTOPRUNE = str(Path(sys.executable).with_name("autoprune"))
@@ -54,6 +55,12 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self.descriptor, text.encode())
 
+    def interrupt(self) -> None:
+        """Press Ctrl-C when the live view has shown a front."""
+        self.wait_for("Pareto front so far", 120)
+        self.type("\x03")
+        self.wait_for("it running, or")
+
     def wait_for(self, words: str, seconds: float = 60) -> None:
         wait_until(lambda: words in self.read(), seconds, f"{words!r} on the terminal")
 
@@ -70,20 +77,23 @@ class Terminal:
         raise AssertionError(f"still there: {self.said}")
 
 
-def test_an_experiment_is_watched_listed_stopped_and_goes_on_with_more_trials(nni_home):
-    assert nni_home.create(nni_home.config("--measures 1 --sleep 0.2")).returncode == 0
-    watched = autoprune(nni_home, "watch", nni_home.id)
-    assert watched.returncode == 0, watched.stderr
-    assert "3 of 3 trials done, 0 failed" in watched.stdout
-    assert "Pareto front of accuracy and macs" in watched.stdout
-    assert listed(nni_home)[2:6] == ["done", "3", "of", "3"]
+def test_an_experiment_whose_manager_died_goes_on_and_on_with_more_trials(nni_home):
+    assert nni_home.create(nni_home.config("--measures 1 --sleep 1")).returncode == 0
+    wait_until(lambda: nni_home.parameters_run(), what="a trial")
+    assert listed(nni_home)[2] == "running"
     assert listed(nni_home)[-1] == str(nni_home.port)
+    (manager,) = nni_home.managers()
+    manager.kill()
+    manager.wait()
+    assert listed(nni_home)[2] == "died"
+    assert "does not run (died)" in autoprune(nni_home, "stop", nni_home.id).stdout
 
-    assert autoprune(nni_home, "stop", nni_home.id).returncode == 0
-    assert not nni_home.processes()
-    assert listed(nni_home)[2] == "done"
+    resumed = autoprune(nni_home, "resume", nni_home.id, "--port", nni_home.port)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "3 of 3 trials done" in resumed.stdout
+    assert "Pareto front of accuracy and macs" in resumed.stdout
+    assert listed(nni_home)[2:6] == ["done", "3", "of", "3"]
     assert listed(nni_home)[-1] == "-"
-    assert "does not run (done)" in autoprune(nni_home, "stop", nni_home.id).stdout
 
     complete = autoprune(nni_home, "resume", nni_home.id, "--port", nni_home.port)
     assert complete.returncode == 2
@@ -95,51 +105,23 @@ def test_an_experiment_is_watched_listed_stopped_and_goes_on_with_more_trials(nn
     wait_until(lambda: not nni_home.processes(), what="the end of every process")
 
 
-def test_a_manager_that_died_is_listed_as_such_and_the_experiment_goes_on(nni_home):
-    assert nni_home.create(nni_home.config("--measures 1 --sleep 2")).returncode == 0
-    wait_until(lambda: nni_home.parameters_run(), what="a trial")
-    assert listed(nni_home)[2] == "running"
-    (manager,) = nni_home.managers()
-    manager.kill()
-    manager.wait()
-    assert listed(nni_home)[2] == "died"
-    assert "does not run (died)" in autoprune(nni_home, "stop", nni_home.id).stdout
-    resumed = autoprune(nni_home, "resume", nni_home.id, "--port", nni_home.port)
-    assert resumed.returncode == 0, resumed.stderr
-    assert "3 of 3 trials done" in resumed.stdout
-    assert listed(nni_home)[2] == "done"
-
-
-@pytest.mark.parametrize(("answer", "status"), [("\n", 0), ("stop\n", 130)], ids=["Enter leaves it", "stop"])
-def test_ctrl_c_asks_whether_to_leave_it_running(nni_home, answer, status):
-    assert nni_home.create(nni_home.config("--measures 1 --sleep 1", maxTrialNumber=99)).returncode == 0
-    terminal = Terminal(nni_home, "watch")
-    terminal.wait_for("1 of 99 trials")
-    terminal.type("\x03")
-    terminal.wait_for("it running, or")
-    terminal.type(answer)
-    assert terminal.exit_status() == status
-    assert bool(nni_home.managers()) == (status == 0)
-
-
-def test_a_run_that_is_left_at_the_prompt_goes_on_without_its_terminal(nni_home, digits):  # noqa: F811
-    terminal = Terminal(
-        nni_home,
-        "run",
-        digits(trial="autoprune trial quick.py --no-baselines", maxTrialNumber=99),
-        "--port",
-        nni_home.port,
-    )
-    terminal.wait_for("Pareto front so far", 120)
-    terminal.type("\x03")
-    terminal.wait_for("it running, or")
+def test_ctrl_c_asks_whether_to_leave_it_running(nni_home, digits):  # noqa: F811
+    config = digits(trial="autoprune trial quick.py --no-baselines", maxTrialNumber=999)
+    terminal = Terminal(nni_home, "run", config, "--port", nni_home.port)
+    terminal.interrupt()
     terminal.type("\n")  # a mere Enter is no answer here
     terminal.type("leave\n")
     assert terminal.exit_status() == 0
     assert f"autoprune watch {nni_home.id}" in terminal.said
-    assert nni_home.managers()
-    assert autoprune(nni_home, "stop", "latest").returncode == 0
-    assert not nni_home.processes()
+
+    for answer, status in (("\n", 0), ("stop\n", 130)):
+        assert nni_home.status()["status"] == "RUNNING"
+        terminal = Terminal(nni_home, "watch")
+        terminal.interrupt()
+        terminal.type(answer)
+        assert terminal.exit_status() == status
+    wait_until(lambda: not nni_home.processes(), what="the end of every process")
+    assert listed(nni_home)[2] == "stopped"
 
 
 def test_where_nobody_can_be_asked_the_answer_is_the_callers():
@@ -149,8 +131,10 @@ def test_where_nobody_can_be_asked_the_answer_is_the_callers():
 
 
 @pytest.mark.parametrize("command", ["watch", "stop", "resume", "pareto", "compare"])
-def test_an_id_that_is_a_path_is_no_experiment(nni_home, command):
-    for word in ("../../etc", "nobody"):
-        done = autoprune(nni_home, command, word)
-        assert done.returncode == 2
-        assert done.stderr.startswith(f"autoprune: no experiment '{word}'")
+def test_an_id_that_is_a_path_is_no_experiment(monkeypatch, tmp_path, capsys, command):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["autoprune", command, "../../etc"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 2
+    assert capsys.readouterr().err.startswith("autoprune: no experiment '../../etc'")
