@@ -82,13 +82,25 @@ def test_a_wrong_way_to_measure_is_refused(arguments, message):
         latency.check(*arguments)
 
 
+def test_what_disturbs_a_few_passes_does_not_move_what_a_search_compares(clock):
+    passes = [clock.network("dense", 3), clock.network("pruned", 1)]
+
+    def disturbed():
+        passes[0]()
+        clock.now += 0.05 if len(clock.calls) % 3 else 0
+
+    found = latency.compare_passes(disturbed, passes[1], ("eager", 1, 1), runs=40, warmup=3)
+    assert found.speedup > 6
+    assert found.speedup_fastest == pytest.approx(3)
+
+
 def test_trials_measure_beside_one_reference(digits):
     """The dense latency is measured once; equal networks get it, a smaller one gets its share."""
     task, _, dense = digits
     equal, reference = latency.beside_reference(dense, dense.model, task.example_input, "eager", 64)
     again = latency.reference_ms(dense, task.example_input, "eager", 64)
     assert again == reference
-    assert equal == pytest.approx(reference, rel=0.5)
+    assert equal == pytest.approx(reference, rel=0.25)
 
 
 def test_the_command_prints_and_writes_every_combination(digits_search, monkeypatch, tmp_path, capsys):
