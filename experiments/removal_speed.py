@@ -22,7 +22,19 @@ from pathlib import Path
 from typing import Any
 
 MODELS = "resnet18,resnet50,mobilenet_v2,vgg16,densenet121,efficientnet_b0,googlenet,mnasnet1_0,squeezenet1_0,vit_b_16"
-HEADER = ["model", "image", "ModelSpeedup", "peak", "ours", "peak", "find", "remove", "faster", "outputs differ by"]
+HEADER = [
+    "model",
+    "image",
+    "ModelSpeedup",
+    "peak",
+    "ours",
+    "peak",
+    "find",
+    "remove",
+    "faster",
+    "outputs differ by",
+    "parameters",
+]
 
 
 def main() -> None:
@@ -49,16 +61,19 @@ def main() -> None:
 
 def row(name: str, size: int, theirs: list[dict], ours: list[dict]) -> str:
     if "seconds" not in ours[0]:
-        return f"| {name} | {size} | | | {ours[0]['failed']} | | | | | |"
+        return f"| {name} | {size} | | | {ours[0]['failed']} | | | | | | |"
     us = min(ours, key=lambda result: result["seconds"])
     mine = f"{us['seconds']:.2f} s | {us['peak']:.1f} GB | {us['find']:.2f} s | {us['remove'] * 1000:.0f} ms"
     if "seconds" not in theirs[0]:
-        return f"| {name} | {size} | {theirs[0]['failed']} | | {mine} | | |"
+        return f"| {name} | {size} | {theirs[0]['failed']} | | {mine} | | | |"
     them = min(theirs, key=lambda result: result["seconds"])
     apart = max(abs(a - b) for a, b in zip(us["output"], them["output"], strict=True)) / max(map(abs, us["output"]))
+    same = (
+        "equal" if us["parameters"] == them["parameters"] else f"theirs {them['parameters']}, ours {us['parameters']}"
+    )
     return (
         f"| {name} | {size} | {them['seconds']:.2f} s | {them['peak']:.1f} GB | {mine} "
-        f"| {them['seconds'] / us['seconds']:.0f}x | {apart:.0e} |"
+        f"| {them['seconds'] / us['seconds']:.0f}x | {apart:.0e} | {same} |"
     )
 
 
@@ -108,7 +123,8 @@ def measured(engine: str, name: str, size: int) -> dict[str, Any]:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     with torch.no_grad():
         output = smaller.eval()(example).flatten()[:50].tolist()
-    return times | {"peak": peak, "output": output}
+    sizes = {"parameters": sum(p.numel() for p in smaller.parameters())}
+    return times | sizes | {"peak": peak, "output": output}
 
 
 def masks_of(name: str, size: int) -> dict[str, dict[str, Any]]:
@@ -139,16 +155,13 @@ def make_masks(name: str, size: int) -> dict[str, dict[str, Any]]:
     groups = find_groups(model, torch.randn(1, 3, size, size), verify=False)
     masks: dict[str, dict[str, Any]] = {}
     for group in groups:
-        if not group.plain:
-            continue
-        gone = half(group)
-        for producer in group.producers:
-            layer = model.get_submodule(producer)
-            masks[producer] = {"weight": torch.ones_like(layer.weight.data)}
-            masks[producer]["weight"][gone] = 0
-            if layer.bias is not None:
-                masks[producer]["bias"] = torch.ones_like(layer.bias.data)
-                masks[producer]["bias"][gone] = 0
+        gone = torch.tensor(half(group))
+        for part in group.slices:
+            layer, _, kind = part.parameter.rpartition(".")
+            if group.plain and part.role != "in" and part.dim == 0 and kind in ("weight", "bias"):
+                mask = torch.ones_like(model.get_parameter(part.parameter).data)
+                mask[torch.isin(part.unit, gone)] = 0
+                masks.setdefault(layer, {})[kind] = mask
     return masks
 
 
