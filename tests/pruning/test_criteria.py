@@ -307,6 +307,36 @@ def test_group_norm_has_the_order_of_torch_prunings_own(model, groups, tiny):
         assert ours == [sorted(theirs[:count]) for count in range(1, channels)]
 
 
+def test_a_weight_that_nni_cannot_see_is_named(tiny, groups, context, monkeypatch):
+    model = copy.deepcopy(tiny[2].model)
+
+    functional = nn.Module()
+    forward = type(model).forward
+
+    def without_calling_hidden(self, x):  # as torchvision's Swin calls no linear layer of its attention
+        hidden, self._modules["hidden"] = self.hidden, functional
+        functional.forward = lambda x: nn.functional.linear(x, hidden.weight, hidden.bias)
+        try:
+            return forward(self, x)
+        finally:
+            self._modules["hidden"] = hidden
+
+    monkeypatch.setattr(type(model), "forward", without_calling_hidden)
+    for name in ("taylor", "slim"):
+        with pytest.raises(UserError, match="does not see hidden.weight, which is used without its layer being called"):
+            channels_to_remove(model, groups, name, {"hidden": 1, "inner": 1}, context)
+    with pytest.raises(UserError, match="gates on hidden are never passed"):
+        channels_to_remove(model, groups, "l0", {"hidden": 1, "inner": 1}, context)
+    assert channels_to_remove(model, groups, "group_taylor", {"hidden": 1}, context)
+
+
+def test_nothing_of_nni_is_left_behind(model, groups, context):
+    for name in ("l1_norm", "taylor", "slim", "movement"):
+        choose = channels_to_remove if CRITERIA[name].structured else weight_masks
+        choose(model, groups, name, {"inner": 1} if CRITERIA[name].structured else {"inner": 0.5}, context)
+        assert not any("forward" in layer.__dict__ or hasattr(layer, "_nni_wrapper") for layer in model.modules())
+
+
 def test_attention_heads_are_scored_whole():
     class Attention(nn.Module):
         def __init__(self) -> None:

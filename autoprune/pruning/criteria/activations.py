@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from autoprune.errors import UserError
 from autoprune.pruning.criteria.base import Criterion, Request, per_unit
 from autoprune.pruning.groups import Group, Slice
 
@@ -26,13 +27,17 @@ def _mean_over_data(request: Request, statistic: Callable[[Tensor], Tensor]) -> 
     """Return the mean of ``statistic`` over what arrives at the layers that read each channel.
 
     Of a channel that no layer reads as a module's input, over what leaves its own layers, as a ReLU would pass it on.
+
+    Raises:
+        UserError: the model uses the weights of the layers on both sides without calling the layers.
     """
     read, written = ({group.name: torch.zeros(group.channels) for group in request.groups} for _ in range(2))
-    hooks = []
+    hooks, seen = [], set()
 
     def record(sums: dict[str, Tensor], group: Group, part: Slice, x: Tensor) -> None:
         dim = 1 if isinstance(request.model.get_submodule(part.layer), nn.modules.conv._ConvNd) else -1
         if x.shape[dim] == len(part.unit):
+            seen.add(group.name)
             sums[group.name] += per_unit(group, part, statistic(x).movedim(dim, 0).flatten(1).mean(1))
 
     for group in request.groups:
@@ -55,6 +60,12 @@ def _mean_over_data(request: Request, statistic: Callable[[Tensor], Tensor]) -> 
     finally:
         for hook in hooks:
             hook.remove()
+    for group in request.groups:
+        if group.name not in seen:
+            raise UserError(
+                f"the activations of {group.name} cannot be seen: no layer that writes or reads them is called; "
+                "use another criterion"
+            )
     return {name: sums if sums.any() else written[name] for name, sums in read.items()}
 
 

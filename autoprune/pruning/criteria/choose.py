@@ -77,19 +77,26 @@ def best_weights(
 
 def _mask(scores: Tensor, remove: int) -> Tensor:
     """Return zeros for the ``remove`` lowest scores, ones for the rest."""
-    order = scores.flatten().sort(stable=True).indices
-    return torch.ones(scores.numel()).index_fill_(0, order[:remove], 0.0).view_as(scores)
+    return 1.0 - _lowest(scores.flatten(), remove).float().view_as(scores)
 
 
 def _spread(scores: Mapping[str, Tensor], total: int) -> dict[str, int]:
     """Return how many each tensor loses if the ``total`` lowest scores go, wherever they are, but never all of one."""
-    names, flat = list(scores), []
-    for score in scores.values():
-        values = score.flatten().double()
-        flat.append(values.index_fill(0, values.argmax(), float("inf")))
-    owner = torch.cat([torch.full((len(values),), i) for i, values in enumerate(flat)])
-    lowest = torch.cat(flat).sort(stable=True).indices[:total]
-    return dict(zip(names, owner[lowest].bincount(minlength=len(names)).tolist(), strict=True))
+    flat = [score.flatten().double() for score in scores.values()]
+    flat = [values.index_fill(0, values.argmax(), float("inf")) for values in flat]
+    gone = _lowest(torch.cat(flat), total).split([len(values) for values in flat])
+    return {name: int(part.sum()) for name, part in zip(scores, gone, strict=True)}
+
+
+def _lowest(scores: Tensor, count: int) -> Tensor:
+    """Return whether each score is among the ``count`` lowest; of equal ones the first are."""
+    if count == 0:
+        return torch.zeros(len(scores), dtype=torch.bool)
+    threshold = scores.kthvalue(count).values
+    chosen = scores < threshold
+    equal = (scores == threshold).nonzero().flatten()
+    chosen[equal[: count - int(chosen.sum())]] = True
+    return chosen
 
 
 def _gone_first(score: Tensor, mask: Tensor | None) -> Tensor:

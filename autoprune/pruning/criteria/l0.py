@@ -82,11 +82,13 @@ def _gates(request: Request, openness: dict[str, nn.Parameter]) -> Iterator[None
             chance = torch.rand_like(value).clamp(1e-6, 1 - 1e-6)
             sampled[name] = _stretch(((chance.logit() + value) / TEMPERATURE).sigmoid())
 
+    reached = set()
     hooks = [request.model.register_forward_pre_hook(sample)]
     for group in request.groups:
         for part in _gated(request.model, group):
 
             def multiply(layer: nn.Module, _, output: Tensor, name: str = group.name, part: Slice = part) -> Tensor:
+                reached.add(name)
                 dim = -1 if isinstance(layer, nn.Linear) else 1
                 return (output.movedim(dim, -1) * _at_each_position(sampled[name], part)).movedim(-1, dim)
 
@@ -96,6 +98,9 @@ def _gates(request: Request, openness: dict[str, nn.Parameter]) -> Iterator[None
     finally:
         for hook in hooks:
             hook.remove()
+    for group in request.groups:
+        if group.name not in reached:
+            raise UserError(f"criterion l0's gates on {group.name} are never passed: use another criterion")
 
 
 def _stretch(gate: Tensor) -> Tensor:

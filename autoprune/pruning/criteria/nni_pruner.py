@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from autoprune import training
+from autoprune.errors import UserError
 from autoprune.pruning.criteria.base import Context, Request, per_unit
 from autoprune.pruning.groups import Group, Slice
 
@@ -33,14 +34,18 @@ def nni_pruner(name: str, request: Request, config: list[dict] | None = None, **
     config = config or filters(request)
     for entry in config:
         _register(type(request.model.get_submodule(entry["op_names"][0])), entry["target_names"][0])
-    order = {layer: list(layer._parameters) for layer in request.model.modules()}
+    before = {layer: (list(layer._parameters), layer.__dict__.get("forward")) for layer in request.model.modules()}
     pruner = getattr(nni.compression.pruning, name)(request.model, config, **options)
     try:
         yield pruner
     finally:
         pruner.unwrap_model()
-        for layer, keys in order.items():  # NNI puts back what it wrapped at the end
+        for layer, (keys, forward) in before.items():
+            # NNI puts a parameter that it wrapped back at the end, and leaves its bound forward in the instance, where
+            # it would outlive a change of class
             layer._parameters = {key: layer._parameters[key] for key in keys}
+            if forward is None:
+                layer.__dict__.pop("forward", None)
         request.model.eval()
 
 
@@ -85,11 +90,16 @@ def measured(pruner, *budget) -> dict[str, Tensor]:
 
     We choose by its measurements ourselves, and not by its masks: those round counts down, and with a global threshold
     can empty a layer.
+
+    Raises:
+        UserError: the model uses a weight without calling its layer, so that NNI's wrapper never takes effect.
     """
     last = {}
     generate = pruner._generate_sparsity
 
     def keep(metrics):
+        if pruner.evaluator:
+            _check_seen(pruner)
         last.update(metrics)
         return generate(metrics)
 
@@ -98,6 +108,16 @@ def measured(pruner, *budget) -> dict[str, Tensor]:
     return {
         f"{layer}.{key}": metric.detach().clone() for layer, targets in last.items() for key, metric in targets.items()
     }
+
+
+def _check_seen(pruner) -> None:
+    for layer, spaces in pruner._target_spaces.items():
+        for key, space in spaces.items():
+            if space.target.grad is None:
+                raise UserError(
+                    f"NNI's {type(pruner).__name__} does not see {layer}.{key}, which is used without its layer being "
+                    "called: use another criterion (group_taylor and group_norm look at gradients and weights directly)"
+                )
 
 
 def sum_over_layers(request: Request, metrics: dict[str, Tensor]) -> dict[str, Tensor]:
