@@ -51,8 +51,8 @@ def train(
     torch.manual_seed(seed)
     stop = recipe.steps if stop is None else stop
     if start < stop:
-        optimizer = _optimizer(model, recipe)
-        schedule = _schedule(optimizer, recipe, start)
+        optimizer = make_optimizer(model, recipe)
+        schedule = make_schedule(optimizer, recipe, start)
     model.train()
     data_from_start = islice(endless_batches(data, recipe.batch_size, seed), start, None)
     for step, (x, y) in zip(range(start, stop), data_from_start, strict=False):
@@ -78,7 +78,8 @@ def train(
     model.eval()
 
 
-def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return the recipe's optimiser for the parameters of ``model``."""
     options = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
     if recipe.optimizer == "adam":
         return torch.optim.Adam(model.parameters(), **options)
@@ -87,7 +88,7 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return torch.optim.SGD(model.parameters(), momentum=recipe.momentum, nesterov=recipe.momentum > 0, **options)
 
 
-def _schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, start: int) -> torch.optim.lr_scheduler.LRScheduler:
+def make_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, start: int) -> torch.optim.lr_scheduler.LRScheduler:
     """Return the learning rate's schedule, at the step ``start``."""
     if recipe.schedule == "onecycle":
         schedule = torch.optim.lr_scheduler.OneCycleLR(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from autoprune import measure, training
+from autoprune import measure, shared, training
 from autoprune.candidate import Candidate, channels_kept
 from autoprune.dense import Dense
 from autoprune.errors import UserError
@@ -94,7 +94,9 @@ def _prune_channels(run: _Run) -> tuple[nn.Module, dict[str, int]]:
         gone = channels_to_remove(model, groups, run.candidate.criterion, remove, run.context)
         for name, indices in gone.items():
             left[name] = [channel for i, channel in enumerate(left[name]) if i not in set(indices)]
-        if run.schedule.rewind_to is None:
+        if run.schedule.retrain == "shared":
+            model = remove_channels(run.shared_model(), run.task.example_input, groups, gone)
+        elif run.schedule.rewind_to is None:
             model = remove_channels(model, run.task.example_input, groups, gone)
         else:
             lost = {g.name: sorted(set(range(g.channels)) - set(left[g.name])) for g in run.groups}
@@ -164,6 +166,12 @@ class _Run:
         training.train(self.task, model, self.data.train, self.task.training, self.seed, stop=self._rewind_step)
         return model
 
+    def shared_model(self) -> nn.Module:
+        """Return the dense network with the weights that all candidates share."""
+        return shared.prepare(
+            self.task, self.data, self.dense, self.groups, self.candidate.criterion, self.seed, self.round_to
+        )
+
     def spread_sparsity(self, model: nn.Module) -> dict[str, float]:
         """Return each group's sparsity; where one number was given, spread by ERK, to the same number of weights."""
         if self.candidate.sparsity or not self.candidate.uniform:
@@ -174,6 +182,9 @@ class _Run:
 
     def train(self, model: nn.Module, t: float, **hooks: Callable[[], None]) -> None:
         """Train the network after the round that ends at ``t``."""
+        if self.schedule.retrain == "shared":
+            shared.adapt(self.task, model, self.data, self.seed)
+            return
         recipe, teacher, start = self._recipe()
         training.train(self.task, model, self.data.train, recipe, self.seed, teacher, start=start, **hooks)
         if t < 1:

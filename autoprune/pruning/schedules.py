@@ -40,8 +40,8 @@ class Schedule:
         rounds: how many.
         at: ``at(sparsity, t)`` is the sparsity to reach at ``t`` in (0, 1], of a target ``sparsity``.
         start: the network that is pruned first: the trained dense one, or the untrained one.
-        retrain: what follows each round: ``recovery``, whose steps the rounds share, or ``training``, in full, with the
-            learning rate back at its start.
+        retrain: what follows each round: ``recovery``, whose steps the rounds share; ``training``, in full, with the
+            learning rate back at its start; or ``shared``, the weights of one recovery of all candidates.
         rewind_to: the point of the dense network's training, in [0, 1), to whose weights the surviving ones go back
             after each round: 0 is their initialisation. None leaves them as they are.
         grow: of dynamic sparse training, where pruned weights come back: by chance, or where the gradient is largest.
@@ -51,7 +51,7 @@ class Schedule:
     rounds: int = 1
     at: Callable[[float, float], float] = at_once
     start: Literal["trained", "untrained"] = "trained"
-    retrain: Literal["recovery", "training"] = "recovery"
+    retrain: Literal["recovery", "training", "shared"] = "recovery"
     rewind_to: float | None = None
     grow: Literal["random", "gradient"] | None = None
 
@@ -64,6 +64,7 @@ _LOTTERY = {"rounds": 3, "at": geometric, "retrain": "training"}
 
 SCHEDULES = {
     "one_shot": Schedule("prune once, then fine-tune: Li et al. 2017"),
+    "shared": Schedule("Yu & Huang 2019, Universally Slimmable Networks and Improved Training", retrain="shared"),
     "iterative": Schedule("Han et al. 2015, Learning both Weights and Connections", 5, geometric),
     "linear": Schedule("NNI's LinearPruner: the sparsity grows evenly", 5, linear),
     "gradual": Schedule("Zhu & Gupta 2017, To Prune, or Not to Prune; in few rounds", 3, cubic),
@@ -106,7 +107,13 @@ def check_pair(schedule: str, criterion: str, found: Criterion) -> None:
     Raises:
         UserError: it cannot, with the reason.
     """
-    if get_schedule(schedule).grow and found.granularity != "weight":
+    found_schedule = get_schedule(schedule)
+    if found_schedule.retrain == "shared" and not found.structured:
+        raise UserError(
+            f"schedule {schedule} recovers all channel candidates at once, but criterion {criterion} removes no whole "
+            f"channels: use l1_norm with it, or another schedule with {criterion}"
+        )
+    if found_schedule.grow and found.granularity != "weight":
         what = {"channel": "whole channels", "kernel": "whole kernels", "2:4": "two of four weights"}[found.granularity]
         raise UserError(
             f"schedule {schedule} moves single weights about, but criterion {criterion} removes {what}: "

@@ -1,0 +1,196 @@
+"""One recovery for all structured candidates: a training in which every pruned version of the network takes part.
+
+Each step trains the full network on the labels, and the smallest and some random versions of it on the full network's
+outputs: the sandwich rule and in-place distillation of universally slimmable networks (Yu & Huang 2019), after
+Once-for-All (Cai et al. 2020). A version takes its channels in the order of one criterion, the same for all versions,
+and runs really smaller; its gradients reach the shared weights. Afterwards a candidate needs no training of its own: it
+takes its part of the shared weights and re-estimates its batch norm.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from autoprune import training
+from autoprune.candidate import channels_kept
+from autoprune.dense import Dense
+from autoprune.errors import TrialFailure
+from autoprune.paths import cache_dir
+from autoprune.pruning.channels import cut
+from autoprune.pruning.criteria import Context, channels_to_remove
+from autoprune.pruning.groups import Groups, removed_positions
+from autoprune.task import Recipe, Splits, Task
+
+LEVELS = tuple(i / 16 for i in range(16))
+"""The sparsities that versions are made of."""
+
+Removal = Mapping[str, list[int]]
+"""Indices of the units that a version lacks, by group name."""
+
+
+@dataclass(frozen=True)
+class Versions:
+    """Every version of a network that keeps the units of each group in one order of importance.
+
+    Args:
+        groups: the network's coupled groups.
+        removals: the units that go from every group at each of :data:`LEVELS`, by level.
+    """
+
+    groups: Groups
+    removals: Mapping[float, Removal]
+
+    @classmethod
+    def ordered_by(
+        cls, criterion: str, model: nn.Module, groups: Groups, context: Context | None = None, round_to: int = 8
+    ) -> Versions:
+        """Ask ``criterion`` which units of ``model`` go at each level; a higher level removes a superset."""
+        removals: dict[float, Removal] = {}
+        for level in LEVELS:
+            count = {g.name: g.channels - channels_kept(g.channels, level, round_to) for g in groups}
+            removals[level] = channels_to_remove(model, groups, criterion, count, context)
+        return cls(groups, removals)
+
+    def smallest(self) -> Removal:
+        """Return the version with the fewest channels."""
+        return self.removals[LEVELS[-1]]
+
+    def random(self, chance: random.Random) -> Removal:
+        """Return a version with a random level for each group."""
+        return {group.name: self.removals[chance.choice(LEVELS)].get(group.name, []) for group in self.groups}
+
+    def run(self, model: nn.Module, removal: Removal, x: Tensor) -> Tensor:
+        """Run a version of ``model``, really smaller, such that gradients reach the parameters of ``model``."""
+        gone = removed_positions(self.groups, removal)
+        smaller = cut(model, gone).train(model.training)
+        parameters = {name: _rest(name, value, gone) for name, value in model.named_parameters()}
+        return functional_call(smaller, parameters, (x,))
+
+
+def _rest(name: str, parameter: Tensor, gone: Mapping[tuple[str, int], Tensor]) -> Tensor:
+    for dim in range(parameter.ndim):
+        if (name, dim) in gone:
+            parameter = parameter.index_select(dim, (~gone[name, dim]).nonzero().flatten())
+    return parameter
+
+
+def prepare(
+    task: Task, data: Splits, dense: Dense, groups: Groups, criterion: str, seed: int = 0, round_to: int = 8
+) -> nn.Module:
+    """Return the network whose weights serve every version, from the cache or newly trained (then cached).
+
+    It is trained for four times the task's recovery steps at most, and ends sooner when the mean validation accuracy of
+    some fixed versions no longer rises.
+
+    Args:
+        dense: its weights are the start, and the criterion ranks its channels.
+        criterion: a channel criterion; each has a training of its own.
+
+    Raises:
+        TrialFailure: the loss became NaN.
+    """
+    recipe = replace(task.recovery, steps=4 * task.recovery.steps)
+    key = [dense.key, asdict(recipe), criterion, seed, round_to, torch.__version__]
+    name = f"{task.name}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]}.pt"
+    file = cache_dir() / "shared" / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{file}.lock"):
+        if not file.exists():
+            context = Context(task, data.train, seed, recipe.steps)
+            versions = Versions.ordered_by(criterion, dense.model, groups, context, round_to)
+            check = _Plateau(task, data, versions, seed)
+            model = train_shared(task, data, dense.model, versions, recipe, seed, on_check=check)
+            torch.save(model.state_dict(), file.with_suffix(".partial"))
+            file.with_suffix(".partial").replace(file)
+    model = copy.deepcopy(dense.model)
+    model.load_state_dict(torch.load(file, weights_only=True))
+    return model.eval()
+
+
+@dataclass
+class _Plateau:
+    """Says when the mean accuracy of some fixed versions has not risen for two checks."""
+
+    task: Task
+    data: Splits
+    versions: Versions
+    seed: int
+    best: float = 0.0
+    since: int = 0
+
+    def __call__(self, step: int, model: nn.Module) -> bool:
+        chance = random.Random(self.seed)
+        accuracies = []
+        for _ in range(6):
+            version = cut(model, removed_positions(self.versions.groups, self.versions.random(chance)))
+            adapt(self.task, version, self.data, self.seed)
+            accuracies.append(training.accuracy(version, self.data.validation))
+        mean = sum(accuracies) / len(accuracies)
+        self.since = 0 if mean > self.best + 0.001 else self.since + 1
+        self.best = max(self.best, mean)
+        return self.since >= 2
+
+
+def adapt(task: Task, version: nn.Module, data: Splits, seed: int = 0) -> None:
+    """Re-estimate the batch norms of a version, in place: all that it needs after the shared recovery."""
+    recipe = replace(task.recovery, bn_reestimation=task.recovery.bn_reestimation or 8, batch_size=128)
+    training.reestimate_batch_norm(version, data.train, recipe, seed)
+
+
+def train_shared(
+    task: Task,
+    data: Splits,
+    model: nn.Module,
+    versions: Versions,
+    recipe: Recipe,
+    seed: int = 0,
+    randoms: int = 2,
+    on_check: Callable[[int, nn.Module], bool] = lambda step, model: False,
+    check_every: int = 100,
+) -> nn.Module:
+    """Return a copy of the dense ``model`` whose weights serve every version.
+
+    Args:
+        recipe: ``steps`` (the most), batch size and learning rate.
+        randoms: random versions in each step, beside the full one and the smallest.
+        on_check: called with the step and the network every ``check_every`` steps; True ends the training.
+
+    Raises:
+        TrialFailure: the loss is NaN or infinite.
+    """
+    model = copy.deepcopy(model).train()
+    chance = random.Random(seed)
+    torch.manual_seed(seed)
+    optimizer = training.make_optimizer(model, recipe)
+    schedule = training.make_schedule(optimizer, recipe, 0)
+    batches = training.endless_batches(data.train, recipe.batch_size, seed)
+    for step, (x, y) in zip(range(1, recipe.steps + 1), batches, strict=False):
+        optimizer.zero_grad()
+        outputs = model(x)
+        loss = task.loss(outputs, y)
+        loss.backward()
+        if not torch.isfinite(loss):
+            raise TrialFailure(f"the loss of the shared recovery became {loss.item()} at step {step}: lower its rate")
+        outputs = outputs.detach()
+        removals = [versions.smallest(), *(versions.random(chance) for _ in range(randoms))]
+        for removal in removals:
+            part = training.distillation_loss(versions.run(model, removal, x), outputs, temperature=1.0)
+            (part / len(removals)).backward()
+        optimizer.step()
+        schedule.step()
+        if step % check_every == 0:
+            stop = on_check(step, model.eval())
+            model.train()
+            if stop:
+                break
+    return model.eval()

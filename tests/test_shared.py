@@ -1,0 +1,82 @@
+"""One recovery for all candidates: what a version computes, what the training gives it, and what a trial takes."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from autoprune import shared, training
+from autoprune.candidate import Candidate
+from autoprune.errors import UserError
+from autoprune.pruning.channels import remove_channels
+from autoprune.pruning.groups import find_groups
+from autoprune.trial import run_trial
+
+
+@pytest.fixture(scope="module")
+def versions(digits):
+    task, _, dense = digits
+    return shared.Versions.ordered_by("l1_norm", dense.model, find_groups(dense.model, task.example_input))
+
+
+def test_a_version_computes_what_the_removed_network_does_and_its_gradients_reach_the_shared_weights(digits, versions):
+    task, _, dense = digits
+    removal = versions.removals[0.5]
+    x = torch.randn(4, 1, 8, 8)
+    removed = remove_channels(dense.model, task.example_input, versions.groups, removal)
+    found = versions.run(dense.model, removal, x)
+    assert torch.allclose(found, removed(x), atol=1e-5)
+    gradient = torch.autograd.grad(found.sum(), dense.model.hidden.weight)[0]
+    rows = gradient.abs().sum(1) > 0
+    assert rows.sum() <= 32 and not rows[removal["hidden"]].any() and rows.any()
+
+
+def test_a_smaller_version_has_only_channels_that_a_larger_one_has(versions):
+    for less, more in zip(shared.LEVELS, shared.LEVELS[1:], strict=False):
+        for group in versions.groups:
+            gone = (set(versions.removals[level].get(group.name, [])) for level in (less, more))
+            assert next(gone) <= next(gone)
+
+
+def mean_accuracy(task, data, model, versions) -> float:
+    accuracies = []
+    for level in (0.25, 0.5, 0.75):
+        version = remove_channels(model, task.example_input, versions.groups, versions.removals[level])
+        shared.adapt(task, version, data)
+        accuracies.append(training.accuracy(version, data.validation))
+    return sum(accuracies) / 3
+
+
+def test_after_the_shared_training_versions_are_recovered_without_any_of_their_own(digits, versions):
+    task, data, dense = digits
+    model = shared.train_shared(task, data, dense.model, versions, replace(task.recovery, steps=80))
+    before, after = (mean_accuracy(task, data, each, versions) for each in (dense.model, model))
+    assert after > before + 0.1
+    assert training.accuracy(model, data.validation) > dense.measures["accuracy"] - 0.03  # the full one stays good
+
+
+def test_the_training_ends_when_the_check_says_so(digits, versions):
+    task, data, dense = digits
+    steps = []
+    recipe = replace(task.recovery, steps=1000)
+    shared.train_shared(
+        task, data, dense.model, versions, recipe, check_every=2, on_check=lambda s, _: steps.append(s) or s == 4
+    )
+    assert steps == [2, 4]
+
+
+def test_a_trial_on_the_shared_recovery_has_what_was_asked_and_repeats(digits, monkeypatch):
+    task, data, dense = digits
+    candidate = Candidate({"hidden": 0.5, "stem.0": 0.25}, schedule="shared")
+    first = run_trial(task, candidate, data, dense)
+    monkeypatch.setattr(shared, "train_shared", lambda *_, **__: pytest.fail("trained again"))
+    second = run_trial(task, candidate, data, dense)
+    assert first.kept == {"stem.0": 24, "block.0.0": 32, "down.0": 64, "hidden": 32}
+    assert first.model.hidden.weight.shape[0] == 32
+    assert first.measures["accuracy"] == second.measures["accuracy"] > 0.8
+
+
+def test_single_weights_cannot_be_recovered_together(digits):
+    task, data, dense = digits
+    with pytest.raises(UserError, match="schedule shared recovers all channel candidates at once"):
+        run_trial(task, Candidate(uniform=0.5, criterion="level", schedule="shared"), data, dense)
