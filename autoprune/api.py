@@ -169,8 +169,11 @@ def run_search(
         check_space(space, [group.name for group in groups], CRITERIA, SCHEDULES)
         data = found.data()
         loaded = (found, data, dense.prepare(found, data, checkpoint, seed))
-        keeper = tempfile.TemporaryDirectory(prefix="autoprune-") if folder is None else None
-        place = _new_folder(Path(keeper.name if keeper else folder))
+        keeper = None
+        if folder is None:
+            keeper = tempfile.TemporaryDirectory(prefix="autoprune-")
+            folder = keeper.name
+        place = _new_folder(Path(folder))
         name = task if isinstance(task, str) else found.name
         settings = TrialCommand(
             name,

@@ -102,16 +102,15 @@ def compare(
         UserError: an unknown runtime, or a number below 1.
     """
     with pinned(threads):
-        passes = [prepare(model, example_input, runtime, batch_size, threads) for model in (dense, pruned)]
-        return compare_passes(*passes, (runtime, batch_size, threads), runs, warmup)
+        before, after = (prepare(each, example_input, runtime, batch_size, threads) for each in (dense, pruned))
+        return compare_passes(before, after, (runtime, batch_size, threads), runs, warmup)
 
 
 def compare_passes(dense: Pass, pruned: Pass, how: tuple[str, int, int], runs: int, warmup: int) -> Comparison:
     """Time two forward passes in turn; ``how`` is their runtime, batch size and threads."""
-    times = time_in_turn([dense, pruned], runs, warmup)
-    low, middle, high = _quartiles([d / p for d, p in zip(*times, strict=True)])
-    fastest = min(times[0]) / min(times[1])
-    return Comparison(*(_timing(each, how) for each in times), middle, low, high, fastest)
+    before, after = time_in_turn([dense, pruned], runs, warmup)
+    low, middle, high = _quartiles([d / p for d, p in zip(before, after, strict=True)])
+    return Comparison(_timing(before, how), _timing(after, how), middle, low, high, min(before) / min(after))
 
 
 def prepare(model: nn.Module, example_input: Tensor, runtime: str, batch_size: int = 1, threads: int = 1) -> Pass:

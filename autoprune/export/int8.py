@@ -59,8 +59,9 @@ def export_int8(
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, pinned(threads):
-        files = {f"post-training, {quantize.CALIBRATION} training examples to calibrate": Path(folder, "ptq.onnx")}
-        quantize.post_training(model, data.train, *files.values(), seed=seed)
+        method, plain = f"post-training, {quantize.CALIBRATION} training examples", Path(folder, "ptq.onnx")
+        quantize.post_training(model, data.train, plain, seed)
+        files = {method: plain}
         if qat_steps:
             files[method := f"quantisation-aware, {qat_steps} steps"] = Path(folder, "qat.onnx")
             quantize.quantization_aware(task, model, dense.model, data, qat_steps, files[method], seed)

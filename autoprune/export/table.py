@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 
 from autoprune.latency import Comparison, Timing
@@ -66,6 +66,6 @@ def _threads(timing: Timing) -> str:
     return f"{timing.threads} CPU thread{'s' if timing.threads > 1 else ''}"
 
 
-def show(table: Table) -> None:
+def show(table: RenderableType) -> None:
     """Print a table, at 140 columns where the output is no terminal."""
     Console(width=None if sys.stdout.isatty() else 140).print(table)
