@@ -16,8 +16,8 @@ from torchvision.models import maxvit, swin_transformer
 from autoprune.errors import TrialFailure
 
 HEAD_COUNTS = ("num_heads", "n_heads", "n_head", "heads", "num_attention_heads", "nhead")
-QUERIES = ("qkv", "q", "query", "q_proj", "to_q", "to_qkv", "q_lin", "Wqkv", "in_proj", "query_key_value")
-INNER_WIDTHS = ("all_head_size", "inner_dim", "attn_dim", "inner_size")
+QUERIES = ("qkv", "q", "query", "q_proj", "to_q", "to_qkv", "q_lin", "Wqkv", "in_proj", "c_attn")
+INNER_WIDTHS = ("all_head_size", "inner_dim", "attn_dim", "inner_size", "split_size")
 
 
 def shrink_heads(layer: nn.Module) -> None:
@@ -52,15 +52,22 @@ def shrink_heads(layer: nn.Module) -> None:
 
 def _shrink_named_heads(layer: nn.Module) -> None:
     counts = [name for name in HEAD_COUNTS if isinstance(getattr(layer, name, None), int)]
-    queries = [getattr(layer, name) for name in QUERIES if isinstance(getattr(layer, name, None), nn.Linear)]
+    queries = [getattr(layer, name) for name in QUERIES if isinstance(getattr(layer, name, None), nn.Module)]
     if not counts or not queries:
         return
-    old, new = queries[0].out_features, len(queries[0].weight)
+    if isinstance(queries[0], nn.Linear):
+        old, new = queries[0].out_features, len(queries[0].weight)
+    elif hasattr(queries[0], "nf"):  # GPT-2's linear layer has its weight the other way round
+        old, new = queries[0].nf, queries[0].weight.shape[1]
+    else:
+        return
     if old == new:
         return
     for name in INNER_WIDTHS:
-        if getattr(layer, name, None) == old:
-            setattr(layer, name, new)
+        for pieces in (1, 3):  # queries alone, or with keys and values
+            if isinstance(getattr(layer, name, None), int) and getattr(layer, name) * pieces == old:
+                setattr(layer, name, new // pieces)
+                break
     for name in counts:
         setattr(layer, name, round(getattr(layer, name) * new / old))
 

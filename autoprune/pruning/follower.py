@@ -17,6 +17,7 @@ from autoprune.pruning.labels import Ledger, varying
 LIMIT = 50_000_000
 """Elements of the largest label tensor that is ever written out: 200 MB."""
 
+SINGLE = "it is a single channel that others are combined with"
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase)
 POINTWISE = frozenset(  # that carry no tag in PyTorch
     {"hardswish", "_prelu_kernel", "rsub", "floor_divide", "native_dropout", "bernoulli", "_to_copy", "contiguous"}
@@ -201,7 +202,7 @@ class Follower(TorchDispatchMode):
             elif varying(labels) or not varying(result):
                 self.ledger.join(result, labels)
             else:  # one channel, broadcast over all the others: it must not go, and they must not feel it
-                self.ledger.keep(labels, "it is a single channel that others are combined with")
+                self.ledger.keep(labels, SINGLE)
                 fixed.append(wide)
         if result is None:
             return None

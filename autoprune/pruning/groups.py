@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from autoprune.pruning.follower import Axis
+from autoprune.pruning.follower import SINGLE, Axis
 from autoprune.pruning.trace import Trace, trace
 
 
@@ -222,7 +222,8 @@ def _assemble(model: nn.Module, seen: Trace) -> Groups:
         if len(new_free) < 2:
             if len(new):
                 why = next((kept[c] for c in new.tolist() if c in kept), None)
-                why = why or next((tied[c] for c in new.tolist() if c in tied), "it has a single channel")
+                if why is None or why == SINGLE:
+                    why = next((tied[c] for c in new.tolist() if c in tied), why or "it has a single channel")
                 left_alone.setdefault(_layer(name), why)
             new_free = new_free[:0]
         unit[new_free] = np.arange(len(new_free))

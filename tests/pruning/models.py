@@ -127,6 +127,20 @@ def _tokens() -> dict[str, Tensor]:
     return {"input_ids": torch.randint(50, (2, 9)), "attention_mask": torch.arange(9).expand(2, 9) < 7}
 
 
+def _gpt2() -> nn.Module:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    more = {"bos_token_id": None, "eos_token_id": None, "use_cache": False}
+    return GPT2LMHeadModel(GPT2Config(vocab_size=50, n_positions=16, n_embd=32, n_layer=2, n_head=4, **more))
+
+
+def _llama() -> nn.Module:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2}
+    return LlamaForCausalLM(LlamaConfig(vocab_size=50, num_hidden_layers=2, use_cache=False, **sizes))
+
+
 def _group_norm(channels: int) -> nn.Module:
     return nn.GroupNorm(8, channels)
 
@@ -156,6 +170,8 @@ CASES = {
     "swin_v2": Case(lambda: _swin(2), image(32), 12),
     "maxvit": Case(_maxvit, image(32), 12),
     "bert": Case(_bert, _tokens, 4),
+    "gpt2": Case(_gpt2, _tokens, 4),
+    "llama": Case(_llama, _tokens, 4),
     "transformer": Case(Transformer, lambda: torch.randn(2, 6, 12), 5),
     "gated_mlp": Case(GatedMLP, lambda: torch.randn(2, 6, 12), 4),
 }

@@ -20,7 +20,7 @@ from autoprune.pruning.trace import call, tensors
 
 
 def prepared(name: str) -> tuple[nn.Module, Any, Groups]:
-    if name == "bert":
+    if name in ("bert", "gpt2", "llama"):
         pytest.importorskip("transformers")
     torch.manual_seed(0)
     model, example = randomise(CASES[name].build()).eval(), CASES[name].example()
