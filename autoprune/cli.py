@@ -78,7 +78,9 @@ def export(
         str | None, typer.Option("--format", help="pt2, onnx or state_dict, several with commas; all if unsaid")
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="a folder, or one file")] = None,
-    recovery_steps: Annotated[int, typer.Option(help="fine-tune the model for so many steps before")] = 0,
+    recovery_steps: Annotated[
+        int | None, typer.Option(help="fine-tune the model for so many steps before; 0 for none")
+    ] = None,
     quantize: Annotated[
         Literal["int8"] | None, typer.Option(help="write an ONNX file of eight-bit integers as well")
     ] = None,

@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 import torch
 
+import autoprune
 from autoprune import export, training
 from autoprune.errors import UserError
 from autoprune.export.card import wilson
@@ -130,6 +131,19 @@ def test_further_recovery_that_harms_is_not_taken(digits):
     assert found.after < found.before
     assert not found.kept
     assert found.model is dense.model
+
+
+def test_a_trial_that_shared_its_recovery_gets_one_of_its_own_before_the_export(digits, tmp_path):
+    space = {
+        "schedule": {"_type": "choice", "_value": ["shared"]},
+        "sparsity": {"_type": "choice", "_value": [0.5]},
+    }
+    result = autoprune.run_search(digits[0], trials=1, space=space, baselines=False)
+    final = result.export("knee", tmp_path / "net.pt2", runs=2)
+    assert final.recovery.steps == digits[0].recovery.steps
+    assert final.recovery.before == final.chosen.metrics["accuracy"]
+    unchanged = result.export("knee", tmp_path / "net.pt2", runs=2, recovery_steps=0)
+    assert unchanged.recovery is None
 
 
 def test_the_interval_is_wilsons():

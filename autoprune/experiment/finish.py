@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from autoprune import export, latency, training
+from autoprune.candidate import Candidate
 from autoprune.dense import Dense
 from autoprune.errors import UserError
 from autoprune.experiment.results import Experiment, Trial
@@ -18,6 +19,7 @@ from autoprune.experiment.setup import load_settings
 from autoprune.export.card import model_card, write_card
 from autoprune.export.int8 import export_int8
 from autoprune.export.recovery import recover
+from autoprune.pruning.schedules import SCHEDULES
 from autoprune.report.final import Final
 from autoprune.search.pareto import choose
 from autoprune.task import Splits, Task
@@ -31,7 +33,8 @@ class Options:
 
     Args:
         formats: names in :data:`autoprune.export.FORMATS`.
-        recovery_steps: fine-tuning steps before the export; 0 for none.
+        recovery_steps: fine-tuning steps before the export, 0 for none; if None, the task's own recovery for a trial
+            that had none of its own (the ``shared`` schedule), and none for others.
         threads: CPU threads of the runtimes in which the files are timed.
         runs: timed passes of each file.
         int8: whether an ONNX file of eight-bit integers is written as well.
@@ -42,7 +45,7 @@ class Options:
     """
 
     formats: tuple[str, ...] = tuple(export.FORMATS)
-    recovery_steps: int = 0
+    recovery_steps: int | None = None
     threads: int = 1
     runs: int = 50
     int8: bool = False
@@ -51,8 +54,9 @@ class Options:
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing."""
         for name, lowest in (("recovery_steps", 0), ("threads", 1), ("runs", 1), ("qat_steps", 0)):
-            if getattr(self, name) < lowest:
-                raise UserError(f"--{name.replace('_', '-')} must be at least {lowest}, not {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and value < lowest:
+                raise UserError(f"--{name.replace('_', '-')} must be at least {lowest}, not {value}")
         if self.qat_steps and not self.int8:
             raise UserError("--qat-steps is for a quantised model: add --quantize int8")
 
@@ -76,6 +80,11 @@ def choose_trial(experiment: Experiment, rule: str | None) -> tuple[Trial, str]:
             return experiment.trial(best), "the most accurate: no trial is within 1 % of the dense accuracy"
     rule = rule or DEFAULT_RULE
     return experiment.trial(choose(rule, front, dense, experiment.objectives)), rule
+
+
+def judged_cheaply(trial: Trial) -> bool:
+    """Return whether a trial was judged without a recovery of its own, on the weights that all candidates share."""
+    return SCHEDULES[trial.parameters.get("schedule", Candidate.schedule)].retrain == "shared"
 
 
 def load(experiment: Experiment) -> tuple[Task, Splits, Dense]:
@@ -114,8 +123,11 @@ def finish(
     task, data, dense = loaded or load(experiment)
     model = export.load_pruned(task, chosen.model_file)
     recovery = None
-    if options.recovery_steps:
-        recovery = recover(task, model, dense, data, options.recovery_steps, experiment.settings.seed)
+    steps = options.recovery_steps
+    if steps is None:
+        steps = task.recovery.steps if judged_cheaply(chosen) else 0
+    if steps:
+        recovery = recover(task, model, dense, data, steps, experiment.settings.seed)
         model = recovery.model
     exported = export.export(task, model, dense.model, data.validation, files, options.threads, options.runs)
     one_file = place in files.values()
