@@ -263,7 +263,7 @@ def _parts(seen: Trace, components: np.ndarray, kept: dict[int, str]) -> tuple[l
             parts.append((axis.name, changing[0], "carry", line))
         elif changing or ids.size == 1:
             why = f"it does not lie along one dimension of {axis.name}"
-            kept = kept | dict.fromkeys(np.unique(ids).tolist(), why) if _is_shared(ids, axis) else kept
+            kept = dict.fromkeys(np.unique(ids).tolist(), why) | kept if _is_shared(ids, axis) else kept
     return parts, kept
 
 

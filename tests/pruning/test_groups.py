@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 import torchvision.models as tv
 from models import CASES
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 from autoprune.pruning import follower
 from autoprune.pruning.channels import remove_channels
 from autoprune.pruning.groups import find_groups
-from autoprune.pruning.proof import half, randomise
+from autoprune.pruning.proof import equivalence_error, half, randomise
 
 
 def groups_of(name: str, **options):
@@ -124,3 +125,63 @@ def test_heads_that_only_training_uses_follow() -> None:
     assert torch.equal(statistics, model.conv1.bn.running_mean)
     smaller = remove_channels(model, example, groups, {group.name: half(group) for group in groups}).train()
     assert [tuple(out.shape) for out in smaller(torch.cat([example, example]))] == [(2, 5)] * 3
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.lstm = nn.Linear(5, 16), nn.LSTM(16, 12, batch_first=True)
+        self.b, self.c = nn.Linear(12, 24), nn.Linear(24, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(self.b(self.lstm(self.a(x))[0][:, -1]).relu())
+
+
+class Upscaler(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.act, self.b = nn.Conv2d(3, 16, 3, padding=1), nn.PReLU(16), nn.Conv2d(16, 32, 3, padding=1)
+        self.norm, self.one_slope, self.c = nn.InstanceNorm2d(8, affine=True), nn.PReLU(), nn.Conv2d(8, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        fine = F.pixel_shuffle(self.b(self.act(self.a(x))), 2)
+        return F.interpolate(x, scale_factor=2) + self.c(self.one_slope(self.norm(fine)))
+
+
+class SpatialGate(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.gate = nn.Conv2d(3, 16, 3), nn.Conv2d(3, 1, 3)
+        self.b, self.c = nn.Conv2d(16, 24, 3), nn.Linear(24, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(self.b(self.a(x).relu() * self.gate(x).sigmoid()).amax((2, 3)))
+
+
+class Cut(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2d(3, 16, 3), nn.Conv2d(10, 8, 3), nn.Conv2d(6, 8, 3)
+        self.d = nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x)
+        return self.d((self.b(x[:, :10]) + self.c(x[:, 10:])).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "names", "alone"),
+    [
+        (Recurrent, (2, 6, 5), ["b"], {"a": "which is not understood", "c": "output"}),
+        (Upscaler, (1, 3, 8, 8), ["a", "b"], {"c": "constant of fixed size"}),
+        (SpatialGate, (1, 3, 8, 8), ["a", "b"], {"gate": "single channel", "c": "output"}),
+        (Cut, (1, 3, 8, 8), ["b"], {"a": "cut at a fixed place", "d": "output"}),
+    ],
+)
+def test_odd_networks_are_pruned_where_it_is_safe(model, shape, names, alone) -> None:
+    torch.manual_seed(0)
+    network, example = randomise(model()).eval(), torch.randn(shape)
+    groups = find_groups(network, example)
+    assert [group.name for group in groups] == names
+    assert all(part in groups.left_alone[name] for name, part in alone.items()), groups.left_alone
+    assert equivalence_error(network, example, groups, {group.name: half(group) for group in groups}) < 1e-9
