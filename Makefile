@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo setup setup-dev test test-slow lint clean
+.PHONY: demo setup setup-dev test test-slow lint zoo clean
 
 demo: setup
 	$(BIN)/autoprune run experiments/digits.yaml
@@ -28,6 +28,9 @@ test: setup-dev lint
 
 test-slow: setup-dev
 	$(BIN)/pytest -m slow
+
+zoo: setup
+	$(BIN)/python experiments/zoo.py
 
 lint: setup-dev
 	$(BIN)/ruff check .
