@@ -53,7 +53,7 @@ def build_space(
         "schedule": {"_type": "choice", "_value": list(schedules)},
     }
     for group in groups:
-        step = max(8 / group.channels if group.channels >= 16 else 0.125, 1 / 16)
+        step = max(8 / group.channels if group.channels >= 16 else max(0.125, 1 / group.channels), 1 / 16)
         values = [i * step for i in range(math.ceil(1 / step - 1e-9))]
         least = channels_kept(group.channels, values[-1])
         highest = next(value for value in values if channels_kept(group.channels, value) == least)
