@@ -31,6 +31,7 @@ CASES = {"mobilenet_v2": 0.30, "resnet18": 0.45}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--runs", type=int, default=30)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--threads", type=int, default=1)
@@ -38,7 +39,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     print("| model | batch | network | parameters (M) | MACs (M) | ONNX Runtime (ms) | | eager (ms) | |")
     print("|---|---|---|---|---|---|---|---|---|")
-    for name, sparsity in CASES.items():
+    for name in options.models:
+        sparsity = CASES[name]
         torch.manual_seed(0)
         dense = randomise(tv.get_model(name, weights=None)).eval()
         example = torch.randn(1, 3, 224, 224)
