@@ -18,6 +18,7 @@ from autoprune.dense import Dense
 from autoprune.errors import UserError
 from autoprune.experiment.record import carry_out, record_failure
 from autoprune.experiment.results import Experiment, Trial
+from autoprune.pruning.blocks import find_blocks
 from autoprune.pruning.criteria import CRITERIA
 from autoprune.pruning.groups import find_groups
 from autoprune.pruning.schedules import SCHEDULES
@@ -164,9 +165,11 @@ def run_search(
     OptunaTuner.validate(objectives, sampler)
     with latency.pinned(1):
         found = load_task(task) if isinstance(task, str) else task
-        groups = find_groups(found.build(seed), found.example_input, found.keep)
+        model = found.build(seed)
+        groups = find_groups(model, found.example_input, found.keep)
+        blocks = find_blocks(model, found.example_input, found.keep)
         space = dict(space) if space is not None else build_space(groups)
-        check_space(space, [group.name for group in groups], CRITERIA, SCHEDULES)
+        check_space(space, [group.name for group in groups], CRITERIA, SCHEDULES, [block.name for block in blocks])
         data = found.data()
         loaded = (found, data, dense.prepare(found, data, checkpoint, seed))
         keeper = None

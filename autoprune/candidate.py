@@ -13,6 +13,9 @@ from autoprune.errors import UserError
 PREFIX = "sparsity."
 """A parameter named ``sparsity.GROUP`` is the sparsity of that coupled group; a bare ``sparsity`` is every group's."""
 
+BLOCK_PREFIX = "block."
+"""A parameter named ``block.NAME`` says whether that residual block is dropped: 1, or 0."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -24,9 +27,10 @@ class Candidate:
         criterion: a name in :data:`autoprune.pruning.criteria.CRITERIA`.
         schedule: a name in :data:`autoprune.pruning.schedules.SCHEDULES`.
         baseline: the baseline this point belongs to, or None for a point that the tuner proposed.
+        blocks: residual blocks to drop whole, by name: 1 for those that go, 0 for those that stay.
 
     Raises:
-        UserError: a sparsity lies outside [0, 1).
+        UserError: a sparsity lies outside [0, 1), or a block's value is not 0 or 1.
     """
 
     sparsity: Mapping[str, float] = field(default_factory=dict)
@@ -34,31 +38,43 @@ class Candidate:
     criterion: str = "l1_norm"
     schedule: str = "one_shot"
     baseline: str | None = None
+    blocks: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse sparsities outside [0, 1)."""
+        """Refuse sparsities outside [0, 1), and blocks that are neither in nor out."""
         for name, value in [*self.sparsity.items(), ("every group", self.uniform)]:
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
                 raise UserError(f"sparsity of {name} is {value!r}: it must be a number in [0, 1)")
+        for name, value in self.blocks.items():
+            if isinstance(value, bool) or value not in (0, 1):
+                raise UserError(f"block {name} is {value!r}: it must be 1 (dropped) or 0")
 
     def of(self, group: str) -> float:
         """Return the sparsity that this candidate asks of the group named ``group``."""
         return float(self.sparsity.get(group, self.uniform))
 
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """The names of the blocks that go."""
+        return tuple(sorted(name for name, value in self.blocks.items() if value))
+
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, Any]) -> Candidate:
         """Read the flat parameters that NNI carries (the inverse of :meth:`to_parameters`)."""
-        fields: dict[str, Any] = {"sparsity": {}}
+        fields: dict[str, Any] = {"sparsity": {}, "blocks": {}}
         for key, value in parameters.items():
             if key.startswith(PREFIX):
                 fields["sparsity"][key.removeprefix(PREFIX)] = value
+            elif key.startswith(BLOCK_PREFIX):
+                fields["blocks"][key.removeprefix(BLOCK_PREFIX)] = value
             elif key == "sparsity":
                 fields["uniform"] = value
             elif key in ("criterion", "schedule", "baseline"):
                 fields[key] = value
             else:
                 raise UserError(
-                    f"unknown parameter {key!r}: use criterion, schedule, sparsity, or {PREFIX}GROUP for one group"
+                    f"unknown parameter {key!r}: use criterion, schedule, sparsity, {PREFIX}GROUP for one group, or "
+                    f"{BLOCK_PREFIX}NAME for a whole block"
                 )
         return cls(**fields)
 
@@ -68,7 +84,8 @@ class Candidate:
         parameters |= {"criterion": self.criterion, "schedule": self.schedule}
         if self.uniform:
             parameters["sparsity"] = self.uniform
-        return parameters | {PREFIX + group: value for group, value in sorted(self.sparsity.items())}
+        parameters |= {PREFIX + group: value for group, value in sorted(self.sparsity.items())}
+        return parameters | {BLOCK_PREFIX + name: value for name, value in sorted(self.blocks.items())}
 
     @property
     def id(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -14,11 +13,12 @@ from autoprune.candidate import Candidate, channels_kept
 from autoprune.dense import Dense
 from autoprune.errors import UserError
 from autoprune.pruning.allocation import allocate
+from autoprune.pruning.blocks import Block, choose_blocks, drop, find_blocks, remove_blocks
 from autoprune.pruning.channels import remove_channels
 from autoprune.pruning.criteria import Context, channels_to_remove, get_criterion, weight_masks
 from autoprune.pruning.dynamic import DynamicMasks
 from autoprune.pruning.groups import Groups, find_groups
-from autoprune.pruning.schedules import Schedule, check_pair, get_schedule
+from autoprune.pruning.schedules import Schedule, check_blocks, check_pair, get_schedule
 from autoprune.task import Recipe, Splits, Task
 
 
@@ -30,7 +30,7 @@ class TrialResult:
         model: the pruned, recovered network, in evaluation mode.
         measures: ``accuracy`` on the validation split (of the removed network; of the masked weights where they are
             unstructured), ``params`` (non-zeros), ``macs``, ``bytes`` and ``latency_ms``.
-        kept: channels left in each group.
+        kept: channels left in each group; 0 in one that went with a dropped block.
         masks: where single weights went, ones and zeros by parameter name; empty if whole channels did.
     """
 
@@ -60,8 +60,7 @@ def run_trial(
 
     Raises:
         TrialFailure: the loss became NaN, or a layer would be left empty.
-        UserError: the candidate names an unknown criterion, schedule or group, or a criterion and a schedule that do
-            not go together.
+        UserError: the candidate names an unknown criterion, schedule, group or block, or ones that do not go together.
     """
     groups = groups or dense.groups or find_groups(dense.model, task.example_input, task.keep)
     unknown = set(candidate.sparsity) - {group.name for group in groups}
@@ -69,10 +68,20 @@ def run_trial(
         raise UserError(f"no coupled group is called {min(unknown)!r}: see `autoprune groups {task.name}`")
     criterion, schedule = get_criterion(candidate.criterion), get_schedule(candidate.schedule)
     check_pair(candidate.schedule, candidate.criterion, criterion)
-    run = _Run(task, candidate, data, dense, groups, schedule, seed, round_to, on_round)
-    kept, masks = {group.name: group.channels for group in groups}, {}
+    kept, masks, blocks = dict.fromkeys((group.name for group in groups), 0), {}, ()
+    if candidate.blocks:
+        known = find_blocks(dense.model, task.example_input, task.keep)
+        choose_blocks(known, candidate.blocks, task.name)
+        blocks = choose_blocks(known, candidate.dropped, task.name)
+    if blocks:
+        check_blocks(candidate.schedule)
+        shallower = remove_blocks(dense.model, blocks)
+        groups = find_groups(shallower, task.example_input, task.keep).named_as_in(groups)
+    run = _Run(task, candidate, data, dense, groups, schedule, seed, round_to, on_round, blocks)
+    kept |= {group.name: group.channels for group in groups}
     if criterion.structured:
-        model, kept = _prune_channels(run)
+        model, left = _prune_channels(run)
+        kept |= left
     elif schedule.grow:
         model, masks = _train_sparse(run)
     else:
@@ -148,6 +157,7 @@ class _Run:
     seed: int
     round_to: int
     on_round: Callable[[float], None]
+    blocks: tuple[Block, ...]
 
     @property
     def context(self) -> Context:
@@ -157,14 +167,14 @@ class _Run:
     def first_model(self) -> nn.Module:
         """Return the network to prune first: a copy, for criteria that train change it."""
         if self.schedule.start == "trained":
-            return copy.deepcopy(self.dense.model)
-        return self._initial_model()
+            return remove_blocks(self.dense.model, self.blocks)
+        return drop(self._initial_model(), self.blocks)
 
     def rewound_model(self) -> nn.Module:
         """Return the dense network as it was at the point of its training that the schedule rewinds to."""
         model = self._initial_model()
         training.train(self.task, model, self.data.train, self.task.training, self.seed, stop=self._rewind_step)
-        return model
+        return drop(model, self.blocks)
 
     def shared_model(self) -> nn.Module:
         """Return the dense network with the weights that all candidates share."""

@@ -7,6 +7,9 @@ from autoprune.errors import UserError
 def test_parameters_survive_the_way_through_nni():
     candidate = Candidate({"conv1": 0.5, "a.b": 0.25}, uniform=0.1, criterion="fpgm", schedule="gradual", baseline="x")
     assert Candidate.from_parameters(candidate.to_parameters()) == candidate
+    shallow = Candidate({"conv1": 0.5}, blocks={"layer1.0": 1, "layer2.1": 0})
+    assert shallow.to_parameters()["block.layer1.0"] == 1 and shallow.dropped == ("layer1.0",)
+    assert Candidate.from_parameters(shallow.to_parameters()) == shallow
 
 
 def test_parameters_are_flat_because_nni_shows_nested_ones_as_object_object():
@@ -22,6 +25,12 @@ def test_a_group_without_a_sparsity_of_its_own_gets_the_uniform_one():
 def test_a_sparsity_outside_zero_to_one_is_refused(sparsity):
     with pytest.raises(UserError, match=r"in \[0, 1\)"):
         Candidate({"conv1": sparsity})
+
+
+@pytest.mark.parametrize("value", [2, -1, 0.5, "1", None, True])
+def test_a_block_is_in_or_out(value):
+    with pytest.raises(UserError, match=r"block layer1.0 is .*: it must be 1 \(dropped\) or 0"):
+        Candidate(blocks={"layer1.0": value})
 
 
 def test_an_unknown_parameter_is_refused():

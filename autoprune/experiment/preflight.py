@@ -65,6 +65,7 @@ def check(config: ExperimentConfig) -> None:
     with chdir(config.trial_code_directory):
         from autoprune.dense import load_checkpoint
         from autoprune.experiment.setup import settings_task
+        from autoprune.pruning.blocks import find_blocks
         from autoprune.pruning.criteria import CRITERIA
         from autoprune.pruning.groups import find_groups
         from autoprune.pruning.schedules import SCHEDULES
@@ -74,10 +75,11 @@ def check(config: ExperimentConfig) -> None:
         if settings.checkpoint:
             load_checkpoint(model, settings.checkpoint, task.name)
         groups = find_groups(model, task.example_input, task.keep)
+        blocks = find_blocks(model, task.example_input, task.keep)
         space = config.search_space
         if space is None and config.search_space_file is not None:
             space = load_yaml(config.search_space_file)
-        check_space(space, [group.name for group in groups], CRITERIA, SCHEDULES)
+        check_space(space, [group.name for group in groups], CRITERIA, SCHEDULES, [block.name for block in blocks])
         task.data()
 
 

@@ -14,7 +14,7 @@ from autoprune.task import Task
 
 def load_pruned(task: Task, file: Path) -> nn.Module:
     """Return the pruned network whose state dict is in ``file``, in evaluation mode."""
-    return rebuild(task.build(), torch.load(file, weights_only=True))
+    return rebuild(task.build(), torch.load(file, weights_only=True), task.example_input)
 
 
 def write(model: nn.Module, inputs: Tensor, file: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from autoprune.errors import TrialFailure
+from autoprune.pruning.blocks import drop, find_blocks
 from autoprune.pruning.groups import Groups, removed_positions
 from autoprune.pruning.resize import fit_attributes
 from autoprune.pruning.trace import call, tensors
@@ -71,11 +72,17 @@ def cut(model: nn.Module, gone: Mapping[tuple[str, int], Tensor]) -> nn.Module:
     return smaller
 
 
-def rebuild(skeleton: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+def rebuild(skeleton: nn.Module, state: Mapping[str, Tensor], example_input: Any = None) -> nn.Module:
     """Resize the layers of a dense ``skeleton`` in place to the shapes of a pruned network's ``state``, and load it.
 
     So a pruned network is kept as a plain state dict, with no pickled code in the file.
+
+    Args:
+        example_input: needed where whole residual blocks were dropped: those of which ``state`` holds nothing.
     """
+    if example_input is not None and skeleton.state_dict().keys() - state.keys():
+        blocks = find_blocks(skeleton, example_input)
+        drop(skeleton, [block for block in blocks if not any(name.startswith(f"{block.name}.") for name in state)])
     parameters = {**dict(skeleton.named_parameters(remove_duplicate=False)), **dict(skeleton.named_buffers())}
     resized: dict[int, Tensor] = {}
     for name, old in parameters.items():

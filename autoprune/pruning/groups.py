@@ -103,6 +103,21 @@ class Groups:
         """Return the group called ``name``."""
         return next(group for group in self.prunable if group.name == name)
 
+    def named_as_in(self, others: Groups) -> Groups:
+        """Return these groups by their names in ``others``, those of the same network with more blocks.
+
+        A group is called after its first layer, which may have gone with a block; its other layers tell it.
+        """
+        taken, named = {group.name for group in self}, []
+        known = {group.name for group in others}
+        for group in self:
+            if group.name not in known:
+                same = (other.name for other in others if other.rows.keys() & group.rows.keys())
+                group = replace(group, name=next((name for name in same if name not in taken), group.name))
+                taken.add(group.name)
+            named.append(group)
+        return replace(self, prunable=tuple(named))
+
     def after(self, removed: Mapping[str, Collection[int]]) -> Groups:
         """Return the groups of the network that is left when ``removed`` units are gone, without tracing it again.
 

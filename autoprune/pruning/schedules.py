@@ -101,6 +101,18 @@ def get_schedule(name: str) -> Schedule:
     return SCHEDULES[name]
 
 
+def check_blocks(name: str) -> None:
+    """Check that whole blocks can be dropped on the schedule called ``name``.
+
+    Raises:
+        UserError: they cannot, with the reason.
+    """
+    schedule = get_schedule(name)
+    if schedule.retrain == "shared" or schedule.grow:
+        why = "trains one network for all candidates" if schedule.retrain == "shared" else "moves single weights about"
+        raise UserError(f"schedule {name} {why}, so it drops no whole blocks: use one_shot or gradual with block.NAME")
+
+
 def check_pair(schedule: str, criterion: str, found: Criterion) -> None:
     """Check that the schedule can be carried out with the criterion.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from autoprune.candidate import PREFIX, Candidate
+from autoprune.candidate import BLOCK_PREFIX, PREFIX, Candidate
 from autoprune.experiment.results import Experiment, Trial
 from autoprune.report import units
 from autoprune.report.progress import hypervolume_by_trial
@@ -147,7 +147,9 @@ def _measures(measures: dict[str, float]) -> str:
 
 
 def _wrapped(parameters: Iterable[tuple[str, Any]], most: int = 24) -> list[str]:
-    sparsities = [(name, value) for name, value in parameters if name.startswith(PREFIX) or name == "sparsity"]
+    sparsities = [
+        (name, value) for name, value in parameters if name.startswith((PREFIX, BLOCK_PREFIX)) or name == "sparsity"
+    ]
     lines = [f"{escape(name)}: {escape(str(value))}" for name, value in sparsities[:most]]
     return lines + ([f"and {len(sparsities) - most} more"] if len(sparsities) > most else [])
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import yaml
 
-from autoprune.candidate import PREFIX, channels_kept
+from autoprune.candidate import BLOCK_PREFIX, PREFIX, channels_kept
 from autoprune.errors import UserError
 
 Space = dict[str, dict[str, Any]]
@@ -24,6 +24,14 @@ class GroupLike(Protocol):
     channels: int
     producers: tuple[str, ...]
     consumers: tuple[str, ...]
+    params: int
+    macs: int
+
+
+class BlockLike(Protocol):
+    """What a space needs to know of a residual block (see :class:`autoprune.pruning.blocks.Block`)."""
+
+    name: str
     params: int
     macs: int
 
@@ -46,8 +54,9 @@ def build_space(
     groups: Iterable[GroupLike],
     criteria: Iterable[str] = DEFAULT_CRITERIA,
     schedules: Iterable[str] = DEFAULT_SCHEDULES,
+    blocks: Iterable[BlockLike] = (),
 ) -> Space:
-    """Return the default space: a criterion, a schedule, and one sparsity for each group."""
+    """Return the default space: a criterion, a schedule, one sparsity for each group, in or out for each block."""
     space: Space = {
         "criterion": {"_type": "choice", "_value": list(criteria)},
         "schedule": {"_type": "choice", "_value": list(schedules)},
@@ -58,25 +67,30 @@ def build_space(
         least = channels_kept(group.channels, values[-1])
         highest = next(value for value in values if channels_kept(group.channels, value) == least)
         space[PREFIX + group.name] = {"_type": "quniform", "_value": [0.0, round(highest, 6), round(step, 6)]}
-    return space
+    return space | {BLOCK_PREFIX + block.name: {"_type": "choice", "_value": [0, 1]} for block in blocks}
 
 
-def space_to_yaml(space: Space, task: str, groups: Iterable[GroupLike], totals: Mapping[str, float]) -> str:
-    """Return ``space`` as YAML, each group explained in a comment.
+def space_to_yaml(
+    space: Space, task: str, groups: Iterable[GroupLike], totals: Mapping[str, float], blocks: Iterable[BlockLike] = ()
+) -> str:
+    """Return ``space`` as YAML, each group and each block explained in a comment.
 
     Args:
         totals: the dense model's ``params`` and ``macs``.
     """
     text = HEADER.format(task=task, prefix=PREFIX)
-    about = {PREFIX + group.name: group for group in groups}
+    about = {
+        PREFIX + group.name: (
+            f"{group.channels} channels of {', '.join(group.producers)}, read by {', '.join(group.consumers)}",
+            group,
+        )
+        for group in groups
+    } | {BLOCK_PREFIX + block.name: ("1 drops this residual block", block) for block in blocks}
     for name, entry in space.items():
         if name in about:
-            group = about[name]
-            params, macs = group.params / totals["params"], group.macs / totals["macs"]
-            layers = f"{', '.join(group.producers)}, read by {', '.join(group.consumers)}"
-            text += (
-                f"\n# {group.channels} channels of {layers}: {params:.0%} of the parameters, {macs:.0%} of the MACs\n"
-            )
+            what, part = about[name]
+            params, macs = part.params / totals["params"], part.macs / totals["macs"]
+            text += f"\n# {what}: {params:.0%} of the parameters, {macs:.0%} of the MACs\n"
         value = yaml.safe_dump(entry["_value"], default_flow_style=True, width=1000).strip()
         text += f"{name}: {{_type: {entry['_type']}, _value: {value}}}\n"
     return text
@@ -101,14 +115,20 @@ def load_yaml(path: str | Path) -> Any:
         raise UserError(f"{path}: {where}not valid YAML: {getattr(error, 'problem', None) or error}") from None
 
 
-def check_space(space: Any, groups: Iterable[str], criteria: Iterable[str], schedules: Iterable[str]) -> None:
+def check_space(
+    space: Any,
+    groups: Iterable[str],
+    criteria: Iterable[str],
+    schedules: Iterable[str],
+    blocks: Iterable[str] = (),
+) -> None:
     """Check a search space against a model and the registries.
 
     Raises:
-        UserError: an unknown parameter, group, criterion or schedule (with the near matches), a malformed entry, or a
-            sparsity outside [0, 1).
+        UserError: an unknown parameter, group, block, criterion or schedule (with the near matches), a malformed
+            entry, a sparsity outside [0, 1), or a block's value that is not 0 or 1.
     """
-    groups = list(groups)
+    groups, blocks = list(groups), list(blocks)
     if not isinstance(space, dict) or not space:
         raise UserError("the search space is empty: write one with `autoprune space TASK`")
     known = {"criterion": list(criteria), "schedule": list(schedules)}
@@ -123,11 +143,16 @@ def check_space(space: Any, groups: Iterable[str], criteria: Iterable[str], sche
         elif str(name).startswith(PREFIX):
             _known(name.removeprefix(PREFIX), groups, "search space: the model has no group")
             _check_sparsities(name, entry)
+        elif str(name).startswith(BLOCK_PREFIX):
+            _known(name.removeprefix(BLOCK_PREFIX), blocks, "search space: the model has no residual block")
+            if entry["_type"] != "choice" or any(isinstance(v, bool) or v not in (0, 1) for v in entry["_value"]):
+                raise UserError(f"search space: {name} must be {{_type: choice, _value: [0, 1]}}")
         elif name == "sparsity":
             _check_sparsities(name, entry)
         else:
             raise UserError(
-                f"search space: unknown parameter {name!r}: use criterion, schedule, sparsity, {PREFIX}GROUP"
+                f"search space: unknown parameter {name!r}: use criterion, schedule, sparsity, {PREFIX}GROUP, "
+                f"{BLOCK_PREFIX}NAME"
             )
 
 
@@ -142,5 +167,5 @@ def _check_sparsities(name: str, entry: dict[str, Any]) -> None:
 
 def _known(value: Any, names: list[str], what: str) -> None:
     if value not in names:
-        near = difflib.get_close_matches(str(value), names) or names
-        raise UserError(f"{what} {value!r}: {'it has' if 'group' in what else 'use'} {', '.join(near)}")
+        near = difflib.get_close_matches(str(value), names) or names or ["none"]
+        raise UserError(f"{what} {value!r}: {'it has' if 'the model' in what else 'use'} {', '.join(near)}")

@@ -1,3 +1,4 @@
+from collections import namedtuple
 from dataclasses import dataclass
 
 import pytest
@@ -18,12 +19,14 @@ class Group:
     macs: int = 25
 
 
+Block = namedtuple("Block", "name params macs")
 GROUPS = [Group("conv1", 6), Group("layer1.0.conv1", 64), Group("fc", 500)]
+BLOCKS = [Block("layer1.0", 20, 50), Block("layer1.1", 20, 50)]
 CRITERIA, SCHEDULES = ["l1_norm", "fpgm"], ["one_shot", "gradual"]
 
 
 def check(space):
-    check_space(space, [group.name for group in GROUPS], CRITERIA, SCHEDULES)
+    check_space(space, [group.name for group in GROUPS], CRITERIA, SCHEDULES, [block.name for block in BLOCKS])
 
 
 def test_the_written_space_reads_back_as_it_was_built_and_passes_the_check():
@@ -32,6 +35,17 @@ def test_the_written_space_reads_back_as_it_was_built_and_passes_the_check():
     assert yaml.safe_load(text) == space
     check(yaml.safe_load(text))
     assert "# 64 channels of a, read by b: 50% of the parameters, 25% of the MACs" in text
+
+
+def test_blocks_are_listed_with_their_shares_and_pass_the_check():
+    space = build_space(GROUPS, CRITERIA, SCHEDULES, BLOCKS)
+    text = space_to_yaml(space, "mine", GROUPS, {"params": 100, "macs": 100}, BLOCKS)
+    assert yaml.safe_load(text) == space
+    check(space)
+    assert (
+        "# 1 drops this residual block: 20% of the parameters, 50% of the MACs\n"
+        "block.layer1.1: {_type: choice, _value: [0, 1]}\n"
+    ) in text
 
 
 @pytest.mark.parametrize("channels", [3, 8, 16, 20, 50, 64, 500, 2048])
@@ -57,6 +71,9 @@ def test_a_hand_edit_that_drops_a_group_and_changes_a_type_passes_the_check():
         ({"criterion": {"_type": "choice", "_value": ["l1_nrm"]}}, "unknown criterion 'l1_nrm': use l1_norm"),
         ({"schedule": {"_type": "choice", "_value": ["oneshot"]}}, "unknown schedule 'oneshot': use one_shot"),
         ({"learning_rate": {"_type": "uniform", "_value": [0, 1]}}, "unknown parameter 'learning_rate'"),
+        ({"block.layer1.11": {"_type": "choice", "_value": [0, 1]}}, "no residual block 'layer1.11': it has layer1.1"),
+        ({"block.layer1.1": {"_type": "choice", "_value": [0, 0.5]}}, "block.layer1.1 must be {_type: choice, _value:"),
+        ({"block.layer1.1": {"_type": "uniform", "_value": [0, 1]}}, "block.layer1.1 must be {_type: choice, _value:"),
         ({}, "empty"),
     ],
 )
