@@ -181,26 +181,34 @@ def space(
 
 
 @app.command()
-def groups(task: TaskName) -> None:
-    """Print the coupled channel groups of a task's model: which layers lose the same channels together."""
+def groups(
+    task: Annotated[
+        str, typer.Argument(metavar="TASK_OR_MODEL", help="a task, or MODULE:FUNCTION that builds a model")
+    ],
+    shape: Annotated[str, typer.Option(help="of a model's example input; a task has its own")] = "1,3,224,224",
+    sensitivity: Annotated[
+        bool, typer.Option("--sensitivity", help="also the accuracy a task loses without half of each group")
+    ] = False,
+) -> None:
+    """Print the coupled channel groups of a model: which layers lose the same channels together."""
     from rich.console import Console
-    from rich.table import Table
 
     from autoprune import measure
     from autoprune.pruning.groups import find_groups
-    from autoprune.task import load_task
+    from autoprune.pruning.show import groups_table
+    from autoprune.sensitivity import task_sensitivities
+    from autoprune.task import Task, load_task_or_model
 
-    found = load_task(task)
-    model = found.build()
-    totals = measure.measure(model, found.example_input, with_latency=False)
-    coupled = find_groups(model, found.example_input, found.keep)
-    table = Table("group", "channels", "layers", "read by", "parameters", "MACs")
-    for group in coupled:
-        shares = (f"{group.params / totals['params']:.1%}", f"{group.macs / totals['macs']:.1%}")
-        layers = ("\n".join(group.producers + group.followers), "\n".join(group.consumers))
-        table.add_row(group.name, str(group.channels), *layers, *shares)
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    console.print(table)
+    found, example_input = load_task_or_model(task, shape)
+    own = isinstance(found, Task)
+    if sensitivity and not own:
+        raise UserError(f"{task} is a model without data: --sensitivity needs a task, see docs/tasks.md")
+    model, keep = (found.build(), found.keep) if own else (found, ())
+    totals = measure.measure(model, example_input, with_latency=False)
+    coupled = find_groups(model, example_input, keep)
+    lost = task_sensitivities(found) if sensitivity else None
+    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    console.print(groups_table(coupled, totals["params"], totals["macs"], lost))
     for name, reason in coupled.left_alone.items():
         console.print(f"left alone: {name}: {reason}")
 

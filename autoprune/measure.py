@@ -29,25 +29,16 @@ def macs(model: nn.Module, example_input: Tensor) -> int:
     Zeros in a weight tensor are multiplied like any other number on ordinary hardware, so they count: unstructured
     sparsity saves bytes, not MACs.
     """
-    was_training = model.training
+    was_training, fused = model.training, torch.backends.mha.get_fastpath_enabled()
     model.eval()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(example_input)
+    torch.backends.mha.set_fastpath_enabled(False)  # the counter does not see into fused attention
+    try:
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model(example_input)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
     model.train(was_training)
     return counter.get_total_flops() // 2 // len(example_input)
-
-
-def macs_by_layer(model: nn.Module, example_input: Tensor) -> dict[str, int]:
-    """Return each layer's multiply-accumulates for one example, by module name."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model.eval()(example_input)
-    prefix = type(model).__name__ + "."
-    counts = counter.get_flop_counts()
-    return {
-        name.removeprefix(prefix): sum(flops.values()) // 2 // len(example_input)
-        for name, flops in counts.items()
-        if name.startswith(prefix)
-    }
 
 
 def compressed_bytes(model: nn.Module) -> int:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -125,6 +125,31 @@ def load_task(reference: str) -> Task:
             f"task {reference!r}: {attribute or 'task'!r} in {place} {found}; define `task = autoprune.Task(...)`"
         )
     return task
+
+
+def load_task_or_model(reference: str, shape: str) -> tuple[Task | nn.Module, Any]:
+    """Find a task as :func:`load_task` does, or a bare model: ``MODULE:NAME`` or ``FILE.py:NAME`` of what builds it.
+
+    Args:
+        shape: of the example input of a bare model, such as ``1,3,224,224``.
+
+    Returns:
+        The task or the model, and an example input.
+
+    Raises:
+        UserError: neither is there, or the shape is not one.
+    """
+    place, _, attribute = reference.partition(":")
+    if attribute and reference not in TASKS:
+        found = getattr(_import(place), attribute, None)
+        model = found() if callable(found) and not isinstance(found, nn.Module) else found
+        if isinstance(model, nn.Module):
+            try:
+                return model, torch.zeros(*(int(size) for size in shape.split(",")))
+            except (ValueError, RuntimeError):
+                raise UserError(f"--shape {shape!r} is not a shape: write it as 1,3,224,224") from None
+    task = load_task(reference)
+    return task, task.example_input
 
 
 def _import(place: str):

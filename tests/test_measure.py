@@ -28,3 +28,19 @@ def test_a_sparse_network_weighs_fewer_bytes():
 
 def test_latency_is_a_positive_number_of_milliseconds():
     assert 0 < measure.latency_ms(nn.Linear(10, 10), torch.zeros(1, 10), runs=5, warmup=1) < 1000
+
+
+def test_attention_that_runs_fused_is_counted_too():
+    attention = nn.MultiheadAttention(8, 2, batch_first=True).eval()
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = attention
+
+        def forward(self, x):
+            return self.attention(x, x, x, need_weights=False)[0]
+
+    tokens, width = 5, 8
+    projections, products = 4 * tokens * width * width, 2 * tokens * tokens * width
+    assert measure.macs(Model(), torch.zeros(1, tokens, width)) == projections + products

@@ -46,14 +46,12 @@ class Prepared:
         import torch
 
         from autoprune.experiment.setup import load_settings
-        from autoprune.pruning.groups import find_groups
 
         torch.set_num_threads(1)
         torch.optim.SGD([torch.zeros(1)])  # imports torch._dynamo, which takes seconds
         self.settings = TrialCommand.from_words(words)
         self.task, self.data, self.dense = load_settings(self.settings)
-        groups = find_groups(self.dense.model, self.task.example_input, self.task.keep)
-        self.channels = {group.name: group.channels for group in groups}
+        self.channels = {group.name: group.channels for group in self.dense.groups}
         if self.settings.latency == "onnxruntime":
             from autoprune import latency
 
