@@ -160,9 +160,11 @@ def report(
 def space(
     task: TaskName,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="search_spaces/TASK.yaml if unsaid")] = None,
+    with_blocks: Annotated[bool, typer.Option("--blocks", help="whole residual blocks may be dropped as well")] = False,
 ) -> None:
     """Write a task's search space, in NNI's format, from the coupled groups of its model."""
     from autoprune import measure
+    from autoprune.pruning.blocks import find_blocks
     from autoprune.pruning.groups import find_groups
     from autoprune.search.space import build_space, space_to_yaml
     from autoprune.task import load_task
@@ -173,11 +175,12 @@ def space(
     if not len(groups):
         raise UserError(f"task {task}: its model has no channels that can be removed: see `autoprune groups {task}`")
     totals = measure.measure(model, found.example_input, with_latency=False)
-    search_space = build_space(groups)
+    blocks = find_blocks(model, found.example_input, found.keep) if with_blocks else ()
+    search_space = build_space(groups, blocks=blocks)
     output = output or Path("search_spaces") / f"{found.name}.yaml"
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(space_to_yaml(search_space, task, groups, totals))
-    print(f"{output}: {len(groups)} coupled groups")
+    output.write_text(space_to_yaml(search_space, task, groups, totals, blocks))
+    print(f"{output}: {len(groups)} coupled groups" + (f", {len(blocks)} residual blocks" if with_blocks else ""))
 
 
 @app.command()

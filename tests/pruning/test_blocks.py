@@ -7,9 +7,11 @@ import torch
 import torchvision
 from tiny import make_task
 from torch import nn
+from typer.testing import CliRunner
 
 from autoprune import measure
 from autoprune.candidate import Candidate
+from autoprune.cli import app
 from autoprune.dense import Dense
 from autoprune.errors import UserError
 from autoprune.export import state_dict
@@ -19,6 +21,7 @@ from autoprune.pruning.blocks import block_importance, choose_blocks, find_block
 from autoprune.pruning.channels import rebuild
 from autoprune.pruning.groups import find_groups
 from autoprune.pruning.proof import randomise
+from autoprune.search.space import load_yaml
 from autoprune.trial import run_trial
 
 IMAGE = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
@@ -268,6 +271,24 @@ def test_schedules_that_cannot_drop_blocks_say_so(small, schedule):
     criterion = "l1_norm" if schedule == "shared" else "level"
     with pytest.raises(UserError, match=f"^schedule {schedule} .*drops no whole blocks"):
         run_trial(task, Candidate(uniform=0.5, criterion=criterion, schedule=schedule, blocks=ONE), data, dense)
+
+
+def test_the_command_writes_a_space_with_blocks(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from dataclasses import replace\nimport torch\nfrom autoprune.models.resnet import ResNet\n"
+        "from autoprune.task import load_task\n"
+        "task = replace(load_task('digits'), model=lambda: ResNet(14, in_channels=1))\n"
+    )
+    file = tmp_path / "space.yaml"
+    done = CliRunner().invoke(app, ["space", str(tmp_path / "mine.py"), "--blocks", "-o", str(file)])
+    assert done.exit_code == 0 and "4 residual blocks" in done.output
+    space = load_yaml(file)
+    assert [name for name in space if name.startswith("block.")] == [
+        "block.layer1.0",
+        "block.layer1.1",
+        "block.layer2.1",
+        "block.layer3.1",
+    ]
 
 
 def test_an_unknown_block_is_refused_with_the_near_ones(small):
