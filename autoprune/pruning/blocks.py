@@ -174,9 +174,12 @@ def _watch(model: nn.Module, example_input: Any) -> dict[str, list[_Seen]]:
             ]
 
         hooks = [hook for name, module in model.named_modules() if name for hook in watch(name, module)]
+        fused = torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(False)  # the counter does not see into fused attention
         try:
-            call(model, example_input)
+            call(model, copy.deepcopy(example_input))
         finally:
+            torch.backends.mha.set_fastpath_enabled(fused)
             for hook in hooks:
                 hook.remove()
     return calls
