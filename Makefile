@@ -29,7 +29,7 @@ test: setup-dev lint
 test-slow: setup-dev
 	$(BIN)/pytest -m slow
 
-zoo: setup
+zoo: setup-dev
 	$(BIN)/python experiments/zoo.py
 
 lint: setup-dev
