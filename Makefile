@@ -24,7 +24,7 @@ setup-dev: .venv/.installed-dev
 	touch $@
 
 test: setup-dev lint
-	$(BIN)/pytest -n 2 -m "not slow"
+	$(BIN)/pytest -n 2 --dist worksteal --durations 10 -m "not slow"
 
 test-slow: setup-dev
 	$(BIN)/pytest -m slow
