@@ -18,6 +18,7 @@ from autoprune.dense import Dense
 from autoprune.errors import UserError
 from autoprune.experiment.record import carry_out, record_failure
 from autoprune.experiment.results import Experiment, Trial
+from autoprune.pruning.allocation import METHODS
 from autoprune.pruning.blocks import find_blocks
 from autoprune.pruning.criteria import CRITERIA
 from autoprune.pruning.groups import find_groups
@@ -169,7 +170,8 @@ def run_search(
         groups = find_groups(model, found.example_input, found.keep)
         blocks = find_blocks(model, found.example_input, found.keep)
         space = dict(space) if space is not None else build_space(groups)
-        check_space(space, [group.name for group in groups], CRITERIA, SCHEDULES, [block.name for block in blocks])
+        group_names, block_names = [group.name for group in groups], [block.name for block in blocks]
+        check_space(space, group_names, CRITERIA, SCHEDULES, block_names, METHODS)
         data = found.data()
         loaded = (found, data, dense.prepare(found, data, checkpoint, seed))
         keeper = None

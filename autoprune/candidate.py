@@ -28,9 +28,12 @@ class Candidate:
         schedule: a name in :data:`autoprune.pruning.schedules.SCHEDULES`.
         baseline: the baseline this point belongs to, or None for a point that the tuner proposed.
         blocks: residual blocks to drop whole, by name: 1 for those that go, 0 for those that stay.
+        allocation: a name in :data:`autoprune.pruning.allocation.METHODS`: then ``uniform`` is the fraction of the
+            model's parameters to remove in all, and the method spreads it over the groups.
 
     Raises:
-        UserError: a sparsity lies outside [0, 1), or a block's value is not 0 or 1.
+        UserError: a sparsity lies outside [0, 1), a block's value is not 0 or 1, or an allocation meets sparsities of
+            single groups.
     """
 
     sparsity: Mapping[str, float] = field(default_factory=dict)
@@ -39,6 +42,7 @@ class Candidate:
     schedule: str = "one_shot"
     baseline: str | None = None
     blocks: Mapping[str, int] = field(default_factory=dict)
+    allocation: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse sparsities outside [0, 1), and blocks that are neither in nor out."""
@@ -48,6 +52,8 @@ class Candidate:
         for name, value in self.blocks.items():
             if isinstance(value, bool) or value not in (0, 1):
                 raise UserError(f"block {name} is {value!r}: it must be 1 (dropped) or 0")
+        if self.allocation and self.sparsity:
+            raise UserError(f"allocation {self.allocation} spreads the one number `sparsity`: take {PREFIX}GROUP out")
 
     def of(self, group: str) -> float:
         """Return the sparsity that this candidate asks of the group named ``group``."""
@@ -69,12 +75,12 @@ class Candidate:
                 fields["blocks"][key.removeprefix(BLOCK_PREFIX)] = value
             elif key == "sparsity":
                 fields["uniform"] = value
-            elif key in ("criterion", "schedule", "baseline"):
+            elif key in ("criterion", "schedule", "baseline", "allocation"):
                 fields[key] = value
             else:
                 raise UserError(
-                    f"unknown parameter {key!r}: use criterion, schedule, sparsity, {PREFIX}GROUP for one group, or "
-                    f"{BLOCK_PREFIX}NAME for a whole block"
+                    f"unknown parameter {key!r}: use criterion, schedule, sparsity, allocation, {PREFIX}GROUP for one "
+                    f"group, or {BLOCK_PREFIX}NAME for a whole block"
                 )
         return cls(**fields)
 
@@ -82,6 +88,8 @@ class Candidate:
         """Return flat parameters (no nested objects: NNI's web UI shows those as ``[object Object]``)."""
         parameters: dict[str, Any] = {"baseline": self.baseline} if self.baseline else {}
         parameters |= {"criterion": self.criterion, "schedule": self.schedule}
+        if self.allocation:
+            parameters["allocation"] = self.allocation
         if self.uniform:
             parameters["sparsity"] = self.uniform
         parameters |= {PREFIX + group: value for group, value in sorted(self.sparsity.items())}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -77,6 +78,10 @@ def run_trial(
         check_blocks(candidate.schedule)
         shallower = remove_blocks(dense.model, blocks)
         groups = find_groups(shallower, task.example_input, task.keep).named_as_in(groups)
+    if candidate.allocation:
+        model = remove_blocks(dense.model, blocks) if blocks else dense.model
+        spread = allocate(model, groups, candidate.uniform, candidate.allocation, criterion.structured)
+        candidate = replace(candidate, sparsity=spread, uniform=0.0, allocation=None)
     run = _Run(task, candidate, data, dense, groups, schedule, seed, round_to, on_round, blocks)
     kept |= {group.name: group.channels for group in groups}
     if criterion.structured:
@@ -94,6 +99,13 @@ def _prune_channels(run: _Run) -> tuple[nn.Module, dict[str, int]]:
     """Remove whole channels, round by round; the network gets smaller each time."""
     model, groups = run.first_model(), run.groups
     left = {group.name: list(range(group.channels)) for group in groups}
+    for group in groups:
+        sparsity = run.candidate.of(group.name)
+        if round(group.channels * (1 - sparsity)) < 1:
+            warnings.warn(
+                f"a sparsity of {sparsity} would empty group {group.name} of {group.channels} channels: one is kept",
+                stacklevel=3,
+            )
     for t in run.schedule.times():
         targets = {
             g.name: channels_kept(g.channels, run.schedule.at(run.candidate.of(g.name), t), run.round_to)

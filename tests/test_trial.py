@@ -85,3 +85,28 @@ def test_a_nan_loss_is_a_failure_with_a_reason(digits):
 def test_an_unknown_name_is_refused(digits, candidate, message):
     with pytest.raises(UserError, match=message):
         run(digits, candidate)
+
+
+@pytest.mark.parametrize("method", ["uniform", "global", "erk", "lamp"])
+def test_one_number_is_spread_over_the_groups_by_an_allocation(digits, method):
+    candidate = Candidate(uniform=0.6, allocation=method)
+    assert Candidate.from_parameters(candidate.to_parameters()) == candidate
+    result = run(digits, candidate, round_to=1)
+    left = sum(p.numel() for p in result.model.parameters()) / digits[2].measures["params"]
+    assert left == pytest.approx(0.4, abs=0.03)
+
+
+def test_allocations_differ_in_how_they_spread(digits):
+    kept = [run(digits, Candidate(uniform=0.6, allocation=m), round_to=1).kept for m in ("uniform", "erk")]
+    assert kept[0] != kept[1]
+
+
+def test_an_allocation_and_sparsities_of_single_groups_do_not_go_together():
+    with pytest.raises(UserError, match="allocation erk spreads the one number"):
+        Candidate({"hidden": 0.5}, uniform=0.5, allocation="erk")
+
+
+def test_a_sparsity_that_would_empty_a_group_keeps_one_channel_and_says_so(digits):
+    with pytest.warns(UserWarning, match="would empty group hidden of 64 channels: one is kept"):
+        result = run(digits, Candidate({"hidden": 0.999}), round_to=1)
+    assert result.kept["hidden"] == 1

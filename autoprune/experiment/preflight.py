@@ -65,6 +65,7 @@ def check(config: ExperimentConfig) -> None:
     with chdir(config.trial_code_directory):
         from autoprune.dense import load_checkpoint
         from autoprune.experiment.setup import settings_task
+        from autoprune.pruning.allocation import METHODS
         from autoprune.pruning.blocks import find_blocks
         from autoprune.pruning.criteria import CRITERIA
         from autoprune.pruning.groups import find_groups
@@ -79,7 +80,8 @@ def check(config: ExperimentConfig) -> None:
         space = config.search_space
         if space is None and config.search_space_file is not None:
             space = load_yaml(config.search_space_file)
-        check_space(space, [group.name for group in groups], CRITERIA, SCHEDULES, [block.name for block in blocks])
+        group_names, block_names = [group.name for group in groups], [block.name for block in blocks]
+        check_space(space, group_names, CRITERIA, SCHEDULES, block_names, METHODS)
         task.data()
 
 

@@ -121,17 +121,18 @@ def check_space(
     criteria: Iterable[str],
     schedules: Iterable[str],
     blocks: Iterable[str] = (),
+    allocations: Iterable[str] = (),
 ) -> None:
     """Check a search space against a model and the registries.
 
     Raises:
-        UserError: an unknown parameter, group, block, criterion or schedule (with the near matches), a malformed
-            entry, a sparsity outside [0, 1), or a block's value that is not 0 or 1.
+        UserError: an unknown parameter, group, block, criterion, schedule or allocation (with the near matches), a
+            malformed entry, a sparsity outside [0, 1), or a block's value that is not 0 or 1.
     """
     groups, blocks = list(groups), list(blocks)
     if not isinstance(space, dict) or not space:
         raise UserError("the search space is empty: write one with `autoprune space TASK`")
-    known = {"criterion": list(criteria), "schedule": list(schedules)}
+    known = {"criterion": list(criteria), "schedule": list(schedules), "allocation": list(allocations)}
     for name, entry in space.items():
         if not (isinstance(entry, dict) and {"_type", "_value"} <= set(entry) and isinstance(entry["_value"], list)):
             raise UserError(f"search space: {name} must be {{_type: ..., _value: [...]}}")
@@ -151,8 +152,8 @@ def check_space(
             _check_sparsities(name, entry)
         else:
             raise UserError(
-                f"search space: unknown parameter {name!r}: use criterion, schedule, sparsity, {PREFIX}GROUP, "
-                f"{BLOCK_PREFIX}NAME"
+                f"search space: unknown parameter {name!r}: use criterion, schedule, sparsity, allocation, "
+                f"{PREFIX}GROUP, {BLOCK_PREFIX}NAME"
             )
 
 

@@ -70,6 +70,7 @@ def test_a_hand_edit_that_drops_a_group_and_changes_a_type_passes_the_check():
         ({"sparsity.fc": [0, 0.5]}, "must be {_type"),
         ({"criterion": {"_type": "choice", "_value": ["l1_nrm"]}}, "unknown criterion 'l1_nrm': use l1_norm"),
         ({"schedule": {"_type": "choice", "_value": ["oneshot"]}}, "unknown schedule 'oneshot': use one_shot"),
+        ({"allocation": {"_type": "choice", "_value": ["erks"]}}, "unknown allocation 'erks'"),
         ({"learning_rate": {"_type": "uniform", "_value": [0, 1]}}, "unknown parameter 'learning_rate'"),
         ({"block.layer1.11": {"_type": "choice", "_value": [0, 1]}}, "no residual block 'layer1.11': it has layer1.1"),
         ({"block.layer1.1": {"_type": "choice", "_value": [0, 0.5]}}, "block.layer1.1 must be {_type: choice, _value:"),
