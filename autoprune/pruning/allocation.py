@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
-from autoprune.errors import UserError
+from autoprune.errors import UserError, unknown
 from autoprune.pruning.criteria.base import per_unit, rows
 from autoprune.pruning.criteria.lamp import lamp_scores
 from autoprune.pruning.groups import Group, Groups
@@ -32,8 +31,7 @@ def allocate(
         UserError: an unknown method, or more than the groups hold.
     """
     if method not in METHODS:
-        near = difflib.get_close_matches(str(method), METHODS) or METHODS
-        raise UserError(f"unknown allocation {method!r}: use {', '.join(near)}")
+        raise unknown("allocation", method, METHODS)
     if not 0 <= ratio < 1:
         raise UserError(f"the fraction of the parameters to remove is {ratio!r}: it must be a number in [0, 1)")
     family = METHODS[method](model, groups, structured)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from autoprune.errors import UserError
+from autoprune.errors import UserError, unknown
 from autoprune.pruning.criteria import Criterion
 
 
@@ -96,8 +95,7 @@ def get_schedule(name: str) -> Schedule:
         UserError: there is none, with the near matches.
     """
     if name not in SCHEDULES:
-        near = difflib.get_close_matches(str(name), SCHEDULES) or SCHEDULES
-        raise UserError(f"unknown schedule {name!r}: use {', '.join(near)}")
+        raise unknown("schedule", name, SCHEDULES)
     return SCHEDULES[name]
 
 

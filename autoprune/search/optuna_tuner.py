@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import math
 import os
@@ -18,7 +17,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from autoprune.errors import UserError
+from autoprune.errors import UserError, unknown
 from autoprune.search.pareto import DEFAULT_OBJECTIVES, DIRECTIONS, check_objectives
 
 SAMPLERS = {
@@ -84,8 +83,7 @@ class OptunaTuner(Tuner):
         """
         check_objectives(objectives)
         if sampler not in SAMPLERS:
-            near = difflib.get_close_matches(str(sampler), SAMPLERS) or SAMPLERS
-            raise UserError(f"unknown sampler {sampler!r}: use {', '.join(near)}")
+            raise unknown("sampler", sampler, SAMPLERS)
 
     def update_search_space(self, search_space: Mapping[str, Mapping[str, Any]]) -> None:
         """Take NNI's search space.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from autoprune.errors import UserError
+from autoprune.errors import unknown
 from autoprune.pruning.criteria.activations import APOZ, MEAN_ACTIVATION
 from autoprune.pruning.criteria.base import Context, Criterion, Request
 from autoprune.pruning.criteria.by_chance import RANDOM, RANDOM_WEIGHTS
@@ -62,8 +61,7 @@ def get_criterion(name: str) -> Criterion:
         UserError: there is none, with the near matches.
     """
     if name not in CRITERIA:
-        near = difflib.get_close_matches(str(name), CRITERIA) or CRITERIA
-        raise UserError(f"unknown criterion {name!r}: use {', '.join(near)}")
+        raise unknown("criterion", name, CRITERIA)
     return CRITERIA[name]
 
 
