@@ -6,7 +6,6 @@ Layers tied by a residual add share their channels, so they are pruned together 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -162,18 +161,6 @@ def _shrunk(group: Group, removed: Collection[int], gone: Mapping[tuple[str, int
         params=round(group.params * share),
         macs=round(group.macs * share),
     )
-
-
-def dependency_graph(model: nn.Module, example_input: Tensor) -> Any:
-    """Return Torch-Pruning's dependency graph of ``model``, for criteria that are written for it.
-
-    It fails for some models that :func:`find_groups` handles (ShuffleNet), and is wrong for grouped convolutions.
-    """
-    import torch_pruning as tp
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return tp.DependencyGraph().build_dependency(model.eval(), example_input, verbose=False)
 
 
 def find_groups(
