@@ -18,16 +18,13 @@ from autoprune.dense import Dense
 from autoprune.errors import UserError
 from autoprune.experiment.record import carry_out, record_failure
 from autoprune.experiment.results import Experiment, Trial
-from autoprune.pruning.allocation import METHODS
-from autoprune.pruning.blocks import find_blocks
-from autoprune.pruning.criteria import CRITERIA
+from autoprune.experiment.setup import check_task_space
 from autoprune.pruning.groups import find_groups
-from autoprune.pruning.schedules import SCHEDULES
 from autoprune.search import baselines as baselines_
 from autoprune.search.command import TrialCommand
 from autoprune.search.optuna_tuner import OptunaTuner
 from autoprune.search.pareto import DEFAULT_OBJECTIVES
-from autoprune.search.space import build_space, check_space
+from autoprune.search.space import build_space
 from autoprune.task import Splits, Task, load_task
 
 if TYPE_CHECKING:
@@ -168,10 +165,8 @@ def run_search(
         found = load_task(task) if isinstance(task, str) else task
         model = found.build(seed)
         groups = find_groups(model, found.example_input, found.keep)
-        blocks = find_blocks(model, found.example_input, found.keep)
         space = dict(space) if space is not None else build_space(groups)
-        group_names, block_names = [group.name for group in groups], [block.name for block in blocks]
-        check_space(space, group_names, CRITERIA, SCHEDULES, block_names, METHODS)
+        check_task_space(found, model, groups, space)
         data = found.data()
         loaded = (found, data, dense.prepare(found, data, checkpoint, seed))
         keeper = None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoprune.errors import UserError
 from autoprune.search.command import TrialCommand
-from autoprune.search.space import check_space, load_yaml
+from autoprune.search.space import load_yaml
 
 if TYPE_CHECKING:
     from nni.experiment.config import AlgorithmConfig, ExperimentConfig
@@ -64,24 +64,17 @@ def check(config: ExperimentConfig) -> None:
     check_tuner(config.tuner)
     with chdir(config.trial_code_directory):
         from autoprune.dense import load_checkpoint
-        from autoprune.experiment.setup import settings_task
-        from autoprune.pruning.allocation import METHODS
-        from autoprune.pruning.blocks import find_blocks
-        from autoprune.pruning.criteria import CRITERIA
+        from autoprune.experiment.setup import check_task_space, settings_task
         from autoprune.pruning.groups import find_groups
-        from autoprune.pruning.schedules import SCHEDULES
 
         task = settings_task(settings)
         model = task.build(settings.seed)
         if settings.checkpoint:
             load_checkpoint(model, settings.checkpoint, task.name)
-        groups = find_groups(model, task.example_input, task.keep)
-        blocks = find_blocks(model, task.example_input, task.keep)
         space = config.search_space
         if space is None and config.search_space_file is not None:
             space = load_yaml(config.search_space_file)
-        group_names, block_names = [group.name for group in groups], [block.name for block in blocks]
-        check_space(space, group_names, CRITERIA, SCHEDULES, block_names, METHODS)
+        check_task_space(task, model, find_groups(model, task.example_input, task.keep), space)
         task.data()
 
 

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
+
+from torch import nn
 
 from autoprune import dense
+from autoprune.candidate import BLOCK_PREFIX
 from autoprune.dense import Dense
+from autoprune.pruning.allocation import METHODS
+from autoprune.pruning.blocks import find_blocks
+from autoprune.pruning.criteria import CRITERIA
+from autoprune.pruning.groups import Groups
+from autoprune.pruning.schedules import SCHEDULES
 from autoprune.search.command import TrialCommand
+from autoprune.search.space import check_space
 from autoprune.task import Splits, Task, load_task
 
 
@@ -27,3 +37,17 @@ def load_settings(settings: TrialCommand) -> tuple[Task, Splits, Dense]:
     task = settings_task(settings)
     data = task.data()
     return task, data, dense.prepare(task, data, settings.checkpoint, settings.seed)
+
+
+def check_task_space(task: Task, model: nn.Module, groups: Groups, space: Any) -> None:
+    """Check a search space against a task's model and its groups.
+
+    Residual blocks are looked for only if the space names any.
+
+    Raises:
+        UserError: see :func:`autoprune.search.space.check_space`.
+    """
+    names_blocks = isinstance(space, dict) and any(str(name).startswith(BLOCK_PREFIX) for name in space)
+    blocks = find_blocks(model, task.example_input, task.keep) if names_blocks else ()
+    group_names, block_names = [group.name for group in groups], [block.name for block in blocks]
+    check_space(space, group_names, CRITERIA, SCHEDULES, block_names, METHODS)
