@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -179,10 +180,14 @@ def find_experiment(experiment_id: str) -> Path:
 def registry() -> dict[str, dict[str, Any]]:
     """Return NNI's registry of experiments, by id."""
     file = Path("~/nni-experiments/.experiment").expanduser()
-    try:
-        return json.loads(file.read_text())
-    except (OSError, json.JSONDecodeError):
-        return {}
+    for _attempt in range(5):
+        try:
+            return json.loads(file.read_text())
+        except OSError:
+            return {}
+        except json.JSONDecodeError:  # NNI does not write it in one go
+            time.sleep(0.05)
+    return {}
 
 
 def load_experiment(folder: Path) -> Experiment:
@@ -194,7 +199,8 @@ def load_experiment(folder: Path) -> Experiment:
     file = folder / "db" / "nni.sqlite"
     if not file.is_file():
         raise UserError(f"experiment {folder.name} has no database at {file}: was it deleted?")
-    with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=10)) as db:
+    # Not mode=ro: what a killed manager left half-written could then not be rolled back, and nothing be read.
+    with closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True, timeout=10)) as db:
         profiles = db.execute("select params from ExperimentProfile order by revision desc limit 1").fetchall()
         events = db.execute("select timestamp, trialJobId, event, data, sequenceId from TrialJobEvent order by rowid")
         trials = _trials(events.fetchall(), folder)

@@ -28,8 +28,10 @@ def autoprune(nni, *words) -> subprocess.CompletedProcess:
 
 def listed(nni) -> list[str]:
     """Return the words of the experiment's row in the list."""
-    (row,) = [line.split() for line in autoprune(nni, "list").stdout.splitlines() if nni.id in line]
-    return row
+    said = autoprune(nni, "list")
+    rows = [line.split() for line in said.stdout.splitlines() if nni.id in line]
+    assert len(rows) == 1, said.stdout + said.stderr
+    return rows[0]
 
 
 class Terminal:
