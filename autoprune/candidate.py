@@ -30,10 +30,12 @@ class Candidate:
         blocks: residual blocks to drop whole, by name: 1 for those that go, 0 for those that stay.
         allocation: a name in :data:`autoprune.pruning.allocation.METHODS`: then ``uniform`` is the fraction of the
             model's parameters to remove in all, and the method spreads it over the groups.
+        budget: fraction of the schedule's training steps to carry out, in [0, 1]: what a rung of a multi-fidelity
+            search allows. None is all of them, and for the schedule ``shared`` none: its recovery is over already.
 
     Raises:
-        UserError: a sparsity lies outside [0, 1), a block's value is not 0 or 1, or an allocation meets sparsities of
-            single groups.
+        UserError: a sparsity lies outside [0, 1), a budget outside [0, 1], a block's value is not 0 or 1, or an
+            allocation meets sparsities of single groups.
     """
 
     sparsity: Mapping[str, float] = field(default_factory=dict)
@@ -43,6 +45,7 @@ class Candidate:
     baseline: str | None = None
     blocks: Mapping[str, int] = field(default_factory=dict)
     allocation: str | None = None
+    budget: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse sparsities outside [0, 1), and blocks that are neither in nor out."""
@@ -52,6 +55,8 @@ class Candidate:
         for name, value in self.blocks.items():
             if isinstance(value, bool) or value not in (0, 1):
                 raise UserError(f"block {name} is {value!r}: it must be 1 (dropped) or 0")
+        if self.budget is not None and not (isinstance(self.budget, int | float) and 0 <= self.budget <= 1):
+            raise UserError(f"budget is {self.budget!r}: it must be a number in [0, 1]")
         if self.allocation and self.sparsity:
             raise UserError(f"allocation {self.allocation} spreads the one number `sparsity`: take {PREFIX}GROUP out")
 
@@ -75,12 +80,12 @@ class Candidate:
                 fields["blocks"][key.removeprefix(BLOCK_PREFIX)] = value
             elif key == "sparsity":
                 fields["uniform"] = value
-            elif key in ("criterion", "schedule", "baseline", "allocation"):
+            elif key in ("criterion", "schedule", "baseline", "allocation", "budget"):
                 fields[key] = value
             else:
                 raise UserError(
-                    f"unknown parameter {key!r}: use criterion, schedule, sparsity, allocation, {PREFIX}GROUP for one "
-                    f"group, or {BLOCK_PREFIX}NAME for a whole block"
+                    f"unknown parameter {key!r}: use criterion, schedule, sparsity, allocation, budget, {PREFIX}GROUP for "
+                    f"one group, or {BLOCK_PREFIX}NAME for a whole block"
                 )
         return cls(**fields)
 
@@ -90,6 +95,8 @@ class Candidate:
         parameters |= {"criterion": self.criterion, "schedule": self.schedule}
         if self.allocation:
             parameters["allocation"] = self.allocation
+        if self.budget is not None:
+            parameters["budget"] = self.budget
         if self.uniform:
             parameters["sparsity"] = self.uniform
         parameters |= {PREFIX + group: value for group, value in sorted(self.sparsity.items())}

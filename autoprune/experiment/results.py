@@ -13,9 +13,10 @@ from typing import Any
 
 from autoprune.errors import UserError
 from autoprune.experiment.record import FAILURE, MODEL, RESULT
-from autoprune.search import baselines
+from autoprune.search import baselines, prepared
 from autoprune.search.command import TrialCommand
 from autoprune.search.pareto import DEFAULT_OBJECTIVES, pareto_front
+from autoprune.search.prepared import Prepared
 
 MEASURES = ("accuracy", "params", "macs", "bytes", "latency_ms")
 RUNNING = ("WAITING", "RUNNING", "UNKNOWN")
@@ -129,12 +130,18 @@ class Experiment:
 
     @property
     def baselines(self) -> dict[str, list[Trial]]:
-        """The successful trials of each baseline, by its name."""
+        """The successful trials of each baseline, by its name; the dense model's is none."""
         found: dict[str, list[Trial]] = {}
         for trial in self.trials:
-            if trial.succeeded and trial.baseline:
+            if trial.succeeded and trial.baseline not in (None, baselines.DENSE):
                 found.setdefault(trial.baseline, []).append(trial)
         return found
+
+    @cached_property
+    def prepared(self) -> list[Prepared]:
+        """What was learnt before the search, one for each criterion with a shared recovery of its own."""
+        folders = [trial.folder for trial in self.trials if trial.baseline == baselines.DENSE]
+        return [Prepared.read(file) for folder in folders if (file := folder / prepared.FILE).is_file()]
 
     def front(self, objectives: tuple[str, ...] | None = None) -> list[Trial]:
         """Return the Pareto-optimal candidates, the best in the first objective first."""

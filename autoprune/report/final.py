@@ -15,6 +15,25 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Recovered:
+    """A network of the front, fine-tuned to the end, several times over.
+
+    Args:
+        before: the validation accuracy by which the search judged it.
+        validation: the validation accuracy after fine-tuning with each seed.
+        test: the test accuracy of the same networks.
+        file: the state dict of the one that is best on validation data.
+        steps: optimiser steps of each fine-tuning; 0 where the search had recovered it in full already.
+    """
+
+    before: float
+    validation: tuple[float, ...]
+    test: tuple[float, ...]
+    file: Path
+    steps: int
+
+
+@dataclass(frozen=True)
 class Final:
     """The end of a search.
 
@@ -30,6 +49,7 @@ class Final:
         cards: the model card's files.
         recovery: what further fine-tuning did before the export, if there was any.
         quantized: how the eight-bit file came about, if there is one.
+        recovered: the networks of the front, fine-tuned to the end, by trial id; empty if only one was taken home.
     """
 
     chosen: Trial
@@ -43,3 +63,4 @@ class Final:
     cards: tuple[Path, ...] = ()
     recovery: Recovery | None = None
     quantized: Quantized | None = None
+    recovered: dict[str, Recovered] = field(default_factory=dict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,30 @@ BASELINES: dict[str, tuple[dict[str, str], tuple[float, ...]]] = {
     "lottery_ticket": ({"criterion": "level", "schedule": "lottery_ticket"}, (0.5, 0.8, 0.95)),
 }
 """Name -> how it prunes, and at which uniform sparsities."""
+
+
+DENSE = "dense"
+"""Marks the trial of the dense model, which also prepares the search (see :mod:`autoprune.preparation`)."""
+
+
+def preparations(trial_command: str, space: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the parameters of the trials that come first of all: the dense model's, which prepare the search.
+
+    One for each criterion whose order of channels a shared recovery of its own serves; one alone without such.
+    """
+    command = TrialCommand.parse(trial_command)
+    if command is None or not command.warm_start:
+        return []
+    schedules = _choices(space, "schedule", Candidate.schedule)
+    shared = [
+        Candidate(criterion=name, schedule="shared") for name in _choices(space, "criterion", Candidate.criterion)
+    ]
+    candidates = shared if "shared" in schedules else [Candidate()]
+    return [replace(candidate, baseline=DENSE).to_parameters() for candidate in candidates]
+
+
+def _choices(space: Mapping[str, Any], name: str, default: str) -> list[str]:
+    return list(space[name]["_value"]) if name in space else [default]
 
 
 def for_command(trial_command: str) -> list[dict[str, Any]]:

@@ -29,6 +29,7 @@ class TrialCommand:
         recovery_steps: fine-tuning steps after pruning; the task's own number if None.
         size_weight: exponent of the size in the scalar metric ``default``.
         baselines: whether the baselines run.
+        warm_start: whether the search is prepared: sensitivities probed, first candidates solved for.
         latency: the runtime in which trials measure ``latency_ms``, a name in :data:`RUNTIMES`.
         latency_batch: examples per pass in that measurement.
     """
@@ -40,6 +41,7 @@ class TrialCommand:
     recovery_steps: int | None = None
     size_weight: float = 0.07
     baselines: bool = True
+    warm_start: bool = True
     latency: str = "eager"
     latency_batch: int = 1
 
@@ -74,6 +76,7 @@ class TrialCommand:
         parser.add_argument("--recovery-steps", type=int)
         parser.add_argument("--size-weight", type=float, default=cls.size_weight)
         parser.add_argument("--no-baselines", dest="baselines", action="store_false")
+        parser.add_argument("--no-warm-start", dest="warm_start", action="store_false")
         parser.add_argument("--latency", choices=RUNTIMES, default=cls.latency)
         parser.add_argument("--latency-batch", type=int, default=cls.latency_batch)
         settings = cls(**vars(parser.parse_args(words)))
@@ -89,8 +92,8 @@ class TrialCommand:
         words = ["autoprune", "trial", self.task]
         for field in fields(self)[1:]:
             value = getattr(self, field.name)
-            if field.name == "baselines":
-                words += [] if value else ["--no-baselines"]
+            if field.name in ("baselines", "warm_start"):
+                words += [] if value else [f"--no-{field.name.replace('_', '-')}"]
             elif value != field.default:
                 words += [f"--{field.name.replace('_', '-')}", str(value)]
         return words
