@@ -84,8 +84,8 @@ class Candidate:
                 fields[key] = value
             else:
                 raise UserError(
-                    f"unknown parameter {key!r}: use criterion, schedule, sparsity, allocation, budget, {PREFIX}GROUP for "
-                    f"one group, or {BLOCK_PREFIX}NAME for a whole block"
+                    f"unknown parameter {key!r}: use criterion, schedule, sparsity, allocation, budget, "
+                    f"{PREFIX}GROUP for one group, or {BLOCK_PREFIX}NAME for a whole block"
                 )
         return cls(**fields)
 
