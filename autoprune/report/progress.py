@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 from autoprune.experiment.results import Experiment
+from autoprune.search.pareto import hypervolume
 
 
 def hypervolume_by_trial(experiment: Experiment, size: str = "macs") -> list[float]:
@@ -19,17 +19,3 @@ def hypervolume_by_trial(experiment: Experiment, size: str = "macs") -> list[flo
     ordered = sorted(experiment.candidates, key=lambda trial: (trial.ended or math.inf, trial.sequence))
     points = [(trial.measures[size] / experiment.dense[size], trial.measures["accuracy"]) for trial in ordered]
     return [hypervolume(points[: i + 1]) for i in range(len(points))]
-
-
-def hypervolume(points: Iterable[tuple[float, float]]) -> float:
-    """Return the area that points dominate, over the reference point (1, 0).
-
-    Args:
-        points: ``(cost, gain)`` pairs; those of a cost above 1 add nothing.
-    """
-    area = best = 0.0
-    for cost, gain in sorted(points):
-        if cost < 1 and gain > best:
-            area += (1 - cost) * (gain - best)
-            best = gain
-    return area

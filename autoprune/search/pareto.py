@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from autoprune.errors import UserError
+from autoprune.search.limits import EXAMPLES, Limit
 
 DIRECTIONS = {
     "accuracy": "maximize",
@@ -58,15 +58,29 @@ def costs(measures: Mapping[str, float], objectives: Sequence[str]) -> tuple[flo
     return tuple(-measures[name] if DIRECTIONS[name] == "maximize" else measures[name] for name in objectives)
 
 
+def hypervolume(points: Iterable[tuple[float, float]]) -> float:
+    """Return the area that points dominate, over the reference point (1, 0).
+
+    Args:
+        points: ``(cost, gain)`` pairs; those of a cost above 1 add nothing.
+    """
+    area = best = 0.0
+    for cost, gain in sorted(points):
+        if cost < 1 and gain > best:
+            area += (1 - cost) * (gain - best)
+            best = gain
+    return area
+
+
 def choose(
     rule: str, measures: Mapping[Key, Mapping[str, float]], dense: Mapping[str, float], objectives: Sequence[str]
 ) -> Key:
     """Pick one result by a rule.
 
     Args:
-        rule: ``drop<=1%`` (the smallest by the second objective within one percentage point of the dense accuracy),
-            ``MEASURE<=NUMBER`` (the most accurate within that), ``knee`` (farthest from the line between the front's
-            ends), or a key.
+        rule: a limit (see :mod:`autoprune.search.limits`): on the drop or the accuracy it picks the smallest by the
+            first objective that is not the accuracy, on a size the most accurate; ``knee`` (farthest from the line
+            between the front's ends); or a key.
         measures: the front's measures.
 
     Raises:
@@ -77,20 +91,16 @@ def choose(
     if not measures:
         raise UserError("no trial has succeeded yet: there is nothing to choose from")
     size = next((name for name in objectives if name != "accuracy"), "params")
-    bound = re.fullmatch(r"\s*(\w+)\s*<=?\s*([\d.eE+]+)\s*([kKMG]|ms|%)?\s*", rule)
-    if rule == "knee":
+    if rule.strip() == "knee":
         return _knee(measures, size)
-    if bound and bound[1] == "drop":
-        drop = float(bound[2]) / (100 if bound[3] == "%" else 1)
-        fit = [k for k, m in measures.items() if dense["accuracy"] - m["accuracy"] <= drop + 1e-9]
+    limit = Limit.read(rule)
+    if limit is None:
+        raise UserError(f"cannot choose by {rule!r}: use {EXAMPLES}, knee, or a trial's id")
+    fit = [key for key, m in measures.items() if limit.violation(m, dense.get("accuracy")) <= 0]
+    if limit.measure in ("drop", "accuracy"):
         best = min(fit, key=lambda k: (measures[k][size], -measures[k]["accuracy"]), default=None)
-    elif bound and bound[1] in DIRECTIONS and bound[1] != "accuracy":
-        limit = float(bound[2]) * {"k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}.get(bound[3], 1)
-        fit = [k for k, m in measures.items() if m[bound[1]] <= limit]
-        best = max(fit, key=lambda k: (measures[k]["accuracy"], -measures[k][size]), default=None)
     else:
-        rules = "drop<=1%, knee, macs<=20M (or params, bytes, latency_ms), or a trial's id"
-        raise UserError(f"cannot choose by {rule!r}: use {rules}")
+        best = max(fit, key=lambda k: (measures[k]["accuracy"], -measures[k][size]), default=None)
     if best is None:
         raise UserError(f"no trial satisfies {rule}: loosen it, or search longer")
     return best

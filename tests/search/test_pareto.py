@@ -40,7 +40,9 @@ def test_an_unknown_objective_is_refused():
         ("drop<=10%", "small"),
         ("macs<=50", "middle"),
         ("params<=0.009k", "middle"),
-        ("knee", "middle"),
+        ("accuracy>=0.98", "middle"),
+        ("accuracy>=90%", "small"),
+        (" knee ", "middle"),
         ("small", "small"),
     ],
 )

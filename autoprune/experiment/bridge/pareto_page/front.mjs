@@ -1,5 +1,6 @@
 // The mathematics of the Pareto page: fronts, hypervolume, and choosing, by the same words and to the same result as
-// autoprune/search/pareto.py and autoprune/report/progress.py (tests/experiment/test_page_front.py compares them).
+// autoprune/search/pareto.py and autoprune/search/limits.py (tests/experiment/test_page_front.py and
+// tests/search/test_limits.py compare them).
 
 export const MEASURES = ['accuracy', 'params', 'macs', 'bytes', 'latency_ms'];
 
@@ -38,9 +39,46 @@ export function hypervolume(points) {
     return area;
 }
 
-const SCALE = { k: 1e3, K: 1e3, M: 1e6, G: 1e9 };
+const SCALE = { '': 1, k: 1e3, K: 1e3, M: 1e6, G: 1e9 };
+const FRACTION = { '': 1, '%': 0.01 };
+const UNITS = {
+    drop: ['<', FRACTION],
+    accuracy: ['>', FRACTION],
+    params: ['<', SCALE],
+    macs: ['<', SCALE],
+    bytes: ['<', SCALE],
+    latency_ms: ['<', { '': 1, ms: 1 }],
+};
+const EXAMPLES = 'drop<=1%, accuracy>=0.98, macs<=20M (or params, bytes, latency_ms)';
+const FORM = /^\s*(\w+)\s*([<>])=?\s*(\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+)\s*(%|[a-zA-Z]+)?\s*$/;
+const TOLERANCE = 1e-9; // 0.99 - 0.98 is a little more than 0.01
 
-// Picks one of a front by a rule: drop<=1%, MEASURE<=NUMBER, knee, or a trial's id (of any of `all`).
+// Reads MEASURE<=NUMBER[UNIT] (accuracy>=...), or returns null if that is not the form of the words.
+export function readLimit(words) {
+    const match = FORM.exec(words);
+    const measure = match?.[1] === 'latency' ? 'latency_ms' : match?.[1];
+    const [side, units] = (match && Object.hasOwn(UNITS, measure) && UNITS[measure]) || ['', {}];
+    if (!match || match[2] !== side || !Object.hasOwn(units, match[4] ?? '')) {
+        return null;
+    }
+    const bound = Number(match[3]) * units[match[4] ?? ''];
+    if (units === FRACTION && bound > 1) {
+        throw new Error(`${words.trim()}: more than 100 %: write ${measure}${side}=${match[3]}%`);
+    }
+    if (bound === 0 && measure !== 'drop') {
+        throw new Error(`${words.trim()}: must be more than 0`);
+    }
+    return { measure, bound };
+}
+
+export function satisfies({ measure, bound }, measures, dense) {
+    if (measure === 'drop') {
+        return dense.accuracy - measures.accuracy - bound - TOLERANCE <= 0;
+    }
+    return measure === 'accuracy' ? bound - measures.accuracy - TOLERANCE <= 0 : measures[measure] <= bound;
+}
+
+// Picks one of a front by a rule: a limit, knee, or a trial's id (of any of `all`).
 export function choose(rule, front, all, dense, objectives) {
     const named = all.find(trial => trial.id === rule.trim());
     if (named) {
@@ -50,22 +88,18 @@ export function choose(rule, front, all, dense, objectives) {
         throw new Error('no trial has succeeded yet: there is nothing to choose from');
     }
     const size = objectives.find(name => name !== 'accuracy') ?? 'params';
-    const bound = /^\s*(\w+)\s*<=?\s*([\d.eE+]+)\s*([kKMG]|ms|%)?\s*$/.exec(rule);
     if (rule.trim() === 'knee') {
         return knee(front, size);
     }
-    let fit;
-    if (bound?.[1] === 'drop') {
-        const drop = Number(bound[2]) / (bound[3] === '%' ? 100 : 1);
-        fit = front.filter(trial => dense.accuracy - trial.measures.accuracy <= drop + 1e-9);
+    const limit = readLimit(rule);
+    if (!limit) {
+        throw new Error(`cannot choose by '${rule}': use ${EXAMPLES}, knee, or a trial's id`);
+    }
+    const fit = front.filter(trial => satisfies(limit, trial.measures, dense));
+    if (['drop', 'accuracy'].includes(limit.measure)) {
         fit.sort((a, b) => a.measures[size] - b.measures[size] || b.measures.accuracy - a.measures.accuracy);
-    } else if (bound && MEASURES.includes(bound[1]) && bound[1] !== 'accuracy') {
-        const limit = Number(bound[2]) * (SCALE[bound[3]] ?? 1);
-        fit = front.filter(trial => trial.measures[bound[1]] <= limit);
-        fit.sort((a, b) => b.measures.accuracy - a.measures.accuracy || a.measures[size] - b.measures[size]);
     } else {
-        const rules = "drop<=1%, knee, macs<=20M (or params, bytes, latency_ms), or a trial's id";
-        throw new Error(`cannot choose by '${rule}': use ${rules}`);
+        fit.sort((a, b) => b.measures.accuracy - a.measures.accuracy || a.measures[size] - b.measures[size]);
     }
     if (fit.length === 0) {
         throw new Error(`no trial satisfies ${rule}: loosen it, or search longer`);
