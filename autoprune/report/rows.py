@@ -9,6 +9,7 @@ from typing import Literal
 from autoprune.experiment.results import Experiment, Trial
 from autoprune.report import units
 from autoprune.report.final import Final
+from autoprune.search.baselines import DENSE
 
 
 @dataclass(frozen=True)
@@ -97,9 +98,26 @@ def front_rows(
 
 
 def method(trial: Trial) -> str:
-    """Return how a trial pruned, in a word or two."""
-    names = [str(trial.parameters.get(key, "")) for key in ("criterion", "schedule")]
-    return ", ".join(name.replace("_", " ") for name in names if name)
+    """Return how a trial pruned: ``l1_norm, shared + fine-tuned``; of a baseline, its name and sparsity."""
+    parameters = trial.parameters
+    if trial.baseline == DENSE:
+        return "dense"
+    if trial.baseline:
+        return f"{trial.baseline} {parameters.get('sparsity', 0):.0%}"
+    schedule = str(parameters.get("schedule", "")).replace("_", " ")
+    spread = f"{parameters['allocation']} allocation" if parameters.get("allocation") else ""
+    words = [str(parameters.get("criterion", "")), spread, _trained(schedule, parameters.get("budget"))]
+    return ", ".join(word for word in words if word)
+
+
+def _trained(schedule: str, budget: float | None) -> str:
+    """Return the schedule, and how much of its training was done (see :class:`autoprune.candidate.Candidate`)."""
+    part = f"{budget:.0%} " if budget and budget < 1 else ""
+    if schedule == "shared":
+        return f"shared + {part}fine-tuned" if budget else "shared"
+    if budget is None or budget >= 1:
+        return schedule
+    return f"{schedule}, {part}of the training" if budget else f"{schedule}, not recovered"
 
 
 def _dense_row(dense: dict[str, float], final: Final | None) -> Row:
@@ -118,12 +136,9 @@ def _row(kind: Literal["front", "baseline"], experiment: Experiment, trial: Tria
         if name == "latency_ms":
             value, reference = _latency(trial.id, measures, final), dense and _latency("dense", dense, final)
         cells[name] = _size_cell(name, value, reference)
-    about = method(trial)
-    if trial.baseline:
-        about = f"{trial.baseline} {trial.parameters.get('sparsity', 0):.0%}"
     margins = {} if trial.baseline else experiment.margins(trial)
     above = {name.removeprefix("above_"): units.points(value) for name, value in margins.items()}
-    return Row(kind, trial.id, about, bool(final) and trial.id == final.chosen.id, cells, above)
+    return Row(kind, trial.id, method(trial), bool(final) and trial.id == final.chosen.id, cells, above)
 
 
 def _latency(key: str, measures: dict[str, float], final: Final | None) -> float | None:

@@ -10,9 +10,10 @@ import pytest
 
 from autoprune.errors import UserError
 from autoprune.experiment import bridge
+from autoprune.experiment.results import Trial
 from autoprune.report import units
 from autoprune.report.progress import hypervolume
-from autoprune.report.rows import SIZES
+from autoprune.report.rows import SIZES, method
 from autoprune.search.pareto import choose, pareto_front
 
 NODE = Path(nni_node.__path__[0]) / "node"
@@ -99,3 +100,30 @@ def test_the_page_writes_numbers_as_the_reports_do(tmp_path):
     python = {"accuracy": units.percent} | {name: size.write for name, size in SIZES.items()}
     answers = in_javascript(tmp_path, WRITE % (PAGE / "plots.mjs").as_uri(), values)
     assert answers == [python[name](value) for name, value in values]
+
+
+NAME = """
+import { methodOf, nameOf } from '%s';
+const { sets, dense } = JSON.parse((await import('node:fs')).readFileSync(0, 'utf8'));
+const small = { ...dense, macs: 3800, params: 300 };
+const sparse = { ...dense, params: 200 };
+console.log(JSON.stringify([sets.map(methodOf), ...[null, small, sparse].map(m => sets.map(p => nameOf(p, m, dense)))]));
+"""
+
+
+def test_trials_have_the_same_names_on_the_pages_and_in_the_reports(tmp_path):
+    sets = [{"criterion": "l1_norm", "schedule": s} for s in ("one_shot", "shared", "gradual")]
+    sets = [each | budget for each in sets for budget in ({}, {"budget": 0}, {"budget": 0.25}, {"budget": 1})]
+    sets += [{"baseline": "dense", "criterion": "fpgm", "schedule": "shared"}, {"criterion": "fpgm"}, {}]
+    sets += [{"criterion": "level", "schedule": "one_shot", "allocation": "lamp", "sparsity": 0.5}]
+    sets += [{"baseline": "lottery_ticket", "criterion": "level", "schedule": "lottery_ticket", "sparsity": 0.8}]
+    script = NAME % (PAGE / "names.mjs").as_uri()
+    methods, unfinished, small, sparse = in_javascript(tmp_path, script, {"sets": sets, "dense": DENSE})
+    assert methods == [method(Trial("t", 0, each, "SUCCEEDED", {}, None, tmp_path, 0, 1)) for each in sets]
+    assert unfinished == methods
+    assert len(set(methods)) == 14  # a budget of 1 is the default of two schedules, one of 0 of the third
+    assert {"dense", "l1_norm, shared + 25% fine-tuned", "l1_norm, gradual, not recovered"} <= set(methods)
+    assert "l1_norm, shared, keeps 38% of MACs" in small
+    assert "level, lamp allocation, one shot, keeps 20% of weights" in sparse
+    assert "lottery_ticket 80%" in small
+    assert "dense" in small

@@ -1,6 +1,7 @@
 """The Pareto page, in a real Chromium, on a real search."""
 
 import json
+import math
 
 import onnxruntime
 import pytest
@@ -10,6 +11,7 @@ from conftest import wait_until
 from test_run import digits  # noqa: F401  (a fixture)
 
 from autoprune.experiment.results import load_experiment
+from autoprune.report.rows import method
 
 
 @pytest.fixture
@@ -54,19 +56,21 @@ def test_points_appear_while_a_search_runs_and_a_clicked_one_is_exported(nni_hom
     assert first < 4 or nni_home.status()["status"] == "DONE"
     nni_home.wait_for_status("DONE", seconds=150)
     browser.wait_for("document.getElementById('progress').textContent.startsWith('done, 10 of 10 trials, 0 failed')")
-    assert shown_points(browser) == 4
 
     experiment = load_experiment(nni_home.folder)
     front = experiment.front()
+    assert len(experiment.candidates) >= 3
+    assert shown_points(browser) == len(experiment.candidates)
     line = browser.evaluate("document.getElementById('front').data.find(t => t.name === 'Pareto front').customdata")
     assert line == [trial.id for trial in reversed(front)]  # by MACs, the smallest first
     names = browser.evaluate("document.getElementById('front').data.map(trace => trace.name)")
     assert {"dense model", "baseline l1_filter", "baseline lottery_ticket"} <= set(names)
+    assert "baseline dense" not in names
     heat = browser.evaluate("(({ x, y, text }) => ({ x, y, text }))(document.getElementById('kept').data[0])")
     assert heat["x"] == list(experiment.trials[-1].record["channels"])
     assert heat["text"][0] == [f"{front[0].record['kept'][g]}/{n}" for g, n in front[0].record["channels"].items()]
     volumes = browser.evaluate("document.getElementById('volume').data[0].y")
-    assert len(volumes) == 4
+    assert len(volumes) == len(experiment.candidates)
     assert volumes == sorted(volumes)
 
     chosen = front[len(front) // 2]
@@ -83,6 +87,8 @@ def test_points_appear_while_a_search_runs_and_a_clicked_one_is_exported(nni_hom
     assert onnxruntime.InferenceSession(model).get_inputs()[0].shape[1:] == [1, 8, 8]
 
     check_choosing(browser, experiment)
+    check_axes(browser, experiment)
+    check_sensitivity(browser, nni_home)
     check_table(browser, experiment)
     check_nnis_own_page(browser, nni_home, experiment)
     assert browser.errors == []
@@ -107,6 +113,33 @@ def check_choosing(browser, experiment):
     assert choose("macs<=1") == "no trial satisfies macs<=1: loosen it, or search longer"
 
 
+def check_axes(browser, experiment):
+    """Put two other measures on the axes: the line is the front of these two, and the dense model stays."""
+    change = "document.getElementById('axes').dispatchEvent(new Event('change'))"
+    browser.evaluate(f"document.getElementById('x').value = 'latency_ms'; {change}")
+    browser.evaluate(f"document.getElementById('y').value = 'bytes'; {change}")
+    line = "document.getElementById('front').data.find(trace => trace.name === '{}')"
+    shown = browser.evaluate(f"(({{ x, y, customdata }}) => ({{ x, y, customdata }}))({line.format('Pareto front')})")
+    front = sorted(experiment.front(("bytes", "latency_ms")), key=lambda trial: trial.measures["latency_ms"])
+    assert shown["customdata"] == [trial.id for trial in front]
+    assert shown["x"] == [trial.measures["latency_ms"] for trial in front]
+    assert shown["y"] == [trial.measures["bytes"] for trial in front]
+    assert browser.evaluate(f"{line.format('dense model')}.x") == [experiment.dense["latency_ms"]]
+    assert "latency" in browser.evaluate("document.querySelector('#front .xtitle').textContent")
+
+
+def check_sensitivity(browser, nni_home):
+    """Draw the probe's curves: a line for each group, from the file that the tuner's process leaves in the log folder."""
+    curves = {"<b>first</b>": [[0, 0.99], [0.5, 0.9]], "hidden": [[0, 0.99], [0.25, 0.985], [0.5, 0.7]]}
+    (nni_home.log / "sensitivity.json").write_text(json.dumps(curves))
+    shown = "(document.getElementById('sensitivity').data || [])"
+    browser.wait_for(f"{shown}.length === 2 && {shown}[1].x.length === 3", 20)
+    drawn = browser.evaluate(f"{shown}.map(({{ name, x, y }}) => [name, x.map((each, i) => [each, y[i]])])")
+    assert drawn == [["&lt;b&gt;first&lt;/b&gt;", curves["<b>first</b>"]], ["hidden", curves["hidden"]]]
+    assert browser.evaluate("document.getElementById('sensitivity').getBoundingClientRect().height") > 100
+    assert browser.evaluate("document.querySelectorAll('#sensitivity .scatterlayer .trace').length") == 2
+
+
 def check_table(browser, experiment):
     """Sort the table by accuracy and filter it."""
     rows = "[...document.querySelectorAll('#trials tbody tr')].map(row => row.dataset.trial)"
@@ -123,20 +156,26 @@ def check_table(browser, experiment):
 
 
 def check_nnis_own_page(browser, nni_home, experiment):
-    """NNI's web UI shows accuracy first, the columns that a pruning user needs, and its icons."""
+    """NNI's web UI names the trials, shows accuracy first, the columns that a pruning user needs, and its icons."""
     browser.open(f"http://127.0.0.1:{nni_home.port}/detail")
     trial = experiment.candidates[0]
     browser.wait_for(f"document.body.innerText.includes({json.dumps(trial.id)})")
     headings = browser.evaluate("[...document.querySelectorAll('[role=columnheader]')].map(each => each.innerText)")
-    assert {"criterion (space)", "accuracy (metric)", "params (metric)", "macs (metric)"} <= set(
-        map(str.strip, headings)
-    )
+    wanted = {f"{name} (metric)" for name in ("accuracy", "params", "macs", "latency_ms", *experiment.margins(trial))}
+    assert wanted | {"criterion (space)", "schedule (space)"} <= set(map(str.strip, headings))
     cells = browser.evaluate("[...document.querySelectorAll('[role=gridcell]')].map(each => each.innerText.trim())")
     assert f"{trial.metrics['accuracy']:.4f}".rstrip("0") in cells
+    share = math.floor(100 * trial.metrics["macs"] / experiment.dense["macs"] + 0.5)
+    assert {f"{method(trial)}, keeps {share}% of MACs", "lottery_ticket 80%", "l1_filter 25%"} <= set(cells)
+    heading = (
+        "getComputedStyle(document.querySelector('[data-item-key=message] .ms-DetailsHeader-cellName'), '::after')"
+    )
+    assert browser.evaluate(f"{heading}.content") == '"Name"'
     icon = "getComputedStyle(document.querySelector('i[data-icon-name=Search]'), '::before').maskImage"
     assert "data:image/svg+xml" in browser.evaluate(icon)
     latest = nni_home.api("metric-data-latest").json()[0]  # what others ask stays what the trial said
     assert json.loads(json.loads(latest["data"])).keys() >= {"default", "accuracy"}
+    assert "message" not in nni_home.trials()[trial.id]
     assert browser.evaluate("document.getElementById('autoprune-front').href").endswith("/pareto/")
 
 

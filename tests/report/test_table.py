@@ -28,8 +28,8 @@ def test_dense_front_and_baselines_stand_beside_each_other(experiment):
 def test_a_row_compares_with_the_dense_model_and_each_baseline(experiment):
     trial = experiment.front()[1]
     row = line_of(printed(front_table(experiment)), trial.id).split()
-    assert row[5:8] == ["98.60", "%", "-0.40"]
-    assert row[8:11] == ["14.7", "k", "4.0x"]
+    assert row[4:7] == ["98.60", "%", "-0.40"]
+    assert row[7:10] == ["14.7", "k", "4.0x"]
     margins = experiment.margins(trial)
     assert row[-2:] == [f"{100 * margins[name]:+.2f}" for name in ("above_l1_filter", "above_lottery_ticket")]
 

@@ -1,5 +1,5 @@
 // What the manager serves beside NNI's own: the Pareto page at /pareto/, its data at /api/v1/autoprune/, and NNI's web
-// UI with a script of ours in it (see webui/webui.js).
+// UI with a script of ours in it (see webui/webui.mjs).
 
 'use strict';
 
@@ -16,16 +16,17 @@ const FILES = new Map(Object.entries({
     'page.mjs': [path.join(PAGE, 'page.mjs'), 'text/javascript'],
     'plots.mjs': [path.join(PAGE, 'plots.mjs'), 'text/javascript'],
     'front.mjs': [path.join(PAGE, 'front.mjs'), 'text/javascript'],
+    'names.mjs': [path.join(PAGE, 'names.mjs'), 'text/javascript'],
     'plotly.js': [PLOTLY, 'text/javascript'],
 }));
 
 const WEBUI = path.join(__dirname, 'webui');
 const WEBUI_FILES = new Map(Object.entries({
-    'webui.js': 'text/javascript',
+    'webui.mjs': 'text/javascript',
     'webui.css': 'text/css',
     'icons.css': 'text/css',
 }));
-const IN_WEBUI = '<script src="autoprune/webui.js"></script><link href="autoprune/icons.css" rel="stylesheet">'
+const IN_WEBUI = '<script type="module" src="autoprune/webui.mjs"></script><link href="autoprune/icons.css" rel="stylesheet">'
     + '<link href="autoprune/webui.css" rel="stylesheet">';
 
 // Our page loads nothing from elsewhere, runs no script of the data's, and cannot be framed.

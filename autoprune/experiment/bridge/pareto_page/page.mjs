@@ -1,9 +1,11 @@
 // The Pareto page: asks the manager every two seconds, and shows what is new.
 
 import { MEASURES, choose, paretoFront } from './front.mjs';
+import { nameOf } from './names.mjs';
 import { TITLES, drawFront, drawKept, drawSensitivity, drawVolume, write } from './plots.mjs';
 
 const POLL_MS = 2000;
+const DENSE = 'dense'; // marks the dense model's trial, as in autoprune/search/baselines.py
 const RUNNING = ['WAITING', 'RUNNING', 'UNKNOWN'];
 const find = id => document.getElementById(id);
 
@@ -44,7 +46,7 @@ function update(status, experiment, jobs, facts) {
     const candidates = trials.filter(trial => trial.measures && !trial.baseline);
     const objectives = experiment.params.tuner?.classArgs?.objectives ?? ['accuracy', 'macs'];
     const baselines = {};
-    for (const trial of trials.filter(each => each.measures && each.baseline)) {
+    for (const trial of trials.filter(each => each.measures && each.baseline && each.baseline !== DENSE)) {
         (baselines[trial.baseline] ??= []).push(trial);
     }
     state = { ...facts, trials, candidates, baselines, objectives, front: paretoFront(candidates, objectives) };
@@ -67,7 +69,7 @@ function readTrial(job, facts) {
         status: job.status === 'SUCCEEDED' && !measures ? 'FAILED' : job.status,
         reason: facts.reasons[job.trialJobId],
     };
-    return { ...trial, name: nameOf(trial, facts.dense) };
+    return { ...trial, name: `${trial.number}: ${nameOf(parameters, measures, facts.dense)}` };
 }
 
 function parameterSet(job) {
@@ -85,16 +87,6 @@ function finalMetrics(job) {
     } catch {
         return {};
     }
-}
-
-// A name that says what the trial did: "12: l1 norm, one shot, 41 % MACs".
-function nameOf(trial, dense) {
-    const { baseline, criterion, schedule, sparsity } = trial.parameters;
-    const words = baseline ? [baseline, sparsity !== undefined ? `${Math.round(100 * sparsity)} %` : ''] : [criterion, schedule];
-    if (!baseline && trial.measures && dense?.macs) {
-        words.push(`${Math.round(100 * trial.measures.macs / dense.macs)} % MACs`);
-    }
-    return `${trial.number}: ${words.filter(Boolean).join(', ').replaceAll('_', ' ')}`;
 }
 
 // Showing -----------------------------------------------------------------------------------------------------------

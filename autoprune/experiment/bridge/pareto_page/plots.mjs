@@ -62,7 +62,8 @@ function layout(colors, changes) {
 // Hover text of a trial: its name and measures.
 function hover(trial) {
     const lines = Object.keys(TITLES).map(name => `${TITLES[name]}: ${write(name, trial.measures[name])}`);
-    return [`<b>${plain(trial.name)}</b>`, `trial ${plain(trial.id)}`, ...lines].join('<br>');
+    const heading = [`<b>${plain(trial.name)}</b>`, trial.id && `trial ${plain(trial.id)}`].filter(Boolean);
+    return [...heading, ...lines].join('<br>');
 }
 
 function points(trials, view, look) {
@@ -92,7 +93,7 @@ export function drawFront(element, state, view, pick) {
     if (state.dense) {
         const dense = { id: '', name: 'dense model', measures: state.dense };
         const star = { symbol: 'star', size: 16, color: colors.ink };
-        traces.push({ ...points([dense], view, { name: 'dense model', marker: star }), text: ['dense model'] });
+        traces.push(points([dense], view, { name: 'dense model', marker: star }));
     }
     const chosen = state.trials.filter(trial => trial.id === view.chosen && trial.measures);
     const ring = { symbol: 'circle-open', size: 21, color: colors.error, line: { width: 3 } };
