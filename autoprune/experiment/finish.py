@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping, Sequence
 from contextlib import chdir
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from autoprune.export.int8 import export_int8
 from autoprune.export.recovery import recover
 from autoprune.pruning.schedules import SCHEDULES
 from autoprune.report.final import Final
+from autoprune.search.limits import Limit, satisfies
 from autoprune.search.pareto import choose
 from autoprune.task import Splits, Task
 
@@ -67,12 +69,14 @@ def choose_trial(experiment: Experiment, rule: str | None) -> tuple[Trial, str]:
     Without a rule it is ``drop<=1%``, or the most accurate trial where none is that good. A trial's id picks any trial.
 
     Raises:
-        UserError: the rule is not understood or nothing satisfies it.
+        UserError: the rule is not understood, or nothing satisfies it or the search's constraints.
     """
     if rule and any(trial.id == rule for trial in experiment.trials if trial.succeeded):
         return experiment.trial(rule), f"trial {rule}, by hand"
     front = {trial.id: trial.measures for trial in experiment.front()}
     dense = experiment.dense or {"accuracy": 1.0}
+    if experiment.candidates and not front:
+        raise UserError(_why_empty(experiment))
     if rule is None and front:
         limit = dense["accuracy"] - 0.01
         if all(m["accuracy"] < limit - 1e-9 for m in front.values()):
@@ -80,6 +84,22 @@ def choose_trial(experiment: Experiment, rule: str | None) -> tuple[Trial, str]:
             return experiment.trial(best), "the most accurate: no trial is within 1 % of the dense accuracy"
     rule = rule or DEFAULT_RULE
     return experiment.trial(choose(rule, front, dense, experiment.objectives)), rule
+
+
+def _why_empty(experiment: Experiment) -> str:
+    """Say which of the constraints no candidate keeps within."""
+    limits, measures = experiment.constraints, [trial.metrics for trial in experiment.candidates]
+    missed = [limit for limit in limits if not any(satisfies([limit], m, experiment.dense) for m in measures)]
+    if not missed:
+        return f"no trial satisfies all the constraints at once ({', '.join(each.words for each in limits)})"
+    nearest = [f"{limit.words} (the nearest has {_nearest(limit, measures)})" for limit in missed]
+    return f"no trial satisfies the constraint {', nor '.join(nearest)}: loosen it, or search longer"
+
+
+def _nearest(limit: Limit, measures: Sequence[Mapping[str, float]]) -> str:
+    name = "accuracy" if limit.measure == "drop" else limit.measure
+    values = [each[name] for each in measures]
+    return f"{name} {max(values) if name == 'accuracy' else min(values):.6g}"
 
 
 def judged_cheaply(trial: Trial) -> bool:

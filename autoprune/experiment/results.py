@@ -15,6 +15,7 @@ from autoprune.errors import UserError
 from autoprune.experiment.record import FAILURE, MODEL, RESULT
 from autoprune.search import baselines, prepared
 from autoprune.search.command import TrialCommand
+from autoprune.search.limits import Limit, read_limits, satisfies
 from autoprune.search.pareto import DEFAULT_OBJECTIVES, pareto_front
 from autoprune.search.prepared import Prepared
 
@@ -114,6 +115,15 @@ class Experiment:
         return tuple((self.config.get("tuner", {}).get("classArgs") or {}).get("objectives") or DEFAULT_OBJECTIVES)
 
     @cached_property
+    def constraints(self) -> tuple[Limit, ...]:
+        """The limits that whatever is offered as the answer keeps within.
+
+        Raises:
+            UserError: the config has one that cannot be read.
+        """
+        return read_limits((self.config.get("tuner", {}).get("classArgs") or {}).get("constraints") or ())
+
+    @cached_property
     def dense(self) -> dict[str, float] | None:
         """The dense model's measures, or None before the first trial has finished."""
         return next((trial.record["dense"] for trial in self.trials if trial.record), None)
@@ -144,8 +154,11 @@ class Experiment:
         return [Prepared.read(file) for folder in folders if (file := folder / prepared.FILE).is_file()]
 
     def front(self, objectives: tuple[str, ...] | None = None) -> list[Trial]:
-        """Return the Pareto-optimal candidates, the best in the first objective first."""
-        by_id = {trial.id: trial for trial in self.candidates}
+        """Return the Pareto-optimal candidates within the constraints, the best in the first objective first.
+
+        It is empty as long as no candidate keeps within all of them.
+        """
+        by_id = {t.id: t for t in self.candidates if satisfies(self.constraints, t.metrics, self.dense)}
         keys = pareto_front({key: trial.metrics for key, trial in by_id.items()}, objectives or self.objectives)
         return [by_id[key] for key in keys]
 
