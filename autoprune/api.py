@@ -24,6 +24,8 @@ from autoprune.search import baselines as baselines_
 from autoprune.search.command import TrialCommand
 from autoprune.search.optuna_tuner import OptunaTuner
 from autoprune.search.pareto import DEFAULT_OBJECTIVES
+from autoprune.search.prepared import FILE as PREPARED
+from autoprune.search.prepared import Prepared
 from autoprune.search.space import build_space
 from autoprune.task import Splits, Task, load_task
 
@@ -125,6 +127,7 @@ def run_search(
     round_to: int = 8,
     latency_runtime: str = "eager",
     latency_batch: int = 1,
+    warm_start: bool = True,
     on_trial: Callable[[Trial], None] | None = None,
 ) -> SearchResult:
     """Search a task's Pareto front in this process, one trial after the other, on one CPU thread.
@@ -146,6 +149,7 @@ def run_search(
         round_to: kept channels are a multiple of this.
         latency_runtime: where ``latency_ms`` is measured: ``eager``, ``compile`` or ``onnxruntime``.
         latency_batch: examples per pass in that measurement.
+        warm_start: whether the search is prepared: sensitivities probed, first candidates solved for.
         on_trial: called with each trial as it ends.
 
     Raises:
@@ -183,12 +187,13 @@ def run_search(
             baselines=baselines,
             latency=latency_runtime,
             latency_batch=latency_batch,
+            warm_start=warm_start,
         )
         config = _config(settings, found.name, trials, objectives, sampler, space)
         tuner = OptunaTuner(objectives, sampler, seed, storage=str(place / "optuna.journal"))
         tuner.update_search_space(space)
         engine = _Engine(settings, loaded, {group.name: group.channels for group in groups}, place, on_trial)
-        engine.run(baselines_.for_command(config["trialCommand"]), tuner, trials)
+        engine.run(baselines_.first(config["trialCommand"], space), tuner, trials)
     return SearchResult(place.name, place, config, engine.trials, loaded, keeper)
 
 
@@ -206,8 +211,10 @@ class _Engine:
     def run(self, first: Sequence[dict[str, Any]], tuner: OptunaTuner, trials: int) -> None:
         """Run the parameter sets in ``first``, then as many candidates of the tuner's."""
         try:
-            for parameters in first:
-                self.trial(parameters)
+            done = [self.trial(parameters) for parameters in first]
+            prepared = [Prepared.read(file) for trial in done if (file := trial.folder / PREPARED).is_file()]
+            if prepared and hasattr(tuner, "prepare"):
+                tuner.prepare(prepared)
             for number in range(trials):
                 parameters = tuner.generate_parameters(number)
                 trial = self.trial(parameters)
@@ -252,7 +259,7 @@ def _config(
         "trialCommand": shlex.join(settings.to_words()),
         "trialCodeDirectory": str(Path.cwd()),
         "trialConcurrency": 1,
-        "maxTrialNumber": trials + len(baselines_.for_command(shlex.join(settings.to_words()))),
+        "maxTrialNumber": trials + len(baselines_.first(shlex.join(settings.to_words()), space)),
         "tuner": {
             "className": "autoprune.search.OptunaTuner",
             "codeDirectory": ".",

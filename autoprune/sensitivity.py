@@ -1,10 +1,96 @@
-"""How much a task minds losing each of its groups."""
+"""How much a network minds losing each of its groups, and how much of it."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.utils.data import Dataset, Subset, TensorDataset
+
 from autoprune import dense, training
+from autoprune.candidate import channels_kept
+from autoprune.pruning.channels import cut
+from autoprune.pruning.criteria import Context, channels_to_remove
+from autoprune.pruning.groups import Groups, removed_positions
 from autoprune.pruning.show import sensitivities
-from autoprune.task import Task
+from autoprune.shared import adapt
+from autoprune.task import Splits, Task
+
+RATIOS = (0.25, 0.5, 0.75, 0.9)
+"""The sparsities at which each group is probed."""
+EXAMPLES = 2048
+"""Validation examples that a probe looks at, at most."""
+
+Curve = list[tuple[float, float]]
+"""``(sparsity, accuracy or loss)`` pairs, the first of sparsity 0."""
+
+
+class Probe(NamedTuple):
+    """What a network is without a part of each group alone, by the group's name."""
+
+    accuracy: dict[str, Curve]
+    loss: dict[str, Curve]
+
+
+def probe(
+    task: Task,
+    data: Splits,
+    model: nn.Module,
+    ranked: nn.Module,
+    groups: Groups,
+    criterion: str,
+    seed: int = 0,
+    round_to: int = 8,
+) -> Probe:
+    """Prune each group of ``model`` alone at :data:`RATIOS`, re-estimate its batch norms, and evaluate it.
+
+    Nothing is trained (Li et al. 2017, section 3.2; with re-estimated statistics as in EagleEye, Li et al. 2020).
+
+    Args:
+        ranked: the network whose channels ``criterion`` ranks; ``model`` itself, or the dense one if ``model`` has the
+            shared weights.
+        round_to: kept channels are a multiple of this.
+    """
+    seen = _first(data.validation, EXAMPLES)
+    context = Context(task, data.train, seed, task.recovery.steps)
+    asked = {
+        ratio: {g.name: g.channels - channels_kept(g.channels, ratio, round_to) for g in groups} for ratio in RATIOS
+    }
+    gone = {ratio: channels_to_remove(ranked, groups, criterion, count, context) for ratio, count in asked.items()}
+    whole = evaluate(task, model, seen)
+    found = Probe({g.name: [(0.0, whole[0])] for g in groups}, {g.name: [(0.0, whole[1])] for g in groups})
+    for group in groups:
+        for ratio in RATIOS:
+            units = gone[ratio].get(group.name, [])
+            sparsity = len(units) / group.channels
+            if sparsity <= found.accuracy[group.name][-1][0]:
+                continue
+            version = cut(model, removed_positions(groups, {group.name: units}))
+            adapt(task, version, data, seed)
+            accuracy, loss = evaluate(task, version, seen)
+            found.accuracy[group.name].append((round(sparsity, 6), accuracy))
+            found.loss[group.name].append((round(sparsity, 6), loss))
+    return found
+
+
+@torch.no_grad()
+def evaluate(task: Task, model: nn.Module, data: Dataset) -> tuple[float, float]:
+    """Return the accuracy, in [0, 1], and the mean loss of ``model`` on ``data``."""
+    model.eval()
+    correct = total = loss = 0.0
+    for x, y in training.batches(data, 512):
+        outputs = model(x)
+        loss += task.loss(outputs, y).item() * len(y)
+        correct += (outputs.argmax(-1) == y).sum().item()
+        total += len(y)
+    return correct / total, loss / total
+
+
+def _first(data: Dataset, most: int) -> Dataset:
+    if isinstance(data, TensorDataset):
+        return TensorDataset(*(tensor[:most] for tensor in data.tensors))
+    return data if len(data) <= most else Subset(data, range(most))
 
 
 def task_sensitivities(task: Task, share: float = 0.5) -> dict[str, float]:

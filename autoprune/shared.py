@@ -89,8 +89,8 @@ def prepare(
 ) -> nn.Module:
     """Return the network whose weights serve every version, from the cache or newly trained (then cached).
 
-    It is trained for four times the task's recovery steps at most, and ends sooner when the mean validation accuracy of
-    some fixed versions no longer rises.
+    It is trained for eight times the task's recovery steps at most, and ends sooner when the mean validation accuracy
+    of some fixed versions no longer rises.
 
     Args:
         dense: its weights are the start, and the criterion ranks its channels.
@@ -99,7 +99,7 @@ def prepare(
     Raises:
         TrialFailure: the loss became NaN.
     """
-    recipe = replace(task.recovery, steps=4 * task.recovery.steps)
+    recipe = replace(task.recovery, steps=8 * task.recovery.steps)
     key = [dense.key, asdict(recipe), criterion, seed, round_to, torch.__version__]
     name = f"{task.name}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]}.pt"
     file = cache_dir() / "shared" / name
@@ -160,10 +160,13 @@ def train_shared(
 ) -> nn.Module:
     """Return a copy of the dense ``model`` whose weights serve every version.
 
+    The learning rate stays up until the end is known, and then falls to nothing (warmup-stable-decay, Hu et al. 2024),
+    so that a training which ends early ends as well as a long one.
+
     Args:
         recipe: ``steps`` (the most), batch size and learning rate.
         randoms: random versions in each step, beside the full one and the smallest.
-        on_check: called with the step and the network every ``check_every`` steps; True ends the training.
+        on_check: called with the step and the network every ``check_every`` steps; True begins the end.
 
     Raises:
         TrialFailure: the loss is NaN or infinite.
@@ -172,9 +175,14 @@ def train_shared(
     chance = random.Random(seed)
     torch.manual_seed(seed)
     optimizer = training.make_optimizer(model, recipe)
-    schedule = training.make_schedule(optimizer, recipe, 0)
+    rates = [group["lr"] for group in optimizer.param_groups]
+    warm_up = max(1, recipe.steps // 20)
+    decay_from, end = recipe.steps - recipe.steps // 4, recipe.steps
     batches = training.endless_batches(data.train, recipe.batch_size, seed)
-    for step, (x, y) in zip(range(1, recipe.steps + 1), batches, strict=False):
+    for step, (x, y) in enumerate(batches, 1):
+        factor = min(1.0, step / warm_up, (end - step + 1) / (end - decay_from + 1))
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * factor
         optimizer.zero_grad()
         outputs = model(x)
         loss = task.loss(outputs, y)
@@ -187,10 +195,10 @@ def train_shared(
             part = training.distillation_loss(versions.run(model, removal, x), outputs, temperature=1.0)
             (part / len(removals)).backward()
         optimizer.step()
-        schedule.step()
-        if step % check_every == 0:
-            stop = on_check(step, model.eval())
+        if step >= end:
+            break
+        if step % check_every == 0 and step < decay_from:
+            if on_check(step, model.eval()):
+                decay_from, end = step, step + max(1, step // 3)
             model.train()
-            if stop:
-                break
     return model.eval()

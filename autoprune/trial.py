@@ -151,7 +151,7 @@ def _train_sparse(run: _Run) -> tuple[nn.Module, dict[str, Tensor]]:
     """Train a network that is sparse from the start, while its masks move."""
     model = run.first_model()
     masks = weight_masks(model, run.groups, run.candidate.criterion, run.spread_sparsity(model), run.context)
-    moving = DynamicMasks(model, masks, run.schedule.grow, run.task.training.steps, seed=run.seed)
+    moving = DynamicMasks(model, masks, run.schedule.grow, run.training_recipe.steps, seed=run.seed)
     run.train(model, 1.0, before_step=moving.before_step, after_step=moving.after_step)
     return model, moving.masks
 
@@ -204,7 +204,7 @@ class _Run:
 
     def train(self, model: nn.Module, t: float, **hooks: Callable[[], None]) -> None:
         """Train the network after the round that ends at ``t``."""
-        if self.schedule.retrain == "shared":
+        if self.schedule.retrain == "shared" and not self.candidate.budget:
             shared.adapt(self.task, model, self.data, self.seed)
             return
         recipe, teacher, start = self._recipe()
@@ -212,12 +212,22 @@ class _Run:
         if t < 1:
             self.on_round(training.accuracy(model, self.data.validation))
 
+    @property
+    def training_recipe(self) -> Recipe:
+        """The dense network's training, as long as the budget allows."""
+        return self._within_budget(self.task.training)
+
     def _recipe(self) -> tuple[Recipe, nn.Module | None, int]:
         if self.schedule.retrain == "training":
-            return self.task.training, None, self._rewind_step
-        recovery = self.task.recovery
+            recipe = self.training_recipe
+            return recipe, None, int((self.schedule.rewind_to or 0) * recipe.steps)
+        recovery = self._within_budget(self.task.recovery)
         steps = recovery.steps and max(1, recovery.steps // self.schedule.rounds)
         return replace(recovery, steps=steps), self.dense.model, 0
+
+    def _within_budget(self, recipe: Recipe) -> Recipe:
+        budget = self.candidate.budget
+        return recipe if budget is None else replace(recipe, steps=round(recipe.steps * budget))
 
     @property
     def _rewind_step(self) -> int:

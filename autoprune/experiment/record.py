@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoprune.errors import TrialFailure, UserError
+from autoprune.search.prepared import FILE as PREPARED
 
 if TYPE_CHECKING:
     from autoprune.candidate import Candidate
     from autoprune.dense import Dense
     from autoprune.search.command import TrialCommand
     from autoprune.task import Splits, Task
+    from autoprune.trial import TrialResult
 
 RESULT, MODEL, FAILURE = "result.json", "model.pt", "failure.txt"
 """What a trial leaves in its folder: its result and its model, or the reason of its failure."""
@@ -46,7 +48,10 @@ def carry_out(
     from autoprune.trial import run_trial
 
     task, data, dense = loaded
-    result = run_trial(task, candidate, data, dense, settings.seed, settings.round_to, on_round)
+    if candidate.baseline == baselines.DENSE:
+        result = _prepare(settings, loaded, candidate, folder)
+    else:
+        result = run_trial(task, candidate, data, dense, settings.seed, settings.round_to, on_round)
     how = (settings.latency, settings.latency_batch)
     pruned_ms, dense_ms = latency.beside_reference(dense, result.model, task.example_input, *how)
     measures = result.measures | {"latency_ms": pruned_ms}
@@ -65,6 +70,19 @@ def carry_out(
     }
     write_json(folder / RESULT, record)
     return metrics
+
+
+def _prepare(
+    settings: TrialCommand, loaded: tuple[Task, Splits, Dense], candidate: Candidate, folder: Path
+) -> TrialResult:
+    """Carry out the dense model's trial: prepare the search, and return the dense model as it is."""
+    from autoprune.preparation import prepare_search
+    from autoprune.trial import TrialResult
+
+    task, data, dense = loaded
+    prepared = prepare_search(task, data, dense, candidate, settings.seed, settings.round_to)
+    write_json(folder / PREPARED, prepared.to_dict())
+    return TrialResult(dense.model, dict(dense.measures), {group.name: group.channels for group in dense.groups})
 
 
 def record_failure(error: Exception, folder: Path) -> str:
@@ -92,11 +110,13 @@ def finished_baselines(trials: Path) -> dict[str, list[dict[str, float]]]:
     Args:
         trials: the folder that holds the trials' folders.
     """
+    from autoprune.search import baselines
+
     found: dict[str, list[dict[str, float]]] = {}
     for file in sorted(trials.glob(f"*/{RESULT}")):
         record = json.loads(file.read_text())
         name = record["parameters"].get("baseline")
-        if name:
+        if name and name != baselines.DENSE:
             found.setdefault(name, []).append(record["measures"])
     return found
 

@@ -1,9 +1,11 @@
-"""Serving a tuner: the manager's commands become calls of the tuner, after AutoPrune's baselines have run."""
+"""Serving a tuner: the manager's commands become calls of it, after the dense model and the baselines have run."""
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+from pathlib import Path
 from typing import Any
 
 from nni.runtime import msg_dispatcher_base
@@ -15,6 +17,8 @@ from autoprune.errors import UserError
 from autoprune.experiment import algorithms
 from autoprune.experiment.bridge.serializer import load, receive_plain_json
 from autoprune.experiment.channel import Channel, ManagerLost
+from autoprune.search import baselines
+from autoprune.search.prepared import FILE, Prepared
 
 _logger = logging.getLogger("autoprune.tuner")
 
@@ -24,16 +28,25 @@ class Dispatcher(MsgDispatcher):
 
     Args:
         channel: the connection to the manager.
-        tuner: NNI's or ours.
+        tuner: NNI's or ours. If it has a method ``prepare``, that gets what the dense model's trials wrote down, once,
+            before it is asked for anything.
         assessor: stops hopeless trials, or None.
         baselines: parameter sets to be run first, each marked by the key ``baseline``. The tuner never hears of them.
+        folder: the experiment's.
     """
 
     def __init__(
-        self, channel: Channel, tuner: Any, assessor: Any = None, baselines: list[dict[str, Any]] = ()
+        self,
+        channel: Channel,
+        tuner: Any,
+        assessor: Any = None,
+        baselines: list[dict[str, Any]] = (),
+        folder: Path | None = None,
     ) -> None:
         super().__init__("ws://_unittest_", tuner, assessor)  # an address that NNI does not connect to
         self._channel = channel
+        self._folder = folder
+        self._prepared = False
         self._has_baselines = bool(baselines)
         self._waiting = list(baselines)
         self._running: set[int] = set()
@@ -87,7 +100,20 @@ class Dispatcher(MsgDispatcher):
     def _release(self) -> None:
         if self._held and not self._waiting and not self._running:
             held, self._held = self._held, 0
+            self._prepare()
             super().handle_request_trial_jobs(held)
+
+    def _prepare(self) -> None:
+        """Hand the tuner what the dense model's trials wrote down, and leave the sensitivity for the Pareto page."""
+        if self._prepared or self._folder is None:
+            return
+        self._prepared = True
+        found = [Prepared.read(file) for file in sorted(self._folder.glob(f"environments/*/trials/*/{FILE}"))]
+        if not found:
+            return
+        (self._folder / "log" / "sensitivity.json").write_text(json.dumps(found[0].sensitivity))
+        if hasattr(self.tuner, "prepare"):
+            self.tuner.prepare(found)
 
 
 def serve(dispatcher: MsgDispatcherBase, channel: Channel) -> None:
@@ -124,7 +150,8 @@ def run(config: dict[str, Any], channel: Channel) -> str | None:
             return None
         if config.get("assessor"):
             assessor = algorithms.create(config["assessor"], "assessor")
-        serve(Dispatcher(channel, tuner, assessor, _baselines(config)), channel)
+        first = baselines.first(config.get("trialCommand") or "", config.get("searchSpace") or {})
+        serve(Dispatcher(channel, tuner, assessor, first, _experiment_folder()), channel)
     except ManagerLost:
         _logger.error("The manager is gone: the tuner ends too.")
     except Exception as error:
@@ -135,10 +162,9 @@ def run(config: dict[str, Any], channel: Channel) -> str | None:
     return None
 
 
-def _baselines(config: dict[str, Any]) -> list[dict[str, Any]]:
-    from autoprune.search import baselines
-
-    return baselines.for_command(config.get("trialCommand") or "")
+def _experiment_folder() -> Path | None:
+    log = os.environ.get("NNI_LOG_DIRECTORY")
+    return Path(log).parent if log else None
 
 
 def _reason(error: Exception, config: dict[str, Any], tuner: Any, assessor: Any) -> str:

@@ -25,6 +25,11 @@ DENSE = "dense"
 """Marks the trial of the dense model, which also prepares the search (see :mod:`autoprune.preparation`)."""
 
 
+def first(trial_command: str, space: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the parameters of all trials that run before the tuner's: the dense model's, then the baselines."""
+    return [*preparations(trial_command, space), *for_command(trial_command)]
+
+
 def preparations(trial_command: str, space: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the parameters of the trials that come first of all: the dense model's, which prepare the search.
 

@@ -22,6 +22,7 @@ class Prepared:
         dense: the dense model's ``accuracy``, ``params``, ``macs``, ``bytes`` and ``latency_ms``.
         sizes: the parameters and MACs of every candidate.
         sensitivity: for each group alone, ``(sparsity, validation accuracy)`` pairs, the first of sparsity 0.
+        losses: the same with the task's loss on the validation split, which is finer than the accuracy.
         criterion: by which the channels of that probe were chosen.
         schedule: the schedule that the probe stands for: ``shared`` if it used the shared weights.
         first: parameter sets worth trying first.
@@ -31,6 +32,7 @@ class Prepared:
     dense: Mapping[str, float]
     sizes: SizeModel
     sensitivity: Mapping[str, Sequence[tuple[float, float]]]
+    losses: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
     criterion: str = "l1_norm"
     schedule: str = "one_shot"
     first: Sequence[Mapping[str, Any]] = ()

@@ -61,7 +61,7 @@ def test_a_run_ends_with_a_front_a_report_and_a_checked_model(nni_home, digits):
     experiment = load_experiment(nni_home.folder)
     assert len(experiment.trials) == 12
     assert {name: len(trials) for name, trials in experiment.baselines.items()} == {"l1_filter": 3, "lottery_ticket": 3}
-    assert [bool(trial.baseline) for trial in experiment.trials] == [True] * 6 + [False] * 6
+    assert [bool(trial.baseline) for trial in experiment.trials] == [True] * 7 + [False] * 5
     for trial in experiment.candidates:  # every candidate knows its distance to every baseline at its own size
         assert {"default", "above_l1_filter", "above_lottery_ticket"} <= set(trial.metrics)
         assert trial.metrics["above_l1_filter"] == pytest.approx(experiment.margins(trial)["above_l1_filter"])
@@ -129,7 +129,7 @@ def test_a_failing_trial_is_recorded_with_its_reason_and_the_search_goes_on(nni_
         "sparsity": {"_type": "choice", "_value": [0.5, 0.75]},
         "schedule": {"_type": "choice", "_value": ["one_shot", "lottery_ticket"]},  # the second does without recovery
     }
-    config = digits(trial=QUICK + " --no-baselines", searchSpace=space, maxTrialNumber=4)
+    config = digits(trial=QUICK + " --no-baselines --no-warm-start", searchSpace=space, maxTrialNumber=4)
     tuner = {"name": "GridSearch"}
     content = yaml.safe_load(config.read_text()) | {"tuner": tuner}
     config.write_text(yaml.safe_dump(content))
@@ -148,7 +148,10 @@ def test_a_trial_in_a_warm_process_finds_what_one_in_a_cold_process_finds(nni_ho
     space = {"sparsity": {"_type": "choice", "_value": [0.5]}}
     for cold in ("", "1"):
         config = digits(
-            trial=QUICK + " --no-baselines", searchSpace=space, maxTrialNumber=1, tuner={"name": "GridSearch"}
+            trial=QUICK + " --no-baselines --no-warm-start",
+            searchSpace=space,
+            maxTrialNumber=1,
+            tuner={"name": "GridSearch"},
         )
         assert nni_home.create(config, AUTOPRUNE_COLD=cold).returncode == 0
         nni_home.wait_for_status("DONE", seconds=100)
@@ -172,7 +175,7 @@ def test_a_stopped_experiment_leaves_no_trial_behind(nni_home, digits):
 def test_a_task_of_ones_own_runs_from_one_file(nni_home, by_hand):
     nni_home.environment["AUTOPRUNE_CACHE"] = os.environ["AUTOPRUNE_CACHE"]
     config = yaml.safe_load((REPOSITORY / "experiments" / "custom" / "my_task.yaml").read_text())
-    config |= {"maxTrialNumber": 8, "trialCodeDirectory": str(REPOSITORY / "experiments" / "custom")}
+    config |= {"maxTrialNumber": 9, "trialCodeDirectory": str(REPOSITORY / "experiments" / "custom")}
     config["searchSpaceFile"] = str(REPOSITORY / "experiments" / "custom" / "search_space.yaml")
     path = nni_home.home / "my_task.yaml"
     path.write_text(yaml.safe_dump(config))

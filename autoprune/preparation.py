@@ -1,0 +1,79 @@
+"""What comes before a search: the shared recovery, the sensitivity of each group, and the first candidates."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+
+import torch
+from filelock import FileLock
+
+from autoprune import shared
+from autoprune.candidate import Candidate
+from autoprune.dense import Dense
+from autoprune.errors import UserError
+from autoprune.paths import cache_dir
+from autoprune.pruning.allocation import allocate
+from autoprune.pruning.criteria import get_criterion
+from autoprune.pruning.size_model import size_model
+from autoprune.search.prepared import Prepared
+from autoprune.search.warm_start import first_candidates
+from autoprune.sensitivity import Probe, probe
+from autoprune.task import Splits, Task
+
+ALLOCATIONS = (("lamp", 0.8), ("erk", 0.8), ("lamp", 0.5), ("erk", 0.5))
+"""Published rules, and the fraction of the parameters that each is to remove."""
+
+
+def prepare_search(
+    task: Task, data: Splits, dense: Dense, candidate: Candidate, seed: int = 0, round_to: int = 8
+) -> Prepared:
+    """Return what a tuner may know before its first candidate.
+
+    With the schedule ``shared`` the shared recovery is trained now, if its cache has none, and it is the network that
+    is probed. The probe is cached by content as well.
+
+    Args:
+        candidate: its criterion and its schedule are the search's.
+        round_to: kept channels are a multiple of this.
+
+    Raises:
+        TrialFailure: the shared recovery diverged.
+    """
+    groups = dense.groups
+    sizes = size_model(dense.model, task.example_input, groups, round_to)
+    criterion = candidate.criterion if get_criterion(candidate.criterion).structured else "l1_norm"
+    found = _probe(task, data, dense, criterion, candidate.schedule == "shared", seed, round_to)
+    allocations = []
+    for method, ratio in ALLOCATIONS:
+        try:
+            allocations.append(allocate(dense.model, groups, ratio, method))
+        except UserError:  # its groups do not hold so much
+            continue
+    return Prepared(
+        dense=dense.measures,
+        sizes=sizes,
+        sensitivity=found.accuracy,
+        losses=found.loss,
+        criterion=candidate.criterion,
+        schedule=candidate.schedule,
+        first=first_candidates(sizes, found.loss, allocations, candidate.criterion, candidate.schedule),
+        recipe=asdict(task.recovery),
+    )
+
+
+def _probe(task: Task, data: Splits, dense: Dense, criterion: str, on_shared: bool, seed: int, round_to: int) -> Probe:
+    key = [dense.key, asdict(task.recovery), criterion, on_shared, seed, round_to, torch.__version__]
+    name = f"{task.name}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]}.json"
+    file = cache_dir() / "probe" / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{file}.lock"):
+        if not file.exists():
+            model = dense.model
+            if on_shared:
+                model = shared.prepare(task, data, dense, dense.groups, criterion, seed, round_to)
+            found = probe(task, data, model, dense.model, dense.groups, criterion, seed, round_to)
+            file.with_suffix(".partial").write_text(json.dumps(found._asdict()))
+            file.with_suffix(".partial").replace(file)
+        return Probe(**json.loads(file.read_text()))
