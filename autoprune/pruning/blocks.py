@@ -2,6 +2,10 @@
 
 A block is a module that adds a branch to its input. Without the branch it passes its input on (or the ReLU of it), so
 nothing around it changes. Found by running it, whatever its class: with its parameters at zero it must do just that.
+
+A transformer layer that normalises after the addition (BERT's) would leave its norms behind, which only normalise again
+what the layer before has normalised. They go with it, as in LayerDrop (Fan et al. 2020) and in Poor Man's BERT (Sajjad
+et al. 2020).
 """
 
 from __future__ import annotations
@@ -19,6 +23,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from autoprune.errors import UserError
 from autoprune.pruning.trace import call, tensors
+
+NORMS = (nn.LayerNorm, nn.RMSNorm)
+"""Norms that may follow the addition of a residual block."""
 
 TOLERANCE = 1e-4
 """Relative difference allowed between a network without blocks and the one whose branches are zero."""
@@ -41,12 +48,14 @@ class Block:
         params: parameters that go with it.
         macs: multiply-accumulates per example that go with it.
         relu: whether what is left is the ReLU of its input; else the input itself.
+        norms: whether norms after the addition go with it: then dropping it is more than setting its branch to zero.
     """
 
     name: str
     params: int
     macs: int
     relu: bool = False
+    norms: bool = False
 
     def stand_in(self) -> nn.Module:
         """Return the module that takes its place."""
@@ -57,21 +66,25 @@ def find_blocks(model: nn.Module, example_input: Any, keep: Sequence[str] = ()) 
     """Find the residual blocks of ``model``, in its order, the smallest where they lie in each other.
 
     A block is called once, returns one tensor of the same shape and type as its first input, has a matrix or a kernel
-    among its parameters, and returns that input or the ReLU of it when its parameters are zero. An addition in the
-    forward function of the model around it (``x + self.block(x)``) is not part of a module: such a branch is no block.
+    among its parameters, and returns that input or the ReLU of it when its parameters are zero; if not, the input when
+    its layer norms pass on what they are given as well (:attr:`Block.norms`). An addition in the forward function of
+    the model around it (``x + self.block(x)``) is not part of a module: such a branch is no block.
     All are then dropped together, and one after the other if that fails: the output must be that of the network whose
-    branches are zero.
+    branches are zero (and whose norms after the addition do nothing).
 
     Args:
         example_input: a tensor of shape ``(1, ...)``, a tuple of positional arguments or a mapping of named ones.
         keep: names of layers; a block that holds any of them is none.
     """
     modes = [(module, module.training) for module in model.modules()]
+    fused = torch.backends.mha.get_fastpath_enabled()
     model.eval()
+    torch.backends.mha.set_fastpath_enabled(False)  # neither the counter nor the norms' stand-ins see into it
     try:
         with torch.no_grad():
             return _proved(model, example_input, _residual(model, example_input, keep))
     finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
         for module, mode in modes:
             module.training = mode
 
@@ -115,10 +128,13 @@ def block_importance(
 
 
 def zero_branches(model: nn.Module, blocks: Iterable[Block]) -> nn.Module:
-    """Return a copy of ``model`` in which these blocks' parameters, and the means of their norms, are zero."""
+    """Return a copy of ``model`` in which these blocks' parameters, and the means of their norms, are zero.
+
+    Norms after an addition (:attr:`Block.norms`) pass on what they are given.
+    """
     model = copy.deepcopy(model)
     for block in blocks:
-        _zero(model.get_submodule(block.name))
+        _zero(model.get_submodule(block.name), block.norms)
     return model
 
 
@@ -143,9 +159,9 @@ def _residual(model: nn.Module, example_input: Any, keep: Sequence[str]) -> list
             continue
         if any(inner.startswith(f"{name}.") for inner in [*keep, *(block.name for block in found)]) or name in keep:
             continue
-        relu = _left_without_branch(module, seen[0])
-        if relu is not None:
-            found.append(Block(name, sum(p.numel() for p in module.parameters()), seen[0].macs, relu))
+        left = _left_without_branch(module, seen[0])
+        if left is not None:
+            found.append(Block(name, sum(p.numel() for p in module.parameters()), seen[0].macs, **left))
     return found[::-1]
 
 
@@ -174,41 +190,49 @@ def _watch(model: nn.Module, example_input: Any) -> dict[str, list[_Seen]]:
             ]
 
         hooks = [hook for name, module in model.named_modules() if name for hook in watch(name, module)]
-        fused = torch.backends.mha.get_fastpath_enabled()
-        torch.backends.mha.set_fastpath_enabled(False)  # the counter does not see into fused attention
         try:
             call(model, copy.deepcopy(example_input))
         finally:
-            torch.backends.mha.set_fastpath_enabled(fused)
             for hook in hooks:
                 hook.remove()
     return calls
 
 
-def _left_without_branch(module: nn.Module, seen: _Seen) -> bool | None:
-    """Return what the module does with its parameters at zero: nothing (False), a ReLU (True), something else (None).
+def _left_without_branch(module: nn.Module, seen: _Seen) -> dict[str, bool] | None:
+    """Return how the module passes its input on with its parameters at zero, as fields of :class:`Block`, or None.
 
     Asked with random numbers: those that the model sends may be positive already.
     """
     device = next(module.parameters()).device
     x = torch.randn(seen.input.shape, generator=torch.Generator().manual_seed(0)).to(device, seen.input.dtype)
-    try:
-        output = _zero(copy.deepcopy(module))(x.clone(), *seen.others, **seen.named)
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
-        return None
-    if torch.equal(output, x):
-        return False
-    return True if torch.equal(output, x.relu()) else None
+    for norms in (False, True) if any(isinstance(part, NORMS) for part in module.modules()) else (False,):
+        try:
+            output = _zero(copy.deepcopy(module), norms)(x.clone(), *seen.others, **seen.named)
+        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
+            return None
+        if torch.equal(output, x):
+            return {"relu": False, "norms": norms}
+        if not norms and torch.equal(output, x.relu()):
+            return {"relu": True}
+    return None
 
 
-def _zero(module: nn.Module) -> nn.Module:
+def _zero(module: nn.Module, norms: bool = False) -> nn.Module:
+    """Set the parameters of ``module`` to zero in place; ``norms``: and let its layer norms do nothing."""
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.zero_()
         for name, buffer in module.named_buffers():
             if name.endswith("running_mean"):  # of a norm without a scale that could be zero
                 buffer.zero_()
+    for part in module.modules():
+        if norms and isinstance(part, NORMS):
+            part.forward = _pass_on  # the layer around may read the norm's attributes: it must stay one
     return module
+
+
+def _pass_on(x: Tensor) -> Tensor:
+    return x
 
 
 def _proved(model: nn.Module, example_input: Any, blocks: list[Block]) -> tuple[Block, ...]:

@@ -172,9 +172,33 @@ def test_a_relu_after_the_addition_stays():
     assert torch.equal(smaller(IMAGE), model.head(model.stem(IMAGE).relu()))
 
 
-@pytest.mark.parametrize("model, x", [(DigitsNet(), torch.randn(1, 1, 8, 8)), (encoder(norm_first=False), SEQUENCE)])
-def test_an_addition_outside_and_a_norm_after_it_are_left_alone(model, x):
-    assert find_blocks(model, x) == ()
+def test_an_addition_outside_is_left_alone():
+    assert find_blocks(DigitsNet(), torch.randn(1, 1, 8, 8)) == ()
+
+
+@torch.no_grad()
+def test_an_encoder_that_normalises_last_loses_a_layer_with_its_norms():
+    model = randomise(encoder(norm_first=False)).eval()
+    (block,) = find_blocks(model, SEQUENCE)
+    layer = model[0].layers[1]
+    assert block.name == "0.layers.1" and block.norms and block.params == sum(p.numel() for p in layer.parameters())
+    assert torch.equal(remove_blocks(model, [block])(SEQUENCE), model[1](model[0].layers[0](SEQUENCE)))
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_a_norm_that_is_no_residual_block_s_own_is_no_reason_to_drop_a_module():
+    class Normed(nn.Module):
+        def __init__(self, forward):
+            super().__init__()
+            self.linear, self.norm, self.function = nn.Linear(16, 16), nn.LayerNorm(16), forward
+
+        def forward(self, x):
+            return self.function(self, x)
+
+    for forward in (lambda m, x: m.norm(m.linear(x)), lambda m, x: m.norm(x + m.linear(x)) * 2):
+        assert find_blocks(nn.Sequential(Normed(forward), nn.Linear(16, 3)), SEQUENCE) == ()
+    (block,) = find_blocks(nn.Sequential(Normed(lambda m, x: m.norm(x + m.linear(x))), nn.Linear(16, 3)), SEQUENCE)
+    assert block.name == "0" and block.norms
 
 
 def test_a_block_with_a_layer_to_keep_stays_and_the_mode_does_too():
