@@ -107,7 +107,8 @@ import { methodOf, nameOf } from '%s';
 const { sets, dense } = JSON.parse((await import('node:fs')).readFileSync(0, 'utf8'));
 const small = { ...dense, macs: 3800, params: 300 };
 const sparse = { ...dense, params: 200 };
-console.log(JSON.stringify([sets.map(methodOf), ...[null, small, sparse].map(m => sets.map(p => nameOf(p, m, dense)))]));
+const names = [null, small, sparse].map(measures => sets.map(each => nameOf(each, measures, dense)));
+console.log(JSON.stringify([sets.map(methodOf), ...names]));
 """
 
 
@@ -123,7 +124,7 @@ def test_trials_have_the_same_names_on_the_pages_and_in_the_reports(tmp_path):
     assert unfinished == methods
     assert len(set(methods)) == 14  # a budget of 1 is the default of two schedules, one of 0 of the third
     assert {"dense", "l1_norm, shared + 25% fine-tuned", "l1_norm, gradual, not recovered"} <= set(methods)
-    assert "l1_norm, shared, keeps 38% of MACs" in small
-    assert "level, lamp allocation, one shot, keeps 20% of weights" in sparse
+    assert "l1_norm, shared, 38% MACs" in small
+    assert "level, lamp allocation, one shot, 20% weights" in sparse
     assert "lottery_ticket 80%" in small
     assert "dense" in small

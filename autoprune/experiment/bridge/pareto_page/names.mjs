@@ -25,7 +25,7 @@ function trained(schedule, budget) {
     return `${schedule}, ${budget ? `${percent(budget)} of the training` : 'not recovered'}`;
 }
 
-// Returns the method and what is left: "l1_norm, shared, keeps 38% of MACs"; of weights, where no channel went.
+// Returns the method and what is left: "l1_norm, shared, 38% MACs"; weights, where no channel went.
 // measures: the trial's, or null; dense: the dense model's, or null.
 export function nameOf(parameters, measures, dense) {
     const method = methodOf(parameters);
@@ -34,5 +34,5 @@ export function nameOf(parameters, measures, dense) {
     }
     const sparse = measures.macs === dense.macs && measures.params < dense.params;
     const [measure, word] = sparse ? ['params', 'weights'] : ['macs', 'MACs'];
-    return `${method}, keeps ${percent(measures[measure] / dense[measure])} of ${word}`;
+    return `${method}, ${percent(measures[measure] / dense[measure])} ${word}`;
 }

@@ -7,8 +7,8 @@ import { nameOf } from '../pareto/names.mjs';
 window.FabricConfig = { fontBaseUrl: '', iconBaseUrl: 'autoprune/none/' };
 
 const COLUMNS = [
-    'sequenceId', 'id', 'status', 'message', 'space/criterion', 'space/schedule', 'metric/accuracy', 'metric/params',
-    'metric/macs', 'metric/latency_ms', 'metric/above_l1_filter', 'metric/above_lottery_ticket',
+    'sequenceId', 'id', 'status', 'message', 'metric/accuracy', 'metric/params', 'metric/macs', 'metric/latency_ms',
+    'metric/above_l1_filter', 'metric/above_lottery_ticket',
 ];
 const YEAR_MS = 365 * 24 * 3600 * 1000;
 
@@ -41,7 +41,8 @@ function nameTrial(job) {
     const metrics = JSON.parse(JSON.parse(job.finalMetricData?.at(-1).data ?? '"null"'));
     if (parameters) {
         const measures = typeof metrics?.macs === 'number' ? metrics : null;
-        job.message = [nameOf(parameters, measures, dense), job.message].filter(Boolean).join('; ');
+        names.set(job.trialJobId, nameOf(parameters, measures, dense));
+        job.message = [names.get(job.trialJobId), job.message].filter(Boolean).join('; ');
     }
 }
 
@@ -81,6 +82,13 @@ function mendAnswers() {
     });
 }
 
+// The overview's table has no column for a name: there it stands below the id (see webui.css).
+function nameIds() {
+    for (const id of document.querySelectorAll('#succTable .id')) {
+        id.dataset.name = names.get(id.textContent) ?? '';
+    }
+}
+
 function linkToFront() {
     const link = document.createElement('a');
     Object.assign(link, { href: 'pareto/', textContent: 'Pareto front', id: 'autoprune-front' });
@@ -105,6 +113,7 @@ async function learnDense() {
 }
 
 let dense = null;
+const names = new Map(); // by trial
 const experiment = ask('nni/experiment');
 if (/\bautoprune["']?\s+trial\b/.test(experiment.params?.trialCommand ?? '')) {
     chooseColumns(experiment.id);
@@ -114,4 +123,5 @@ if (/\bautoprune["']?\s+trial\b/.test(experiment.params?.trialCommand ?? '')) {
     }
     mendAnswers();
     addEventListener('DOMContentLoaded', linkToFront);
+    new MutationObserver(nameIds).observe(document, { subtree: true, childList: true, characterData: true });
 }
