@@ -9,17 +9,23 @@ from collections.abc import Sequence
 from typing import Any
 
 from autoprune.experiment.results import Experiment
+from autoprune.report.final import Final
+from autoprune.report.recovered import recovered_of, recovered_values
 
 
-def front_as_csv(experiment: Experiment, objectives: Sequence[str] | None = None) -> str:
+def front_as_csv(experiment: Experiment, objectives: Sequence[str] | None = None, final: Final | None = None) -> str:
     """Return the front as CSV: a row for each trial, with its measures, parameters and margins.
+
+    Where the front was fine-tuned to the end, ``recovered_validation``, ``recovered_test``, their standard deviations
+    over the seeds (``..._std``) and the number of seeds are there too.
 
     Args:
         objectives: whose front it is; the experiment's own if None.
+        final: its latencies, measured in turn, replace those of the trials, and its test accuracies are given.
     """
     rows = [
-        {"trial": entry["trial"]} | entry["measures"] | entry["margins"] | entry["parameters"]
-        for entry in front_as_dict(experiment, objectives)["front"]
+        {"trial": entry["trial"]} | entry["measures"] | entry["recovered"] | entry["margins"] | entry["parameters"]
+        for entry in front_as_dict(experiment, objectives, final)["front"]
     ]
     columns = list(dict.fromkeys(key for row in rows for key in row)) or ["trial"]
     text = io.StringIO()
@@ -34,9 +40,13 @@ def front_as_json(experiment: Experiment, objectives: Sequence[str] | None = Non
     return json.dumps(front_as_dict(experiment, objectives), indent=2)
 
 
-def front_as_dict(experiment: Experiment, objectives: Sequence[str] | None = None) -> dict[str, Any]:
+def front_as_dict(
+    experiment: Experiment, objectives: Sequence[str] | None = None, final: Final | None = None
+) -> dict[str, Any]:
     """Return the front, the most accurate first, the baselines and the dense model's measures, as plain values."""
     chosen = tuple(objectives) if objectives else experiment.objectives
+    recovered = recovered_of(experiment, final)
+    latency_ms = final.latency_ms if final else {}
     return {
         "experiment": experiment.id,
         "name": experiment.name,
@@ -46,7 +56,8 @@ def front_as_dict(experiment: Experiment, objectives: Sequence[str] | None = Non
             {
                 "trial": trial.id,
                 "number": trial.sequence,
-                "measures": trial.measures,
+                "measures": trial.measures | {"latency_ms": latency_ms.get(trial.id, trial.measures["latency_ms"])},
+                "recovered": recovered_values(recovered[trial.id]) if trial.id in recovered else {},
                 "margins": experiment.margins(trial),
                 "parameters": trial.parameters,
                 "channels kept": trial.record.get("kept", {}),

@@ -16,9 +16,14 @@ from plotly.offline import get_plotlyjs
 
 from autoprune.experiment.results import Experiment, Trial
 from autoprune.report import machine, units
+from autoprune.report.fidelity import agreements
 from autoprune.report.final import Final
+from autoprune.report.learning import read_episodes
 from autoprune.report.plots import DEEPEST_DROP, kept_plot, pareto_plot, progress_plot
+from autoprune.report.recovered import recovered_of, recovered_rows
 from autoprune.report.rows import SIZES, Row, front_rows
+from autoprune.report.sensitivity import lost_by_group
+from autoprune.report.trust_plots import agreement_plot, learning_plot, sensitivity_plot
 
 RULES_IN_WORDS = (
     (r"drop\s*<=?\s*(.+)", "the smallest network on the front whose accuracy is within {0} of the dense model's"),
@@ -45,6 +50,7 @@ def write_report(experiment: Experiment, final: Final | None, file: Path) -> Pat
     rows = front_rows(experiment, final)
     pareto = [_html(pareto_plot(experiment, size, chosen), f"pareto-{size}") for size in ("macs", "params")]
     kept = kept_plot(experiment, front)
+    agreed, episodes = agreements(experiment, recovered_of(experiment, final)), read_episodes(experiment)
     template = Environment(
         loader=PackageLoader("autoprune.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     ).get_template("template.html")
@@ -60,6 +66,12 @@ def write_report(experiment: Experiment, final: Final | None, file: Path) -> Pat
         below=_below_the_plot(experiment),
         kept=_html(kept, "kept") if kept else None,
         progress=_html(progress_plot(experiment), "progress") if experiment.candidates and experiment.dense else None,
+        recovered=recovered_rows(experiment, final),
+        agreements=agreed,
+        agreement_plot=_html(agreement_plot(agreed), "agreement") if agreed else None,
+        probes=_probes(experiment),
+        recipes=list(dict.fromkeys(_yaml(dict(each.recipe)) for each in experiment.prepared if each.recipe)),
+        learning=_html(learning_plot(episodes), "learning") if episodes else None,
         files={file.name: file for file in final.files.values()} if final else {},
         facts=_facts(experiment),
         config=_yaml(_without_secrets({k: v for k, v in experiment.config.items() if k != "searchSpace"})),
@@ -70,6 +82,18 @@ def write_report(experiment: Experiment, final: Final | None, file: Path) -> Pat
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(page, encoding="utf-8")
     return file
+
+
+def _probes(experiment: Experiment) -> list[dict[str, Any]]:
+    """Return what was learnt before the search, as its section of the page needs it."""
+    probes = []
+    for number, prepared in enumerate(experiment.prepared):
+        if prepared.sensitivity:
+            headings, cells = lost_by_group(prepared.sensitivity)
+            plot = _html(sensitivity_plot(prepared.sensitivity), f"sensitivity-{number}")
+            found = {"criterion": prepared.criterion, "schedule": prepared.schedule, "plot": plot}
+            probes.append(found | {"headings": headings, "cells": cells})
+    return probes
 
 
 def _html(figure: go.Figure, div_id: str) -> Markup:

@@ -32,7 +32,7 @@ def front_picture(experiment: Experiment, file: Path, size: str = "macs") -> Pat
     front = _front(experiment, size)
     _line(axes, front, size, color=COLORS[0], marker="o", label="Pareto front")
     _star(axes, experiment, size, "dense model")
-    return _save(figure, axes, file, f"{experiment.name} ({experiment.id})")
+    return save(figure, axes, file, f"{experiment.name} ({experiment.id})")
 
 
 def fronts_picture(experiments: Sequence[Experiment], file: Path, size: str = "macs") -> Path:
@@ -44,7 +44,7 @@ def fronts_picture(experiments: Sequence[Experiment], file: Path, size: str = "m
     first = next((experiment for experiment in experiments if experiment.dense), None)
     if first:
         _star(axes, first, size, "dense model")
-    return _save(figure, axes, file, "Pareto fronts")
+    return save(figure, axes, file, "Pareto fronts")
 
 
 def _axes(size: str) -> tuple[Figure, Axes]:
@@ -83,10 +83,17 @@ def _star(axes: Axes, experiment: Experiment, size: str, label: str) -> None:
         axes.plot([experiment.dense[size]], [experiment.dense["accuracy"]], "*", color="#1f2933", ms=14, label=label)
 
 
-def _save(figure: Figure, axes: Axes, file: Path, title: str) -> Path:
+def save(figure: Figure, axes: Axes, file: Path, title: str) -> Path:
+    """Write a figure with a title and a legend, as its file's ending says.
+
+    Raises:
+        UserError: the ending is none that matplotlib knows.
+    """
     axes.set_title(title)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend()
+    labels = axes.get_legend_handles_labels()[1]
+    if labels:
+        many = len(labels) > 12
+        axes.legend(ncols=1 + len(labels) // 13, fontsize="x-small" if many else "medium")
     known = figure.canvas.get_supported_filetypes()
     if file.suffix.lstrip(".").lower() not in known:
         raise UserError(f"{file}: cannot draw a {file.suffix or 'file without an ending'}: use .png, .pdf or .svg")

@@ -47,7 +47,7 @@ def pareto_plot(experiment: Experiment, size: str = "macs", chosen: Trial | None
         hover = "dense model<br>" + _measures(experiment.dense)
         point = {"x": [experiment.dense[size]], "y": [experiment.dense["accuracy"]], "hovertext": [hover]}
         figure.add_scatter(**point, name="dense model", mode="markers", marker=star, hoverinfo="text")
-    _style(figure, 460)
+    style(figure, 460)
     figure.update_layout(legend={"y": -0.2, "yanchor": "top"})
     figure.update_xaxes(title_text=f"{SIZES[size].title} (log scale)", type="log", **_log_ticks(figure, SIZES[size]))
     figure.update_yaxes(title_text="accuracy on validation", tickformat=".3~p", range=_accuracy_range(experiment))
@@ -67,7 +67,7 @@ def progress_plot(experiment: Experiment) -> go.Figure:
         marker={"size": 5},
         hovertemplate="after %{x} candidates: %{y:.4f}<extra></extra>",
     )
-    _style(figure, 300)
+    style(figure, 300)
     figure.update_xaxes(title_text="candidates finished", rangemode="tozero")
     figure.update_yaxes(title_text=f"hypervolume (accuracy, {SIZES[size].title})")
     return figure
@@ -103,7 +103,7 @@ def kept_plot(experiment: Experiment, front: Sequence[Trial]) -> go.Figure | Non
             ygap=2,
         )
     )
-    _style(figure, 130 + 30 * max(2, len(front)))
+    style(figure, 130 + 30 * max(2, len(front)))
     figure.update_xaxes(title_text="coupled group, in the network's order", type="category", showgrid=False)
     figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
     return figure
@@ -199,7 +199,8 @@ def _kept(experiment: Experiment, trial: Trial, group: str, channels: int) -> tu
     return (None, "") if kept is None else (kept / channels, f"{kept}/{channels}")
 
 
-def _style(figure: go.Figure, height: int) -> None:
+def style(figure: go.Figure, height: int) -> None:
+    """Give a figure the look of the page."""
     figure.update_layout(
         template="plotly_white",
         height=height,

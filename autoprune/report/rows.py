@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from autoprune.experiment.results import Experiment, Trial
 from autoprune.report import units
 from autoprune.report.final import Final
+from autoprune.report.recovered import recovered_of
 from autoprune.search.baselines import DENSE
 
 
@@ -64,6 +65,8 @@ class Row:
         chosen: whether it was taken home.
         cells: by measure.
         margins: percentage points above or below each baseline at the same number of parameters, by its name.
+        test: the accuracy on the test split after the last fine-tuning, mean and standard deviation over the seeds, in
+            percent; empty where it is not known.
     """
 
     kind: Literal["dense", "front", "baseline"]
@@ -72,6 +75,7 @@ class Row:
     chosen: bool
     cells: dict[str, Cell]
     margins: dict[str, str]
+    test: str = ""
 
 
 def front_rows(
@@ -82,8 +86,8 @@ def front_rows(
     A chosen trial that is not on the front stands after it.
 
     Args:
-        final: marks the chosen trial. Where it has latencies, they replace those of the trials, which were measured
-            while other trials ran.
+        final: marks the chosen trial, and gives test accuracies. Where it has latencies, they replace those of the
+            trials, which were measured while other trials ran.
         objectives: whose front it is; the experiment's own if None.
     """
     front = experiment.front(tuple(objectives) if objectives else None)
@@ -94,7 +98,11 @@ def front_rows(
     for trials in experiment.baselines.values():
         largest_first = sorted(trials, key=lambda trial: -trial.measures["params"])
         rows += [_row("baseline", experiment, trial, final) for trial in largest_first]
-    return rows
+    recovered = recovered_of(experiment, final)
+    tested = {key: units.spread(each.test) for key, each in recovered.items()}
+    if recovered and final and final.dense_test_accuracy is not None:
+        tested["dense"] = units.spread([final.dense_test_accuracy])
+    return [replace(row, test=tested.get(row.label, "")) for row in rows]
 
 
 def method(trial: Trial) -> str:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from autoprune.experiment.results import Experiment
 from autoprune.report.final import Final
+from autoprune.report.recovered import recovered_of
 from autoprune.report.rows import SIZES, Cell, Row, front_rows
 
 
@@ -44,14 +45,18 @@ class FrontTable:
         if not narrow:
             table.add_column("How", no_wrap=True)
         table.add_column("Accuracy\npoints", justify="right", no_wrap=True)
+        rows = front_rows(experiment, self.final, self.objectives)
+        tested = any(row.test for row in rows)
+        if tested:
+            table.add_column("Test\npercent", justify="right", no_wrap=True)
         for size in SIZES.values():
             title = f"{size.title}\n{'' if narrow else 'times '}{size.better}"
             table.add_column(title, justify="right", no_wrap=True)
         for name in baselines:
             table.add_column(f"Above {name.replace('_', ' ')}".replace(" ", "\n"), justify="right", no_wrap=True)
-        for _, rows in groupby(front_rows(experiment, self.final, self.objectives), key=lambda row: row.kind):
-            for row in rows:
-                table.add_row(*_cells(row, baselines, narrow), style=_style(row))
+        for _, alike in groupby(rows, key=lambda row: row.kind):
+            for row in alike:
+                table.add_row(*_cells(row, baselines, narrow, tested), style=_style(row))
             table.add_section()
         if not experiment.candidates:
             table.add_row(Text("no trial has succeeded yet", style="italic"))
@@ -70,11 +75,13 @@ def front_table(
     return FrontTable(experiment, final, objectives)
 
 
-def _cells(row: Row, baselines: list[str], narrow: bool) -> list[Text]:
+def _cells(row: Row, baselines: list[str], narrow: bool, tested: bool) -> list[Text]:
     mark = "* " if row.chosen else "  "
     how = row.about.replace(", one shot", "")
     names = [f"{mark}{row.label}\n  {how}"] if narrow else [mark + row.label, row.about]
     measures = [_measure(row.cells[key], narrow) for key in ("accuracy", *SIZES)]
+    if tested:
+        measures.insert(1, Text(row.test.replace(" ± ", "\n± ") if narrow else row.test))
     return [*map(Text, names), *measures, *(Text(row.margins.get(name, "")) for name in baselines)]
 
 
@@ -99,6 +106,8 @@ def _caption(shown: FrontTable) -> Text:
         notes.append("second figures: against the dense model, accuracy in percentage points")
     if shown.experiment.baselines:
         notes.append("above: accuracy points over the baseline at the same number of parameters")
+    if recovered_of(shown.experiment, shown.final):
+        notes.append("test: fine-tuned to the end, mean and standard deviation over the seeds")
     if shown.final is None or not shown.final.latency_ms:
         notes.append("latency: as measured in the trial, while others ran")
     return Text("\n".join(notes))

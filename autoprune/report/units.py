@@ -1,6 +1,9 @@
-"""Numbers as people read them, the same in the terminal and on the page; plain ASCII."""
+"""Numbers as people read them, the same in the terminal and on the page."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean, stdev
 
 
 def count(value: float) -> str:
@@ -23,6 +26,12 @@ def milliseconds(value: float) -> str:
 def percent(value: float) -> str:
     """Return a fraction in percent: ``98.89 %``."""
     return f"{100 * value:.2f} %"
+
+
+def spread(values: Sequence[float]) -> str:
+    """Return the mean of fractions and their standard deviation, in percent: ``98.89 ± 0.12``; of one, ``98.89``."""
+    mean = f"{100 * fmean(values):.2f}"
+    return f"{mean} ± {100 * stdev(values):.2f}" if len(values) > 1 else mean
 
 
 def points(difference: float) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from autoprune.experiment.results import Experiment, Trial
+from autoprune.search.prepared import FILE, Prepared
+from autoprune.sizes import SizeModel
 
 DENSE = {"accuracy": 0.99, "params": 58_602, "macs": 1_204_544, "bytes": 217_000, "latency_ms": 0.214}
 GROUPS = {"stem.0": 32, "block.0.0": 32, "down.0": 64, "hidden": 64}
@@ -19,8 +21,14 @@ class Maker:
         self.folder = folder
         self.trials: list[Trial] = []
 
-    def add(self, accuracy, share, *, criterion="l1_norm", baseline=None, sparsity=None, macs_share=None) -> Trial:
-        """Add a successful trial that has ``share`` of the dense model's parameters."""
+    def add(
+        self, accuracy, share, *, criterion="l1_norm", baseline=None, sparsity=None, macs_share=None, **parameters_
+    ) -> Trial:
+        """Add a successful trial that has ``share`` of the dense model's parameters.
+
+        Args:
+            parameters_: replace what it ran, such as its ``schedule`` and ``budget``.
+        """
         number = len(self.trials)
         trial_id = f"t{number:04}"
         measures = {name: round(DENSE[name] * share) for name in ("params", "bytes")} | {"accuracy": accuracy}
@@ -31,6 +39,7 @@ class Maker:
             parameters |= {"baseline": baseline, "sparsity": sparsity}
         else:
             parameters |= {f"sparsity.{group}": round(1 - share**0.5, 2) for group in GROUPS}
+        parameters |= parameters_
         whole = criterion == "level"
         kept = {name: n if whole else max(8, 8 * round(n * share**0.5 / 8)) for name, n in GROUPS.items()}
         folder = self.folder / "environments" / "local-env" / "trials" / trial_id
@@ -40,6 +49,14 @@ class Maker:
         start = 1_790_000_000_000 + 2500 * number
         trial = Trial(trial_id, number, parameters, "SUCCEEDED", measures, None, folder, start, start + 4000)
         self.trials.append(trial)
+        return trial
+
+    def prepare(self, criterion="l1_norm", **changes) -> Trial:
+        """Add the dense model's trial, which probed each group before the search."""
+        trial = self.add(DENSE["accuracy"], 1, criterion=criterion, baseline="dense")
+        sensitivity = {group: [(0.0, 0.99), (0.25, 0.98), (0.5, 0.9)] for group in GROUPS} | {"hidden": [(0.0, 0.99)]}
+        prepared = Prepared(DENSE, SizeModel(GROUPS, ()), sensitivity, criterion=criterion, **changes)
+        (trial.folder / FILE).write_text(json.dumps(prepared.to_dict()))
         return trial
 
     def fail(self, reason: str) -> Trial:

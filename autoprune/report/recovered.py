@@ -1,0 +1,95 @@
+"""The networks of the front that were fine-tuned to the end: how good they really are, seed by seed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+
+from autoprune.experiment.results import Experiment
+from autoprune.report import units
+from autoprune.report.final import Final, Recovered
+
+FILE = "recovered.json"
+"""In the experiment's folder."""
+
+
+@dataclass(frozen=True)
+class RecoveredRow:
+    """One network, for people.
+
+    Args:
+        label: the trial's id, or ``dense``.
+        search: the validation accuracy by which the search judged it.
+        validation: after fine-tuning, mean and standard deviation over the seeds.
+        test: the same on the test split.
+        seeds: how many there were.
+        steps: optimiser steps of each fine-tuning.
+    """
+
+    label: str
+    search: str
+    validation: str
+    test: str
+    seeds: str
+    steps: str
+
+
+def write_recovered(experiment: Experiment, recovered: Mapping[str, Recovered]) -> Path:
+    """Keep what the end of a search found, for ``autoprune pareto`` and ``autoprune report`` after it."""
+    file = experiment.folder / FILE
+    content = {key: asdict(each) | {"file": str(each.file)} for key, each in recovered.items()}
+    file.write_text(json.dumps(content, indent=1) + "\n")
+    return file
+
+
+def recovered_of(experiment: Experiment, final: Final | None = None) -> dict[str, Recovered]:
+    """Return the front's networks that were fine-tuned to the end, by trial id; none before the end of a search."""
+    if final and final.recovered:
+        return final.recovered
+    file = experiment.folder / FILE
+    if not file.is_file():
+        return {}
+    return {
+        key: Recovered(
+            each["before"], tuple(each["validation"]), tuple(each["test"]), Path(each["file"]), each["steps"]
+        )
+        for key, each in json.loads(file.read_text()).items()
+    }
+
+
+def recovered_rows(experiment: Experiment, final: Final | None = None) -> list[RecoveredRow]:
+    """Return the recovered networks, in the front's order, below the dense model; nothing where there are none."""
+    recovered = recovered_of(experiment, final)
+    if not recovered:
+        return []
+    rows = []
+    if experiment.dense:
+        test = final.dense_test_accuracy if final else None
+        accuracy = units.percent(experiment.dense["accuracy"])
+        rows.append(RecoveredRow("dense", "", accuracy, "-" if test is None else units.percent(test), "", ""))
+    order = [trial.id for trial in experiment.front() if trial.id in recovered]
+    for key in [*order, *(key for key in recovered if key not in order)]:
+        each = recovered[key]
+        spread = f"{units.spread(each.validation)} %", f"{units.spread(each.test)} %"
+        rows.append(
+            RecoveredRow(key, units.percent(each.before), *spread, str(len(each.validation)), f"{each.steps:,}")
+        )
+    return rows
+
+
+def recovered_values(each: Recovered) -> dict[str, float]:
+    """Return means and standard deviations over the seeds (0 for a single one), as plain numbers in [0, 1]."""
+    return {
+        "recovered_validation": fmean(each.validation),
+        "recovered_validation_std": _std(each.validation),
+        "recovered_test": fmean(each.test),
+        "recovered_test_std": _std(each.test),
+        "recovered_seeds": len(each.validation),
+    }
+
+
+def _std(values: tuple[float, ...]) -> float:
+    return stdev(values) if len(values) > 1 else 0.0

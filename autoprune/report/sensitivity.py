@@ -1,0 +1,72 @@
+"""How much a network minds losing a part of each group alone: a table and a picture of the probe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from rich import box
+from rich.table import Table
+
+from autoprune.report import units
+from autoprune.report.picture import save
+
+Curves = Mapping[str, Sequence[tuple[float, float]]]
+"""By group: ``(sparsity, accuracy)`` pairs, the first of sparsity 0."""
+
+
+def lost_by_group(curves: Curves) -> tuple[list[str], dict[str, list[str]]]:
+    """Return the sparsities as headings, and each group's cells: the accuracy lost there, in percentage points.
+
+    Kept channels are rounded, so that not every group was probed at every sparsity: such cells are empty.
+    """
+    sparsities = sorted({round(sparsity, 2) for curve in curves.values() for sparsity, _ in curve if sparsity})
+    cells = {}
+    for group, curve in curves.items():
+        whole = curve[0][1]
+        lost = {round(sparsity, 2): units.points(accuracy - whole) for sparsity, accuracy in curve if sparsity}
+        cells[group] = [lost.get(sparsity, "") for sparsity in sparsities]
+    return [f"{sparsity:.0%}" for sparsity in sparsities], cells
+
+
+def sensitivity_table(curves: Curves) -> Table:
+    """Return a table for the terminal: a row for each group, a column for each sparsity, the accuracy's change within.
+
+    Args:
+        curves: by group, in the network's order.
+    """
+    headings, cells = lost_by_group(curves)
+    dense = next((curve[0][1] for curve in curves.values()), None)
+    table = Table(box=box.SIMPLE_HEAD, caption_justify="left")
+    table.add_column("without this part of the group", no_wrap=True)
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for group, row in cells.items():
+        table.add_row(group, *row)
+    if dense is not None:
+        table.caption = f"change of the accuracy in points\nwhole network: {units.percent(dense)}"
+    return table
+
+
+def draw_sensitivity(curves: Curves, file: Path) -> Path:
+    """Draw the accuracy against the part of each group that was removed alone.
+
+    Args:
+        file: PNG, PDF or SVG, by its ending; its folder is made if need be.
+
+    Raises:
+        UserError: another ending.
+    """
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    for i, (group, curve) in enumerate(curves.items()):
+        color = f"C{i % 10}"
+        axes.plot(*zip(*curve, strict=True), marker="o", markersize=4, linewidth=1.5, color=color, label=group)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1))
+    axes.set_xlabel("removed of this group alone")
+    axes.set_ylabel("accuracy on validation")
+    axes.grid(alpha=0.3)
+    return save(figure, axes, file, "Sensitivity of each group")
