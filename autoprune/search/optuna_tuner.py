@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import warnings
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import optuna
 from nni.tuner import Tuner
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from autoprune.candidate import PREFIX, Candidate
 from autoprune.errors import UserError, unknown
-from autoprune.search.pareto import DEFAULT_OBJECTIVES, DIRECTIONS, check_objectives
+from autoprune.search import halving
+from autoprune.search.distributions import draw, grid, nearest, rounded, to_distribution
+from autoprune.search.known import Known, shrink
+from autoprune.search.limits import read_limits
+from autoprune.search.pareto import DEFAULT_OBJECTIVES, DIRECTIONS, check_objectives, costs
+from autoprune.search.prepared import Prepared
+from autoprune.search.samplers import SAMPLERS, SCALAR
+from autoprune.search.storage import check_storage, open_storage, open_study
 
-SAMPLERS = {
-    "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True),
-    "nsga2": lambda seed: optuna.samplers.NSGAIISampler(seed=seed, population_size=16),
-    "nsga3": lambda seed: optuna.samplers.NSGAIIISampler(seed=seed, population_size=16),
-    "gp": lambda seed: optuna.samplers.GPSampler(seed=seed),
-    "qmc": lambda seed: optuna.samplers.QMCSampler(seed=seed, scramble=True),
-    "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
-}
-"""Sampler name -> Optuna sampler for a seed."""
+__all__ = ["SAMPLERS", "OptunaTuner", "to_distribution"]
+
+ATTEMPTS = 20
+"""How often a sampler is asked for a candidate that is new and within the limits, before one is drawn by chance."""
+
+REFUSALS = 5
+"""How many proposals in a row may be too large before the last is made smaller."""
 
 _log = logging.getLogger(__name__)
 
@@ -36,17 +39,25 @@ _log = logging.getLogger(__name__)
 class OptunaTuner(Tuner):
     """Search for a whole Pareto front with one of Optuna's samplers.
 
-    The study is kept in a journal file, which ``optuna-dashboard FILE`` opens and a resumed experiment continues. A
-    candidate that was already judged is not run again: its result is told to the sampler at once.
+    The study is kept in a journal file or a database, which ``optuna-dashboard`` opens and a resumed experiment
+    continues. A candidate that was already judged is not run again: its result is told to the sampler at once. With
+    rungs, candidates start on a small budget, and the best of them go on (see :mod:`autoprune.search.halving`); the
+    sampler learns from the first rung, and each further one has a study of its own.
 
     Args:
         objectives: names in :data:`autoprune.search.pareto.DIRECTIONS`, each taken from the trials' metrics.
-        sampler: a name in :data:`SAMPLERS`.
+        sampler: a name in :data:`autoprune.search.samplers.SAMPLERS`.
         seed: of the sampler.
-        storage: the journal file; ``optuna.journal`` in the experiment's ``checkpoint`` folder if None.
+        storage: a journal file, or an URL such as ``sqlite:///study.db``; ``optuna.journal`` in the experiment's
+            ``checkpoint`` folder if None.
+        constraints: limits such as ``drop<=1%`` (see :mod:`autoprune.search.limits`). Proposals whose ``params`` or
+            ``macs`` are known to lie beyond one are not run.
+        rungs: whether candidates start on a small budget.
+        reduction: one in how many candidates of a rung goes on, and how many times the budget grows.
+        study: the study's name in the storage. Tuners that name the same study of the same storage share it.
 
     Raises:
-        UserError: an unknown objective or sampler, with the near matches.
+        UserError: an argument is wrong, or the storage cannot be opened.
     """
 
     STUDY = "autoprune"
@@ -57,120 +68,370 @@ class OptunaTuner(Tuner):
         sampler: str = "tpe",
         seed: int = 0,
         storage: str | None = None,
+        constraints: Sequence[str] = (),
+        rungs: bool = True,
+        reduction: int = 3,
+        study: str = STUDY,
     ) -> None:
-        self.validate(objectives, sampler)
-        self.objectives = tuple(objectives)
-        self._file = Path(storage or Path(os.environ.get("NNI_CHECKPOINT_DIRECTORY", "."), "optuna.journal"))
+        self.validate(objectives, sampler, seed, storage, constraints, rungs, reduction, study)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-        self.study = optuna.create_study(
-            study_name=self.STUDY,
-            storage=JournalStorage(JournalFileBackend(str(self._file))),
-            directions=[DIRECTIONS[name] for name in self.objectives],
-            load_if_exists=True,
-        )
-        self.study.set_metric_names(list(self.objectives))
-        # A restarted sampler of the same seed would propose its first points once more.
-        self.study.sampler = SAMPLERS[sampler](seed + len(self.study.get_trials(deepcopy=False)))
-        self._numbers: dict[int, int] = {}
+        self.objectives = tuple(objectives)
+        self.limits = read_limits(constraints or ())
+        self.reduction = reduction
+        self._rungs = rungs
+        self._scalar = sampler in SCALAR
+        self._storage = open_storage(storage)
+        self._name = study
+        self._studies = [self._open(0)]
+        self.study = self._studies[0]
+        told = len(self.study.get_trials(deepcopy=False))
+        self.study.sampler = SAMPLERS[sampler](seed, told)
+        self._rng = np.random.default_rng([seed, told])
+        self._known = Known()
+        self._dense_accuracy: float | None = self.study.user_attrs.get("dense accuracy")
+        self._running: dict[int, tuple[int, optuna.Trial]] = {}
+        self._identities: dict[tuple[int, int], Hashable] = {}
+        self._early: list[Mapping[str, Any]] = []
 
     @staticmethod
-    def validate(objectives: Sequence[str] = DEFAULT_OBJECTIVES, sampler: str = "tpe", **_: Any) -> None:
+    def validate(
+        objectives: Sequence[str] = DEFAULT_OBJECTIVES,
+        sampler: str = "tpe",
+        seed: int = 0,
+        storage: str | None = None,
+        constraints: Sequence[str] = (),
+        rungs: bool = True,
+        reduction: int = 3,
+        study: str = STUDY,
+    ) -> None:
         """Check the arguments of the constructor without starting a study.
 
         Raises:
-            UserError: an unknown objective or sampler, with the near matches.
+            UserError: one is wrong; for unknown names with the near matches.
         """
         check_objectives(objectives)
         if sampler not in SAMPLERS:
             raise unknown("sampler", sampler, SAMPLERS)
+        read_limits(constraints or ())
+        check_storage(storage)
+        for name, value, lowest in (("seed", seed, 0), ("reduction", reduction, 2)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+                raise UserError(f"{name} must be a whole number from {lowest} up, not {value!r}")
+        if not isinstance(rungs, bool):
+            raise UserError(f"rungs must be true or false, not {rungs!r}")
+        if not isinstance(study, str) or not study:
+            raise UserError(f"study must be a name, not {study!r}")
 
     def update_search_space(self, search_space: Mapping[str, Mapping[str, Any]]) -> None:
         """Take NNI's search space.
 
         Raises:
-            UserError: a ``_type`` that Optuna has no distribution for.
+            UserError: a ``_type`` that Optuna has no distribution for, or the storage has a study of another space.
         """
         self._distributions = {name: to_distribution(name, entry) for name, entry in search_space.items()}
+        for trial in self.study.get_trials(deepcopy=False)[:1]:
+            for name, now in self._distributions.items():
+                before = trial.distributions.get(name, now)
+                if now != before and CategoricalDistribution in (type(now), type(before)):
+                    raise UserError(f"the storage has a study of another search space ({name}): name another `study`")
+        schedules = search_space.get("schedule", {"_value": [Candidate.schedule]})["_value"]
+        rungs = max(len(halving.budgets(name, self.reduction)) for name in schedules) if self._rungs else 1
+        self._studies[1:] = [self._open(rung) for rung in range(1, rungs)]
+
+    def prepare(self, prepared: Sequence[Prepared]) -> None:
+        """Take what was learnt before the search: the dense accuracy, the sizes, and candidates to try first.
+
+        The candidates of a study that has had them already are not queued again.
+
+        Raises:
+            UserError: no candidate of the search space keeps within the constraints on its size.
+        """
+        if not prepared:
+            return
+        self._known = Known(prepared[0].sizes)
+        self._identities.clear()
+        self._dense_accuracy = prepared[0].dense["accuracy"]
+        self.study.set_user_attr("dense accuracy", self._dense_accuracy)
+        early, self._early = self._early, []
+        self.import_data(early)
+        self._check_space()
+        if not self.study.user_attrs.get("warm start"):
+            for parameters in self._first(prepared):
+                self.study.enqueue_trial(parameters, skip_if_exists=True)
+            self.study.set_user_attr("warm start", True)
 
     def generate_parameters(self, parameter_id: int, **_: Any) -> dict[str, Any]:
-        """Ask the sampler for a candidate that was not judged before (or give up after 50 tries and repeat one)."""
-        for _attempt in range(50):
-            trial = self.study.ask(self._distributions)
-            parameters = _rounded(trial.params)
-            judged = self._find(parameters, TrialState.COMPLETE)
-            if judged is None:
-                break
-            self.study.tell(trial, judged.values)
-        self._numbers[parameter_id] = trial.number
+        """Return the next candidate: one that is promoted, or else a new one that the sampler proposes.
+
+        It was not judged before, unless the search space holds hardly any other.
+        """
+        if self._dense_accuracy is None and any(limit.measure == "drop" for limit in self.limits):
+            raise UserError(
+                "constraints: a drop is counted from the dense model's accuracy, which the trial that prepares the "
+                "search measures: take --no-warm-start out of the trial command, or write accuracy>=0.98"
+            )
+        rung, trial = self._promotion() or (0, self._new())
+        self._running[parameter_id] = (rung, trial)
+        parameters = rounded(trial.params)
+        if self._rungs:
+            schedule = parameters.get("schedule", Candidate.schedule)
+            parameters["budget"] = halving.budgets(schedule, self.reduction)[rung]
         return parameters
 
     def receive_trial_result(self, parameter_id: int, parameters: Any, value: Any, **_: Any) -> None:
-        """Tell the sampler a trial's metrics, a dictionary that has every objective."""
-        self._tell(self._numbers.pop(parameter_id), value)
+        """Tell the study of the trial's rung its metrics, a dictionary that has every objective."""
+        rung, trial = self._running.pop(parameter_id)
+        self._tell(rung, trial, value)
 
     def trial_end(self, parameter_id: int, success: bool, **_: Any) -> None:
-        """Tell the sampler of a trial that ended without a result."""
-        if not success and parameter_id in self._numbers:
-            self.study.tell(self._numbers.pop(parameter_id), state=TrialState.FAIL)
+        """Tell the study of a trial that ended without a result."""
+        if not success and parameter_id in self._running:
+            rung, trial = self._running.pop(parameter_id)
+            self._studies[rung].tell(trial, state=TrialState.FAIL)
 
     def import_data(self, data: Sequence[Mapping[str, Any]]) -> None:
-        """Take the results that a resumed experiment already has; those that the study knows are not counted twice."""
+        """Take the results that a resumed experiment already has; those that the studies know are not counted twice."""
+        if self._dense_accuracy is None and any(limit.measure == "drop" for limit in self.limits):
+            self._early += data  # they cannot be judged before the dense accuracy is known
+            return
         for entry in data:
-            parameters, value = _rounded(entry["parameter"]), entry["value"]
-            running = self._find(parameters, TrialState.RUNNING)
-            if running is not None:
-                self._tell(running.number, value)
-            elif self._find(parameters, TrialState.COMPLETE) is None and set(parameters) == set(self._distributions):
-                values = self._values(value)
-                if values:
-                    self.study.add_trial(
-                        create_trial(params=parameters, distributions=self._distributions, values=values)
-                    )
+            parameters, value = rounded(entry["parameter"]), entry["value"]
+            rung = halving.rung_of(parameters, self.reduction) if self._rungs else 0
+            parameters.pop("budget", None)
+            if rung >= len(self._studies) or set(parameters) != set(self._distributions):
+                continue
+            study = self._studies[rung]
+            running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+            trial = next((each for each in running if rounded(each.params) == parameters), None)
+            if trial is not None:
+                self._tell(rung, optuna.Trial(study, trial._trial_id), value)
+            elif self._state(rung, parameters) is not TrialState.COMPLETE:
+                self._add(rung, parameters, value)
 
-    def _tell(self, number: int, value: Any) -> None:
-        values = self._values(value)
-        if values is None:
-            _log.warning("trial %d reported %s: not a finite number for each of %s", number, value, self.objectives)
-            self.study.tell(number, state=TrialState.FAIL)
-        else:
-            self.study.tell(number, values)
+    def _open(self, rung: int) -> optuna.Study:
+        objectives = ("default",) if self._scalar and not rung else self.objectives
+        directions = [DIRECTIONS.get(name, "maximize") for name in objectives]
+        study = open_study(self._storage, f"{self._name} rung {rung}" if rung else self._name, objectives, directions)
+        if rung:
+            study.sampler = optuna.samplers.RandomSampler(seed=0)  # is never asked for a value
+        return study
 
-    def _values(self, value: Any) -> list[float] | None:
-        if not isinstance(value, Mapping):
-            return None
-        values = [value.get(name) for name in self.objectives]
-        finite = all(isinstance(v, int | float) and math.isfinite(v) for v in values)
-        return [float(v) for v in values] if finite else None
-
-    def _find(self, parameters: Mapping[str, Any], state: TrialState) -> FrozenTrial | None:
-        for trial in self.study.get_trials(deepcopy=False, states=(state,)):
-            if _rounded(trial.params) == parameters:
+    def _new(self) -> optuna.Trial:
+        """Ask the sampler for a candidate that is new and not too large."""
+        refused = 0
+        for _attempt in range(ATTEMPTS):
+            trial = self.study.ask(self._distributions)
+            if self._refuse(trial):
+                refused += 1
+                if refused % REFUSALS == 0:
+                    self._enqueue_smaller(trial.params)
+            elif not self._repeats(trial):
                 return trial
+        for _attempt in range(10 * ATTEMPTS):
+            parameters = {name: draw(each, self._rng) for name, each in self._distributions.items()}
+            smaller = self._smaller(parameters)
+            if smaller is not None and self._state(0, smaller) is None:
+                self.study.enqueue_trial(smaller)
+                break
+        else:
+            self._enqueue_smaller({name: draw(each, self._rng) for name, each in self._distributions.items()})
+        for _attempt in range(ATTEMPTS):  # another machine's may come first
+            trial = self.study.ask(self._distributions)
+            if not self._refuse(trial):
+                return trial
+        raise UserError(f"nothing found in the search space that keeps within {self._words()}: loosen it")
+
+    def _refuse(self, trial: optuna.Trial) -> bool:
+        """Tell the sampler of a proposal that is known to be too large, without running it."""
+        violations = self._known.violations(trial.params, self.limits)
+        if all(value <= 0 for value in violations.values()):
+            return False
+        for name, value in violations.items():
+            trial.set_constraint(name, value)
+        # Pruned with its violations: TPE learns from it, the others, which learn from results, leave it out.
+        self.study.tell(trial, state=TrialState.PRUNED)
+        return True
+
+    def _repeats(self, trial: optuna.Trial) -> bool:
+        """Tell the sampler of a proposal that was run before, or is running, without running it again."""
+        same = self._find(0, trial.params, but=trial.number)
+        if same is None:
+            return False
+        if same.state is TrialState.COMPLETE:
+            for name, value in same.constraints.items():
+                trial.set_constraint(name, value)
+            trial.set_user_attr("measures", same.user_attrs.get("measures"))
+            self.study.tell(trial, same.values)
+        else:
+            self.study.tell(trial, state=TrialState.FAIL)
+        return True
+
+    def _enqueue_smaller(self, parameters: Mapping[str, Any]) -> None:
+        smaller = self._smaller(parameters)
+        if smaller is not None:
+            self.study.enqueue_trial(smaller)
+
+    def _smaller(self, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return a candidate near ``parameters`` whose known sizes keep within the limits."""
+        levels = {
+            name: grid(each)
+            for name, each in self._distributions.items()
+            if name == "sparsity" or name.startswith(PREFIX)
+        }
+        return shrink(rounded(parameters), levels, self._excess)
+
+    def _excess(self, parameters: Mapping[str, Any]) -> float:
+        return sum(max(0.0, value) for value in self._known.violations(parameters, self.limits).values())
+
+    def _check_space(self) -> None:
+        """Refuse a search space whose smallest candidate of each kind is too large."""
+        smallest = {name: grid(each)[-1] for name, each in self._distributions.items() if name.startswith("sparsity")}
+        kinds = {name: each for name, each in self._distributions.items() if name not in smallest}
+        fits = any(
+            self._excess({name: draw(each, self._rng) for name, each in kinds.items()} | smallest) <= 0
+            for _attempt in range(200 if kinds else 1)
+        )
+        if not fits:
+            size = self._known.size({name: draw(each, self._rng) for name, each in kinds.items()} | smallest)
+            sizes = ", ".join(f"{name} {value:.6g}" for name, value in size.items())
+            raise UserError(
+                f"nothing in the search space keeps within {self._words()}: its smallest network has {sizes}"
+            )
+
+    def _words(self) -> str:
+        return ", ".join(limit.words for limit in self.limits if limit.measure in ("params", "macs"))
+
+    def _first(self, prepared: Sequence[Prepared]) -> list[dict[str, Any]]:
+        """Return the candidates to try first, as points of the search space, each once."""
+        found: dict[Hashable, dict[str, Any]] = {}
+        for parameters in (each for one in prepared for each in one.first):
+            point = self._point(Candidate.from_parameters(parameters))
+            if point is not None and self._excess(point) <= 0:
+                found.setdefault(self._known.identity(point), point)
+        return list(found.values())
+
+    def _point(self, candidate: Candidate) -> dict[str, Any] | None:
+        """Return the point of the search space nearest to a candidate, or None if it is of a kind that is not in it.
+
+        Groups that the space leaves whole are whole in the point.
+        """
+        own = {name.removeprefix(PREFIX) for name in self._distributions if name.startswith(PREFIX)}
+        others = {value for group, value in candidate.sparsity.items() if group not in own} or {candidate.uniform}
+        said = candidate.to_parameters()
+        wanted: dict[str, Any] = {}
+        for name, distribution in self._distributions.items():
+            if name.startswith(PREFIX):
+                value = candidate.of(name.removeprefix(PREFIX))
+            elif name == "sparsity":
+                value = others.pop() if len(others) == 1 else None
+            elif isinstance(distribution, CategoricalDistribution):
+                value = said.get(name, distribution.choices[0])
+            else:
+                value = said.get(name, 0)
+            wanted[name] = None if value is None else nearest(distribution, value)
+        kind = {name: getattr(candidate, name) for name in ("criterion", "schedule", "allocation")}
+        unsaid = {name: getattr(Candidate, name) for name in kind} | wanted
+        if any(value is None for value in wanted.values()) or any(unsaid[name] != kind[name] for name in kind):
+            return None
+        return rounded(wanted)
+
+    def _promotion(self) -> tuple[int, optuna.Trial] | None:
+        """Return the trial of a candidate that goes on to the next rung, the highest first."""
+        for rung in reversed(range(1, len(self._studies))):
+            study, below = self._studies[rung], self._judged(rung - 1)
+            begun = study.get_trials(deepcopy=False)
+            if not any(trial.state is TrialState.WAITING for trial in begun):
+                promoted = {self._identity(rung, trial) for trial in begun}
+                best = halving.to_promote([judged for judged, _ in below.values()], promoted, self.reduction)
+                if best is None:
+                    continue
+                study.enqueue_trial(rounded(below[best.key][1].params))
+            return rung, study.ask(self._distributions)
         return None
 
+    def _judged(self, rung: int) -> dict[Hashable, tuple[halving.Judged, FrozenTrial]]:
+        """Return each candidate's result on a rung."""
+        found: dict[Hashable, tuple[halving.Judged, FrozenTrial]] = {}
+        for trial in self._studies[rung].get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+            measures, key = trial.user_attrs.get("measures"), self._identity(rung, trial)
+            if not measures or key in found:
+                continue
+            too_large = any(v > 0 for name, v in trial.constraints.items() if name not in ("drop", "accuracy"))
+            further = len(halving.budgets(trial.params.get("schedule", Candidate.schedule), self.reduction)) > rung + 1
+            violation = sum(max(0.0, value) for value in trial.constraints.values())
+            judged = halving.Judged(key, costs(measures, self.objectives), violation, further and not too_large)
+            found[key] = (judged, trial)
+        return found
 
-def to_distribution(name: str, entry: Mapping[str, Any]) -> BaseDistribution:
-    """Turn one entry of NNI's search space into Optuna's distribution.
+    def _tell(self, rung: int, trial: optuna.Trial, value: Any) -> None:
+        study, measures = self._studies[rung], _finite(value)
+        missing = self._missing(rung, measures)
+        if missing:
+            _log.warning("trial %d reported %s: not a finite number for %s", trial.number, value, ", ".join(missing))
+            study.tell(trial, state=TrialState.FAIL)
+            return
+        trial.set_user_attr("measures", measures)
+        for name, violation in self._violations(measures).items():
+            trial.set_constraint(name, violation)
+        study.tell(trial, self._values(rung, measures))
 
-    Raises:
-        UserError: there is none for its ``_type``.
-    """
-    kind, value = entry["_type"], entry["_value"]
-    if kind == "choice":
-        return CategoricalDistribution(value)
-    if kind == "randint":
-        return IntDistribution(value[0], value[1] - 1)
-    if kind in ("uniform", "loguniform"):
-        return FloatDistribution(value[0], value[1], log=kind == "loguniform")
-    if kind == "quniform":
-        low, high, step = value
-        steps = math.floor((high - low) / step + 1e-6)
-        return FloatDistribution(low, round(low + steps * step, 9), step=step)
-    known = "choice, quniform, uniform, loguniform or randint"
-    raise UserError(f"search space: {name} has the _type {kind!r}, which OptunaTuner does not know: use {known}")
+    def _add(self, rung: int, parameters: Mapping[str, Any], value: Any) -> None:
+        """Add a result that none of the studies' trials brought."""
+        measures = _finite(value)
+        if self._missing(rung, measures):
+            return
+        try:
+            trial = create_trial(
+                params=dict(parameters),
+                distributions=self._distributions,
+                values=self._values(rung, measures),
+                user_attrs={"measures": measures},
+                constraints=self._violations(measures) or None,
+            )
+        except ValueError as error:
+            _log.warning("a result is left out, it is not of this search space: %s", error)
+            return
+        self._studies[rung].add_trial(trial)
+
+    def _values(self, rung: int, measures: Mapping[str, float]) -> list[float]:
+        return [measures[name] for name in self._studies[rung].metric_names or ()]
+
+    def _violations(self, measures: Mapping[str, float]) -> dict[str, float]:
+        return {limit.measure: limit.violation(measures, self._dense_accuracy) for limit in self.limits}
+
+    def _missing(self, rung: int, measures: Mapping[str, float]) -> list[str]:
+        limited = ["accuracy" if limit.measure == "drop" else limit.measure for limit in self.limits]
+        needed = [*(self._studies[rung].metric_names or ()), *self.objectives, *limited]
+        return [name for name in dict.fromkeys(needed) if name not in measures]
+
+    def _identity(self, rung: int, trial: FrozenTrial) -> Hashable:
+        key = (rung, trial.number)
+        if key in self._identities:
+            return self._identities[key]
+        identity = self._known.identity(rounded(trial.params))
+        if trial.state.is_finished():  # another machine's may still lack parameters
+            self._identities[key] = identity
+        return identity
+
+    def _find(self, rung: int, parameters: Mapping[str, Any], but: int | None = None) -> FrozenTrial | None:
+        """Return the rung's trial of a candidate, a finished one first; not one that was refused."""
+        identity, found = self._known.identity(rounded(parameters)), None
+        states = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.FAIL)
+        for trial in self._studies[rung].get_trials(deepcopy=False, states=states):
+            if trial.number != but and trial.params and self._identity(rung, trial) == identity:
+                if trial.state is TrialState.COMPLETE:
+                    return trial
+                found = trial
+        return found
+
+    def _state(self, rung: int, parameters: Mapping[str, Any]) -> TrialState | None:
+        found = self._find(rung, parameters)
+        return found.state if found else None
 
 
-def _rounded(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Take the noise of floating-point steps (0.30000000000000004) out of parameters, so that they compare equal."""
-    return {name: round(v, 6) if isinstance(v, float) else v for name, v in parameters.items()}
+def _finite(value: Any) -> dict[str, float]:
+    """Return those of a trial's metrics that are finite numbers."""
+    if not isinstance(value, Mapping):
+        return {}
+    return {name: float(v) for name, v in value.items() if isinstance(v, int | float) and math.isfinite(v)}

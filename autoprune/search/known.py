@@ -1,0 +1,81 @@
+"""What is known of a candidate before it is run: its size, and which other candidates are the same network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from autoprune.candidate import BLOCK_PREFIX, PREFIX, Candidate
+from autoprune.search.distributions import rounded
+from autoprune.search.limits import Limit
+from autoprune.sizes import SizeModel
+
+UNSTRUCTURED = frozenset(
+    {"level", "level_global", "lamp", "snip", "movement", "random_weights", "synaptic_strength", "nm_2_4"}
+)
+"""Criteria that remove no whole channels (the registry, which has them too, imports torch)."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """Sizes and identities of candidates.
+
+    Args:
+        sizes: the network's, or None: then no size is known, and candidates are told apart by their parameters.
+    """
+
+    sizes: SizeModel | None = None
+
+    def sparsity(self, parameters: Mapping[str, Any]) -> dict[str, float] | None:
+        """Return the sparsity of each group, or None where parameters do not say which channels go."""
+        if self.sizes is None:
+            return None
+        candidate = Candidate.from_parameters(parameters)
+        if candidate.criterion in UNSTRUCTURED or candidate.allocation or candidate.dropped:
+            return None
+        return {group: candidate.of(group) for group in self.sizes.channels}
+
+    def size(self, parameters: Mapping[str, Any]) -> dict[str, float]:
+        """Return the ``params`` and ``macs`` that a candidate will have, or nothing if they are not known."""
+        sparsity = self.sparsity(parameters)
+        return {} if self.sizes is None or sparsity is None else self.sizes.sizes(sparsity)
+
+    def identity(self, parameters: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+        """Return what two candidates have in common if and only if they are the same: the channels kept, if known."""
+        sparsity = self.sparsity(parameters)
+        if self.sizes is None or sparsity is None:
+            return tuple(sorted(rounded(parameters).items()))
+        rest = {k: v for k, v in parameters.items() if k != "sparsity" and not k.startswith((PREFIX, BLOCK_PREFIX))}
+        return tuple(sorted(rest.items())) + tuple(self.sizes.kept(sparsity).items())
+
+    def violations(self, parameters: Mapping[str, Any], limits: Sequence[Limit]) -> dict[str, float]:
+        """Return the violation of each limit that can be told before the candidate is run, by its measure."""
+        size = self.size(parameters)
+        return {limit.measure: limit.violation(size) for limit in limits if limit.measure in size}
+
+
+def shrink(
+    parameters: Mapping[str, Any], levels: Mapping[str, Sequence[float]], excess: Callable[[Mapping[str, Any]], float]
+) -> dict[str, Any] | None:
+    """Return a candidate near ``parameters`` that has no excess, or None if there is none with higher sparsities.
+
+    Over and over, the sparsity is raised that takes off most excess for the rise, to its next level that takes off any.
+
+    Args:
+        levels: the sparsities that a parameter can have, in rising order.
+        excess: how far a candidate lies beyond the limits; 0 if it keeps within them.
+    """
+    now = dict(parameters)
+    while (before := excess(now)) > 0:
+        best, step = 0.0, None
+        for name, values in levels.items():
+            for value in values:
+                if value > now[name] + 1e-9 and (after := excess(now | {name: value})) < before:
+                    if (before - after) / (value - now[name]) > best:
+                        best, step = (before - after) / (value - now[name]), {name: value}
+                    break
+        if step is None:
+            return None
+        now |= step
+    return now

@@ -1,0 +1,106 @@
+"""Where Optuna's studies are kept: a journal file, or a database that several machines can open."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+
+from autoprune.errors import UserError
+
+
+def check_storage(where: str | None) -> None:
+    """Check what names a storage, without opening it.
+
+    Raises:
+        UserError: it is an URL that SQLAlchemy cannot read, of a database whose driver is not installed.
+    """
+    if where is None or (isinstance(where, str) and where and "://" not in where):
+        return
+    if not isinstance(where, str) or not where:
+        raise UserError(f"storage must be a file or an URL such as sqlite:///study.db, not {where!r}")
+    from sqlalchemy.engine import make_url
+
+    try:
+        make_url(where).get_dialect().import_dbapi()
+    except ImportError as error:
+        raise UserError(f"storage {_hidden(where)}: its driver is missing: pip install {error.name}") from None
+    except Exception as error:
+        raise UserError(f"storage {_hidden(where)}: {_line(error)}") from None
+
+
+def open_storage(where: str | None) -> BaseStorage:
+    """Open a storage, and make it if it is not there.
+
+    Args:
+        where: a journal file; an URL with ``://``, which SQLAlchemy reads; or ``optuna.journal`` in the experiment's
+            ``checkpoint`` folder if None.
+
+    Raises:
+        UserError: it cannot be opened.
+    """
+    check_storage(where)
+    try:
+        if where is not None and "://" in where:
+            waiting = {"connect_args": {"timeout": 60}} if where.startswith("sqlite") else {"pool_pre_ping": True}
+            return RDBStorage(where, engine_kwargs=waiting)
+        file = Path(where or Path(os.environ.get("NNI_CHECKPOINT_DIRECTORY", "."), "optuna.journal"))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return JournalStorage(_Journal(file))
+    except Exception as error:
+        raise UserError(f"storage {_hidden(str(where))} cannot be opened: {_line(error)}") from None
+
+
+def open_study(storage: BaseStorage, name: str, objectives: Sequence[str], directions: Sequence[str]) -> optuna.Study:
+    """Open a study, and make it if it is not there.
+
+    Raises:
+        UserError: there is one of that name with other objectives.
+    """
+    study = optuna.create_study(storage=storage, study_name=name, directions=list(directions), load_if_exists=True)
+    known = study.metric_names or list(objectives)
+    if known != list(objectives):
+        others = ", ".join(known)
+        raise UserError(f"the storage has a study {name!r} of the objectives {others}: name another `study`")
+    if study.metric_names is None:
+        study.set_metric_names(list(objectives))
+    return study
+
+
+class _Journal(JournalFileBackend):
+    """Optuna's journal file without its fsync for each parameter of each trial, which takes longer than all else.
+
+    What a killed process has written stays; after a power failure the last trials may have to be imported again.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        # A killed process may leave the lock behind; NNI gives a tuner ten seconds to start.
+        self._symlink = JournalFileSymlinkLock(str(file), grace_period=5)
+        super().__init__(str(file), self._symlink)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
+        self._symlink.acquire()
+        try:
+            with self._file.open("ab") as out:
+                out.write(lines.encode())
+        finally:
+            self._symlink.release()
+
+
+def _hidden(url: str) -> str:
+    """Return an URL without its password."""
+    scheme, mark, rest = url.partition("://")
+    account, at, place = rest.rpartition("@")
+    return f"{scheme}{mark}{account.partition(':')[0]}{at}{place}" if mark else url
+
+
+def _line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
