@@ -15,6 +15,7 @@ from autoprune.dense import Dense
 from autoprune.errors import UserError
 from autoprune.paths import cache_dir
 from autoprune.pruning.allocation import allocate
+from autoprune.pruning.blocks import Block, choose_blocks, find_blocks
 from autoprune.pruning.criteria import get_criterion
 from autoprune.pruning.size_model import size_model
 from autoprune.search.prepared import Prepared
@@ -44,7 +45,11 @@ def prepare_search(
     groups = dense.groups
     sizes = size_model(dense.model, task.example_input, groups, round_to)
     criterion = candidate.criterion if get_criterion(candidate.criterion).structured else "l1_norm"
-    found = _probe(task, data, dense, criterion, candidate.schedule == "shared", seed, round_to)
+    blocks = ()
+    if candidate.blocks:
+        blocks = find_blocks(dense.model, task.example_input, task.keep)
+        blocks = choose_blocks(blocks, sorted(candidate.blocks), task.name)
+    found = _probe(task, data, dense, criterion, candidate.schedule == "shared", seed, round_to, blocks)
     allocations = []
     for method, ratio in ALLOCATIONS:
         try:
@@ -58,13 +63,23 @@ def prepare_search(
         losses=found.loss,
         criterion=candidate.criterion,
         schedule=candidate.schedule,
-        first=first_candidates(sizes, found.loss, allocations, candidate.criterion, candidate.schedule),
+        first=first_candidates(sizes, found.loss, allocations, candidate),
         recipe=asdict(task.recovery),
     )
 
 
-def _probe(task: Task, data: Splits, dense: Dense, criterion: str, on_shared: bool, seed: int, round_to: int) -> Probe:
+def _probe(
+    task: Task,
+    data: Splits,
+    dense: Dense,
+    criterion: str,
+    on_shared: bool,
+    seed: int,
+    round_to: int,
+    blocks: tuple[Block, ...],
+) -> Probe:
     key = [dense.key, asdict(task.recovery), criterion, on_shared, seed, round_to, torch.__version__]
+    key.append([block.name for block in blocks])
     name = f"{task.name}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]}.json"
     file = cache_dir() / "probe" / name
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +87,7 @@ def _probe(task: Task, data: Splits, dense: Dense, criterion: str, on_shared: bo
         if not file.exists():
             model = dense.model
             if on_shared:
-                model = shared.prepare(task, data, dense, dense.groups, criterion, seed, round_to)
+                model = shared.prepare(task, data, dense, dense.groups, criterion, seed, round_to, blocks)
             found = probe(task, data, model, dense.model, dense.groups, criterion, seed, round_to)
             file.with_suffix(".partial").write_text(json.dumps(found._asdict()))
             file.with_suffix(".partial").replace(file)

@@ -15,6 +15,7 @@ import json
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import NamedTuple
 
 import torch
 from filelock import FileLock
@@ -26,6 +27,7 @@ from autoprune.candidate import channels_kept
 from autoprune.dense import Dense
 from autoprune.errors import TrialFailure
 from autoprune.paths import cache_dir
+from autoprune.pruning.blocks import Block, drop
 from autoprune.pruning.channels import cut
 from autoprune.pruning.criteria import Context, channels_to_remove
 from autoprune.pruning.groups import Groups, removed_positions
@@ -34,8 +36,18 @@ from autoprune.task import Recipe, Splits, Task
 LEVELS = tuple(i / 16 for i in range(16))
 """The sparsities that versions are made of."""
 
+DROPPED = 0.2
+"""The chance of each residual block to be missing from a random version (LayerDrop, Fan et al. 2020)."""
+
 Removal = Mapping[str, list[int]]
 """Indices of the units that a version lacks, by group name."""
+
+
+class Version(NamedTuple):
+    """What a version lacks: units of each group, and whole residual blocks."""
+
+    removal: Removal
+    blocks: tuple[Block, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,37 +55,50 @@ class Versions:
     """Every version of a network that keeps the units of each group in one order of importance.
 
     Args:
-        groups: the network's coupled groups.
+        groups: the network's coupled groups, no block dropped.
         removals: the units that go from every group at each of :data:`LEVELS`, by level.
+        blocks: residual blocks that a version may lack whole.
     """
 
     groups: Groups
     removals: Mapping[float, Removal]
+    blocks: tuple[Block, ...] = ()
 
     @classmethod
     def ordered_by(
-        cls, criterion: str, model: nn.Module, groups: Groups, context: Context | None = None, round_to: int = 8
+        cls,
+        criterion: str,
+        model: nn.Module,
+        groups: Groups,
+        context: Context | None = None,
+        round_to: int = 8,
+        blocks: tuple[Block, ...] = (),
     ) -> Versions:
         """Ask ``criterion`` which units of ``model`` go at each level; a higher level removes a superset."""
         removals: dict[float, Removal] = {}
         for level in LEVELS:
             count = {g.name: g.channels - channels_kept(g.channels, level, round_to) for g in groups}
             removals[level] = channels_to_remove(model, groups, criterion, count, context)
-        return cls(groups, removals)
+        return cls(groups, removals, blocks)
 
-    def smallest(self) -> Removal:
-        """Return the version with the fewest channels."""
-        return self.removals[LEVELS[-1]]
+    def smallest(self) -> Version:
+        """Return the version with the fewest channels; it has all blocks."""
+        return Version(self.removals[LEVELS[-1]])
 
-    def random(self, chance: random.Random) -> Removal:
-        """Return a version with a random level for each group."""
-        return {group.name: self.removals[chance.choice(LEVELS)].get(group.name, []) for group in self.groups}
+    def random(self, chance: random.Random) -> Version:
+        """Return a version with a random level for each group, and some blocks missing."""
+        removal = {group.name: self.removals[chance.choice(LEVELS)].get(group.name, []) for group in self.groups}
+        return Version(removal, tuple(block for block in self.blocks if chance.random() < DROPPED))
 
-    def run(self, model: nn.Module, removal: Removal, x: Tensor) -> Tensor:
+    def build(self, model: nn.Module, version: Version) -> nn.Module:
+        """Return a copy of a version of ``model``, really smaller, in evaluation mode."""
+        return drop(cut(model, removed_positions(self.groups, version.removal)), version.blocks)
+
+    def run(self, model: nn.Module, version: Version, x: Tensor) -> Tensor:
         """Run a version of ``model``, really smaller, such that gradients reach the parameters of ``model``."""
-        gone = removed_positions(self.groups, removal)
-        smaller = cut(model, gone).train(model.training)
-        parameters = {name: _rest(name, value, gone) for name, value in model.named_parameters()}
+        smaller = self.build(model, version).train(model.training)
+        gone, left = removed_positions(self.groups, version.removal), dict(smaller.named_parameters())
+        parameters = {name: _rest(name, value, gone) for name, value in model.named_parameters() if name in left}
         return functional_call(smaller, parameters, (x,))
 
 
@@ -85,7 +110,14 @@ def _rest(name: str, parameter: Tensor, gone: Mapping[tuple[str, int], Tensor]) 
 
 
 def prepare(
-    task: Task, data: Splits, dense: Dense, groups: Groups, criterion: str, seed: int = 0, round_to: int = 8
+    task: Task,
+    data: Splits,
+    dense: Dense,
+    groups: Groups,
+    criterion: str,
+    seed: int = 0,
+    round_to: int = 8,
+    blocks: tuple[Block, ...] = (),
 ) -> nn.Module:
     """Return the network whose weights serve every version, from the cache or newly trained (then cached).
 
@@ -94,20 +126,22 @@ def prepare(
 
     Args:
         dense: its weights are the start, and the criterion ranks its channels.
+        groups: of the dense model, no block dropped.
         criterion: a channel criterion; each has a training of its own.
+        blocks: residual blocks that a candidate may lack.
 
     Raises:
         TrialFailure: the loss became NaN.
     """
     recipe = replace(task.recovery, steps=8 * task.recovery.steps)
-    key = [dense.key, asdict(recipe), criterion, seed, round_to, torch.__version__]
+    key = [dense.key, asdict(recipe), criterion, seed, round_to, torch.__version__, [block.name for block in blocks]]
     name = f"{task.name}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]}.pt"
     file = cache_dir() / "shared" / name
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{file}.lock"):
         if not file.exists():
             context = Context(task, data.train, seed, recipe.steps)
-            versions = Versions.ordered_by(criterion, dense.model, groups, context, round_to)
+            versions = Versions.ordered_by(criterion, dense.model, groups, context, round_to, blocks)
             check = _Plateau(task, data, versions, seed)
             model = train_shared(task, data, dense.model, versions, recipe, seed, on_check=check)
             torch.save(model.state_dict(), file.with_suffix(".partial"))
@@ -132,7 +166,7 @@ class _Plateau:
         chance = random.Random(self.seed)
         accuracies = []
         for _ in range(6):
-            version = cut(model, removed_positions(self.versions.groups, self.versions.random(chance)))
+            version = self.versions.build(model, self.versions.random(chance))
             adapt(self.task, version, self.data, self.seed)
             accuracies.append(training.accuracy(version, self.data.validation))
         mean = sum(accuracies) / len(accuracies)
@@ -190,10 +224,10 @@ def train_shared(
         if not torch.isfinite(loss):
             raise TrialFailure(f"the loss of the shared recovery became {loss.item()} at step {step}: lower its rate")
         outputs = outputs.detach()
-        removals = [versions.smallest(), *(versions.random(chance) for _ in range(randoms))]
-        for removal in removals:
-            part = training.distillation_loss(versions.run(model, removal, x), outputs, temperature=1.0)
-            (part / len(removals)).backward()
+        asked = [versions.smallest(), *(versions.random(chance) for _ in range(randoms))]
+        for version in asked:
+            part = training.distillation_loss(versions.run(model, version, x), outputs, temperature=1.0)
+            (part / len(asked)).backward()
         optimizer.step()
         if step >= end:
             break

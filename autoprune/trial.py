@@ -69,10 +69,10 @@ def run_trial(
         raise UserError(f"no coupled group is called {min(unknown)!r}: see `autoprune groups {task.name}`")
     criterion, schedule = get_criterion(candidate.criterion), get_schedule(candidate.schedule)
     check_pair(candidate.schedule, candidate.criterion, criterion)
-    kept, masks, blocks = dict.fromkeys((group.name for group in groups), 0), {}, ()
+    kept, masks, blocks, known = dict.fromkeys((group.name for group in groups), 0), {}, (), ()
     if candidate.blocks:
         known = find_blocks(dense.model, task.example_input, task.keep)
-        choose_blocks(known, candidate.blocks, task.name)
+        known = choose_blocks(known, sorted(candidate.blocks), task.name)
         blocks = choose_blocks(known, candidate.dropped, task.name)
     if blocks:
         check_blocks(candidate.schedule)
@@ -82,9 +82,12 @@ def run_trial(
         model = remove_blocks(dense.model, blocks) if blocks else dense.model
         spread = allocate(model, groups, candidate.uniform, candidate.allocation, criterion.structured)
         candidate = replace(candidate, sparsity=spread, uniform=0.0, allocation=None)
-    run = _Run(task, candidate, data, dense, groups, schedule, seed, round_to, on_round, blocks)
+    run = _Run(task, candidate, data, dense, groups, schedule, seed, round_to, on_round, blocks, known)
     kept |= {group.name: group.channels for group in groups}
-    if criterion.structured:
+    if schedule.retrain == "shared":
+        model, left = _take_shared(run)
+        kept |= left
+    elif criterion.structured:
         model, left = _prune_channels(run)
         kept |= left
     elif schedule.grow:
@@ -99,13 +102,7 @@ def _prune_channels(run: _Run) -> tuple[nn.Module, dict[str, int]]:
     """Remove whole channels, round by round; the network gets smaller each time."""
     model, groups = run.first_model(), run.groups
     left = {group.name: list(range(group.channels)) for group in groups}
-    for group in groups:
-        sparsity = run.candidate.of(group.name)
-        if round(group.channels * (1 - sparsity)) < 1:
-            warnings.warn(
-                f"a sparsity of {sparsity} would empty group {group.name} of {group.channels} channels: one is kept",
-                stacklevel=3,
-            )
+    _warn_of_empty_groups(run)
     for t in run.schedule.times():
         targets = {
             g.name: channels_kept(g.channels, run.schedule.at(run.candidate.of(g.name), t), run.round_to)
@@ -115,9 +112,7 @@ def _prune_channels(run: _Run) -> tuple[nn.Module, dict[str, int]]:
         gone = channels_to_remove(model, groups, run.candidate.criterion, remove, run.context)
         for name, indices in gone.items():
             left[name] = [channel for i, channel in enumerate(left[name]) if i not in set(indices)]
-        if run.schedule.retrain == "shared":
-            model = remove_channels(run.shared_model(), run.task.example_input, groups, gone)
-        elif run.schedule.rewind_to is None:
+        if run.schedule.rewind_to is None:
             model = remove_channels(model, run.task.example_input, groups, gone)
         else:
             lost = {g.name: sorted(set(range(g.channels)) - set(left[g.name])) for g in run.groups}
@@ -125,6 +120,32 @@ def _prune_channels(run: _Run) -> tuple[nn.Module, dict[str, int]]:
         groups = groups.after(gone)
         run.train(model, t)
     return model, {name: len(channels) for name, channels in left.items()}
+
+
+def _take_shared(run: _Run) -> tuple[nn.Module, dict[str, int]]:
+    """Take the candidate's part of the weights that all candidates share.
+
+    Its channels are chosen in the whole network, blocks and all, as they were when those weights were trained.
+    """
+    _warn_of_empty_groups(run)
+    whole = run.dense.groups or run.groups
+    kept = {g.name: channels_kept(g.channels, run.candidate.of(g.name), run.round_to) for g in whole}
+    remove = {g.name: g.channels - kept[g.name] for g in whole}
+    gone = channels_to_remove(run.dense.model, whole, run.candidate.criterion, remove, run.context)
+    model = drop(run.shared_model(whole), run.blocks)
+    model = remove_channels(model, run.task.example_input, run.groups, gone)
+    run.train(model, 1.0)
+    return model, {group.name: kept[group.name] for group in run.groups}
+
+
+def _warn_of_empty_groups(run: _Run) -> None:
+    for group in run.groups:
+        sparsity = run.candidate.of(group.name)
+        if round(group.channels * (1 - sparsity)) < 1:
+            warnings.warn(
+                f"a sparsity of {sparsity} would empty group {group.name} of {group.channels} channels: one is kept",
+                stacklevel=4,
+            )
 
 
 def _prune_weights(run: _Run) -> tuple[nn.Module, dict[str, Tensor]]:
@@ -170,6 +191,7 @@ class _Run:
     round_to: int
     on_round: Callable[[float], None]
     blocks: tuple[Block, ...]
+    droppable: tuple[Block, ...]
 
     @property
     def context(self) -> Context:
@@ -188,11 +210,10 @@ class _Run:
         training.train(self.task, model, self.data.train, self.task.training, self.seed, stop=self._rewind_step)
         return drop(model, self.blocks)
 
-    def shared_model(self) -> nn.Module:
+    def shared_model(self, groups: Groups) -> nn.Module:
         """Return the dense network with the weights that all candidates share."""
-        return shared.prepare(
-            self.task, self.data, self.dense, self.groups, self.candidate.criterion, self.seed, self.round_to
-        )
+        how = (self.candidate.criterion, self.seed, self.round_to, self.droppable)
+        return shared.prepare(self.task, self.data, self.dense, groups, *how)
 
     def spread_sparsity(self, model: nn.Module) -> dict[str, float]:
         """Return each group's sparsity; where one number was given, spread by ERK, to the same number of weights."""

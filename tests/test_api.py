@@ -79,7 +79,7 @@ def test_a_failed_trial_is_recorded_and_the_search_goes_on(digits):
         "sparsity": {"_type": "choice", "_value": [0.5]},
     }
     seen = []
-    result = search(task, space=space, sampler="random", trials=5, on_trial=seen.append)
+    result = search(task, space=space, sampler="random", trials=5, warm_start=False, on_trial=seen.append)
     schedules = {trial.parameters["schedule"]: trial.succeeded for trial in result.trials}
     assert schedules == {"one_shot": False, "lottery_ticket": True}
     assert all("the loss became" in trial.reason for trial in result.failed)

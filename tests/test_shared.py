@@ -22,9 +22,10 @@ def versions(digits):
 def test_a_version_computes_what_the_removed_network_does_and_its_gradients_reach_the_shared_weights(digits, versions):
     task, _, dense = digits
     removal = versions.removals[0.5]
+    version = shared.Version(removal)
     x = torch.randn(4, 1, 8, 8)
     removed = remove_channels(dense.model, task.example_input, versions.groups, removal)
-    found = versions.run(dense.model, removal, x)
+    found = versions.run(dense.model, version, x)
     assert torch.allclose(found, removed(x), atol=1e-5)
     gradient = torch.autograd.grad(found.sum(), dense.model.hidden.weight)[0]
     rows = gradient.abs().sum(1) > 0
@@ -74,6 +75,15 @@ def test_a_trial_on_the_shared_recovery_has_what_was_asked_and_repeats(digits, m
     assert first.kept == {"stem.0": 24, "block.0.0": 32, "down.0": 64, "hidden": 32}
     assert first.model.hidden.weight.shape[0] == 32
     assert first.measures["accuracy"] == second.measures["accuracy"] > 0.8
+
+
+def test_a_budget_fine_tunes_what_was_taken_from_the_shared_weights(digits):
+    task, data, dense = digits
+    cheap = Candidate({"stem.0": 0.5, "hidden": 0.75}, schedule="shared", budget=0.0)
+    judged, tuned = (run_trial(task, replace(cheap, budget=b), data, dense) for b in (0.0, 1.0))
+    unsaid = run_trial(task, replace(cheap, budget=None), data, dense)
+    weights = [each.model.head.weight for each in (judged, tuned, unsaid)]
+    assert torch.equal(weights[0], weights[2]) and not torch.equal(weights[0], weights[1])
 
 
 def test_single_weights_cannot_be_recovered_together(digits):

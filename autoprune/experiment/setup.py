@@ -14,7 +14,7 @@ from autoprune.pruning.allocation import METHODS
 from autoprune.pruning.blocks import find_blocks
 from autoprune.pruning.criteria import CRITERIA
 from autoprune.pruning.groups import Groups
-from autoprune.pruning.schedules import SCHEDULES
+from autoprune.pruning.schedules import SCHEDULES, check_blocks
 from autoprune.search.command import TrialCommand
 from autoprune.search.space import check_space
 from autoprune.task import Splits, Task, load_task
@@ -51,3 +51,5 @@ def check_task_space(task: Task, model: nn.Module, groups: Groups, space: Any) -
     blocks = find_blocks(model, task.example_input, task.keep) if names_blocks else ()
     group_names, block_names = [group.name for group in groups], [block.name for block in blocks]
     check_space(space, group_names, CRITERIA, SCHEDULES, block_names, METHODS)
+    for name in space["schedule"]["_value"] if names_blocks and "schedule" in space else ():
+        check_blocks(name)

@@ -105,10 +105,11 @@ def check_blocks(name: str) -> None:
     Raises:
         UserError: they cannot, with the reason.
     """
-    schedule = get_schedule(name)
-    if schedule.retrain == "shared" or schedule.grow:
-        why = "trains one network for all candidates" if schedule.retrain == "shared" else "moves single weights about"
-        raise UserError(f"schedule {name} {why}, so it drops no whole blocks: use one_shot or gradual with block.NAME")
+    if get_schedule(name).grow:
+        raise UserError(
+            f"schedule {name} moves single weights about, so it drops no whole blocks: use shared, one_shot or gradual "
+            "with block.NAME"
+        )
 
 
 def check_pair(schedule: str, criterion: str, found: Criterion) -> None:

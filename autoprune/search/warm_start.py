@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
-from autoprune.candidate import PREFIX
+from autoprune.candidate import Candidate
 from autoprune.sizes import SizeModel
 
 Sparsity = dict[str, float]
@@ -49,21 +50,21 @@ def first_candidates(
     sizes: SizeModel,
     losses: Mapping[str, Sequence[tuple[float, float]]],
     allocations: Sequence[Sparsity],
-    criterion: str,
-    schedule: str,
+    like: Candidate,
 ) -> list[dict[str, Any]]:
     """Return parameter sets to try first, such that a few of them cover all sizes already.
 
     Args:
         losses: see :func:`predicted_front`.
         allocations: what published rules give (ERK, LAMP).
+        like: has the criterion, the schedule and the blocks of them all.
     """
     solved = _outside_in([each for size in ("macs", "params") for each in predicted_front(sizes, losses, size)])
     uniform = _outside_in([dict.fromkeys(losses, level) for level in UNIFORM])
     mixed = [each for row in zip_longest(solved, uniform, allocations) for each in row if each is not None]
     different = {tuple(sizes.kept(each).values()): each for each in reversed(mixed)}
     return [
-        {"criterion": criterion, "schedule": schedule} | {PREFIX + name: value for name, value in each.items()}
+        replace(like, sparsity=each).to_parameters()
         for each in mixed
         if different[tuple(sizes.kept(each).values())] is each
     ]

@@ -289,12 +289,23 @@ def test_a_group_whose_first_layer_goes_keeps_its_name_and_its_sparsity(unmeasur
     assert result.kept == {"block.inner": 0, "block.last": 1} and result.model.stem.out_channels == 1
 
 
-@pytest.mark.parametrize("schedule", ["shared", "set", "rigl"])
+@pytest.mark.parametrize("schedule", ["set", "rigl"])
 def test_schedules_that_cannot_drop_blocks_say_so(small, schedule):
     task, data, dense = small
-    criterion = "l1_norm" if schedule == "shared" else "level"
     with pytest.raises(UserError, match=f"^schedule {schedule} .*drops no whole blocks"):
-        run_trial(task, Candidate(uniform=0.5, criterion=criterion, schedule=schedule, blocks=ONE), data, dense)
+        run_trial(task, Candidate(uniform=0.5, criterion="level", schedule=schedule, blocks=ONE), data, dense)
+
+
+def test_with_and_without_a_block_the_shared_weights_are_the_same(small):
+    task, data, dense = small
+    name = "layer1.1"
+    without = Candidate(uniform=0.5, schedule="shared", blocks=ONE)
+    both = [run_trial(task, each, data, dense) for each in (without, replace(without, blocks=ONE | {name: 0}))]
+    short, long = (each.model.state_dict() for each in both)
+    assert short.keys() < long.keys() and not any(key.startswith(f"{name}.") for key in short)
+    trained = [key for key in short if key.endswith("weight")]
+    assert all(torch.equal(short[key], long[key]) for key in trained)
+    assert both[0].measures["macs"] < both[1].measures["macs"]
 
 
 def test_the_command_writes_a_space_with_blocks(tmp_path):
