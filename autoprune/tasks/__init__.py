@@ -4,4 +4,5 @@ TASKS = {
     "digits": "autoprune.tasks.digits:task",
     "fashion_mnist": "autoprune.tasks.fashion_mnist:lenet5",
     "fashion_mnist_resnet20": "autoprune.tasks.fashion_mnist:resnet20",
+    "imdb": "autoprune.tasks.imdb:task",
 }
