@@ -72,7 +72,7 @@ def test_baselines_run_first_and_are_compared_with(digits):
 
 def test_a_failed_trial_is_recorded_and_the_search_goes_on(digits):
     task = replace(digits[0], training=replace(digits[0].training, steps=20))
-    task = replace(task, recovery=replace(task.recovery, learning_rate=1e12))
+    task = replace(task, recovery=replace(task.recovery, learning_rate=1e12, steps=100))
     space = {
         "criterion": {"_type": "choice", "_value": ["level"]},
         "schedule": {"_type": "choice", "_value": ["one_shot", "lottery_ticket"]},  # the second needs no recovery
