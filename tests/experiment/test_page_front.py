@@ -14,15 +14,17 @@ from autoprune.experiment.results import Trial
 from autoprune.report import units
 from autoprune.report.progress import hypervolume
 from autoprune.report.rows import SIZES, method
+from autoprune.search.limits import read_limits, satisfies
 from autoprune.search.pareto import choose, pareto_front
 
 NODE = Path(nni_node.__path__[0]) / "node"
 PAGE = Path(bridge.__path__[0]) / "pareto_page"
 RULES = ["drop<=1%", "drop <= 5 %", "drop<=0.1", "knee", "macs<=5k", "params<=400", "bytes<=1e3", "latency_ms<=2ms"]
 RULES += ["macs<=1", "nonsense", "accuracy<=1", "t3"]
+CONSTRAINTS = [[], ["drop<=5%"], ["accuracy>=0.9", "macs<=5k"], ["latency<=1.5ms"]]
 SCRIPT = """
-import { choose, hypervolume, paretoFront } from '%s';
-const { searches, rules, dense } = JSON.parse((await import('node:fs')).readFileSync(0, 'utf8'));
+import { choose, hypervolume, paretoFront, within } from '%s';
+const { searches, rules, constraints, dense } = JSON.parse((await import('node:fs')).readFileSync(0, 'utf8'));
 const answers = searches.map(({ trials, objectives }) => {
     const front = paretoFront(trials, objectives);
     const chosen = rules.map(rule => {
@@ -33,7 +35,8 @@ const answers = searches.map(({ trials, objectives }) => {
         }
     });
     const volume = hypervolume(trials.map(({ measures }) => [measures.macs / dense.macs, measures.accuracy]));
-    return { front: front.map(trial => trial.id), chosen, volume };
+    const allowed = constraints.map(each => within(trials, each, dense).map(trial => trial.id));
+    return { front: front.map(trial => trial.id), chosen, volume, allowed };
 });
 console.log(JSON.stringify(answers));
 """
@@ -80,13 +83,16 @@ def in_python(search):
         except UserError as error:
             chosen.append(str(error))
     volume = hypervolume([(m["macs"] / DENSE["macs"], m["accuracy"]) for m in measures.values()])
-    return {"front": front, "chosen": chosen, "volume": pytest.approx(volume)}
+    allowed = [[id_ for id_, m in measures.items() if satisfies(read_limits(each), m, DENSE)] for each in CONSTRAINTS]
+    return {"front": front, "chosen": chosen, "volume": pytest.approx(volume), "allowed": allowed}
 
 
 def test_the_page_finds_the_same_fronts_and_chooses_the_same_trials_as_the_command_line(tmp_path):
     searches = [make_search(seed) for seed in range(60)]
     script = SCRIPT % (PAGE / "front.mjs").as_uri()
-    answers = in_javascript(tmp_path, script, {"searches": searches, "rules": RULES, "dense": DENSE})
+    answers = in_javascript(
+        tmp_path, script, {"searches": searches, "rules": RULES, "constraints": CONSTRAINTS, "dense": DENSE}
+    )
     for search, answer in zip(searches, answers, strict=True):
         assert answer == in_python(search)
 

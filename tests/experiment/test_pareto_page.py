@@ -177,7 +177,7 @@ def check_nnis_own_page(browser, nni_home, experiment):
     assert json.loads(json.loads(latest["data"])).keys() >= {"default", "accuracy"}
     assert "message" not in nni_home.trials()[trial.id]
     browser.open(f"http://127.0.0.1:{nni_home.port}/oview")
-    browser.wait_for("document.querySelector('#succTable .id[data-name=\"lottery_ticket 80%\"]')", 20)
+    browser.wait_for("!!document.querySelector('#succTable .id[data-name=\"lottery_ticket 80%\"]')", 20)
     assert browser.evaluate("document.getElementById('autoprune-front').href").endswith("/pareto/")
 
 

@@ -78,6 +78,15 @@ export function satisfies({ measure, bound }, measures, dense) {
     return measure === 'accuracy' ? bound - measures.accuracy - TOLERANCE <= 0 : measures[measure] <= bound;
 }
 
+// Returns the trials that keep within all of a search's constraints; none where a drop is limited and dense not known.
+export function within(trials, constraints, dense) {
+    const limits = constraints.map(readLimit).filter(Boolean);
+    if (!dense && limits.some(limit => limit.measure === 'drop')) {
+        return [];
+    }
+    return trials.filter(trial => limits.every(limit => satisfies(limit, trial.measures, dense)));
+}
+
 // Picks one of a front by a rule: a limit, knee, or a trial's id (of any of `all`).
 export function choose(rule, front, all, dense, objectives) {
     const named = all.find(trial => trial.id === rule.trim());

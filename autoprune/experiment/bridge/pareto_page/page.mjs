@@ -1,6 +1,6 @@
 // The Pareto page: asks the manager every two seconds, and shows what is new.
 
-import { MEASURES, choose, paretoFront } from './front.mjs';
+import { MEASURES, choose, paretoFront, within } from './front.mjs';
 import { nameOf } from './names.mjs';
 import { TITLES, drawFront, drawKept, drawSensitivity, drawVolume, write } from './plots.mjs';
 
@@ -9,7 +9,7 @@ const DENSE = 'dense'; // marks the dense model's trial, as in autoprune/search/
 const RUNNING = ['WAITING', 'RUNNING', 'UNKNOWN'];
 const find = id => document.getElementById(id);
 
-let state = { trials: [], candidates: [], baselines: {}, front: [], objectives: ['accuracy', 'macs'], kept: {},
+let state = { trials: [], candidates: [], allowed: [], constraints: [], baselines: {}, front: [], objectives: ['accuracy', 'macs'], kept: {},
     channels: {}, reasons: {}, dense: null, sensitivity: null };
 let exports = {};
 let chosen = null; // a trial's id
@@ -44,12 +44,14 @@ async function poll() {
 function update(status, experiment, jobs, facts) {
     const trials = jobs.map(job => readTrial(job, facts)).filter(trial => trial.number !== undefined);
     const candidates = trials.filter(trial => trial.measures && !trial.baseline);
-    const objectives = experiment.params.tuner?.classArgs?.objectives ?? ['accuracy', 'macs'];
+    const { objectives = ['accuracy', 'macs'], constraints } = experiment.params.tuner?.classArgs ?? {};
+    const allowed = within(candidates, constraints ?? [], facts.dense);
     const baselines = {};
     for (const trial of trials.filter(each => each.measures && each.baseline && each.baseline !== DENSE)) {
         (baselines[trial.baseline] ??= []).push(trial);
     }
-    state = { ...facts, trials, candidates, baselines, objectives, front: paretoFront(candidates, objectives) };
+    const front = paretoFront(allowed, objectives);
+    state = { ...facts, trials, candidates, allowed, baselines, objectives, constraints: constraints ?? [], front };
     showProgress(status, experiment);
     const now = JSON.stringify([trials, facts]);
     if (now !== shown) {
@@ -109,6 +111,8 @@ function draw() {
     const view = { x: find('x').value, y: find('y').value, xlog: find('xlog').checked, ylog: find('ylog').checked,
         others: find('others').checked, chosen };
     drawFront(find('front'), state, view, select);
+    find('constraints').textContent = state.constraints.length === 0 ? '' :
+        `It keeps within the search's constraints: ${state.constraints.join(', ')}.`;
     drawVolume(find('volume'), state);
     drawKept(find('kept'), state, select);
     find('sensitivity-section').hidden = !state.sensitivity;
@@ -263,6 +267,9 @@ function chooseByRule(event) {
     event.preventDefault();
     const rule = find('rule').value;
     try {
+        if (state.candidates.length > 0 && state.front.length === 0 && !state.trials.some(each => each.id === rule.trim())) {
+            throw new Error(`no trial satisfies all the constraints (${state.constraints.join(', ')}): search longer`);
+        }
         const measured = state.trials.filter(trial => trial.measures);
         select(choose(rule, state.front, measured, state.dense ?? { accuracy: 1 }, state.objectives).id);
         find('refused').hidden = true;

@@ -76,7 +76,7 @@ function points(trials, view, look) {
 // view: { x, y, xlog, ylog, others, chosen } of the controls; pick is called with the id of a clicked trial.
 export function drawFront(element, state, view, pick) {
     const colors = theme();
-    const front = paretoFront(state.candidates, [view.x, view.y])
+    const front = paretoFront(state.allowed, [view.x, view.y])
         .sort((a, b) => a.measures[view.x] - b.measures[view.x]);
     const traces = [];
     if (view.others) {
