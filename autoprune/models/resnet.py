@@ -1,5 +1,7 @@
 """The CIFAR-style residual networks of He et al. 2016, section 4.2: ResNet-20, -56, -110."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -24,25 +26,35 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A residual network of ``depth`` = 6n + 2 layers, of 16, 32 and 64 channels.
+    """A residual network of ``depth`` = 6n + 2 layers in three stages.
 
     Args:
         depth: 20, 32, 44, 56, 110, ...
         classes: number of classes.
         in_channels: 3 for CIFAR, 1 for grey images.
+        widths: channels of each stage.
+        stem_stride: of the first convolution; 2 makes the whole network four times cheaper.
     """
 
-    def __init__(self, depth: int = 20, classes: int = 10, in_channels: int = 3) -> None:
+    def __init__(
+        self,
+        depth: int = 20,
+        classes: int = 10,
+        in_channels: int = 3,
+        widths: Sequence[int] = (16, 32, 64),
+        stem_stride: int = 1,
+    ) -> None:
         super().__init__()
         if (depth - 2) % 6:
             raise ValueError(f"depth must be 6n + 2, got {depth}")
         n = (depth - 2) // 6
-        self.conv1 = nn.Conv2d(in_channels, 16, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        self.layer1 = _stage(16, 16, n, stride=1)
-        self.layer2 = _stage(16, 32, n, stride=2)
-        self.layer3 = _stage(32, 64, n, stride=2)
-        self.fc = nn.Linear(64, classes)
+        first, second, third = widths
+        self.conv1 = nn.Conv2d(in_channels, first, 3, stem_stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(first)
+        self.layer1 = _stage(first, first, n, stride=1)
+        self.layer2 = _stage(first, second, n, stride=2)
+        self.layer3 = _stage(second, third, n, stride=2)
+        self.fc = nn.Linear(third, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, in_channels, H, W)`` to ``(N, classes)`` logits."""
