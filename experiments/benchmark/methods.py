@@ -1,0 +1,125 @@
+"""The methods that are compared; each spends a run's budget in its own way until the time is up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+
+import nni
+from bench import Bench, Judged
+from nni.algorithms.hpo.tpe_tuner import TpeTuner
+
+from autoprune import shared
+from autoprune.candidate import Candidate
+from autoprune.experiment.record import scalar
+from autoprune.preparation import prepare_search
+from autoprune.pruning.size_model import size_model
+from autoprune.search import OptunaTuner
+from autoprune.search.space import build_space
+
+CRITERION = "l1_norm"
+SIZE_WEIGHT = 0.07
+"""The default of the trial command: exponent of the size in the scalar that NNI's recipe maximises."""
+
+
+def nni_recipe(bench: Bench) -> None:
+    """NNI's own TPE tuner on one number, every candidate fine-tuned in full."""
+    _drive(bench, TpeTuner(optimize_mode="maximize", seed=bench.seed), "one_shot")
+
+
+def random(bench: Bench) -> None:
+    """Candidates drawn by chance, every one fine-tuned in full."""
+    _optuna(bench, "random")
+
+
+def nsga2(bench: Bench) -> None:
+    """Optuna's NSGA-II on accuracy and MACs, every candidate fine-tuned in full."""
+    _optuna(bench, "nsga2")
+
+
+def tpe(bench: Bench) -> None:
+    """Optuna's multi-objective TPE on accuracy and MACs, every candidate fine-tuned in full."""
+    _optuna(bench, "tpe")
+
+
+def uniform(bench: Bench) -> None:
+    """One sparsity for all groups, on a grid, each fine-tuned in full; then the grid again with other seeds."""
+    for repeat in count():
+        for candidate in _uniform_grid(bench, "one_shot"):
+            bench.judge(candidate, seed=bench.seed + 1000 * repeat)
+
+
+def uniform_shared(bench: Bench) -> None:
+    """The same grid on the shared recovery; then each is fine-tuned in full from there, and again and again."""
+    shared.prepare(bench.task, bench.data, bench.dense, bench.dense.groups, CRITERION, bench.seed)
+    bench.note("shared recovery")
+    reached = [judged for each in _uniform_grid(bench, "shared") if (judged := bench.judge(each))]
+    bench.note("grid")
+    for repeat in count():
+        reached = [bench.train_further(judged, bench.seed + 1000 * repeat) for judged in reached]
+
+
+def autoprune(bench: Bench) -> None:
+    """AutoPrune's default: shared recovery, sensitivity probe, first candidates, then TPE with rungs."""
+    prepared = prepare_search(
+        bench.task, bench.data, bench.dense, Candidate(criterion=CRITERION, schedule="shared"), bench.seed
+    )
+    bench.note("preparation")
+    tuner = OptunaTuner(seed=bench.seed, storage=str(bench.folder / "optuna.journal"))
+    _drive(bench, tuner, "shared", lambda: tuner.prepare([prepared]))
+
+
+METHODS: dict[str, Callable[[Bench], None]] = {
+    method.__name__: method for method in (nni_recipe, random, nsga2, tpe, uniform, uniform_shared, autoprune)
+}
+"""Name on the command line -> what spends the budget."""
+
+LABELS = {
+    "nni_recipe": "NNI's recipe",
+    "random": "random search",
+    "nsga2": "NSGA-II",
+    "tpe": "TPE",
+    "amc": "AMC",
+    "uniform": "uniform",
+    "uniform_shared": "uniform, shared recovery",
+    "autoprune": "AutoPrune",
+}
+"""What tables and plots call them, in their order."""
+
+
+def _optuna(bench: Bench, sampler: str) -> None:
+    storage = str(bench.folder / "optuna.journal")
+    _drive(bench, OptunaTuner(sampler=sampler, seed=bench.seed, storage=storage, rungs=False), "one_shot")
+
+
+def _drive(bench: Bench, tuner: Any, schedule: str, prepare: Callable[[], None] = lambda: None) -> None:
+    """Judge what an NNI tuner proposes, in this process, without NNI's manager."""
+    tuner.update_search_space(build_space(bench.dense.groups, criteria=[CRITERION], schedules=[schedule]))
+    prepare()
+    for number in count():
+        try:
+            parameters = tuner.generate_parameters(number)
+        except nni.NoMoreTrialError:
+            return
+        judged = bench.judge(Candidate.from_parameters(parameters))
+        if judged is not None:
+            tuner.receive_trial_result(number, parameters, _metrics(bench, judged))
+        tuner.trial_end(number, judged is not None)
+
+
+def _metrics(bench: Bench, judged: Judged) -> dict[str, float]:
+    return scalar(judged.measures, bench.dense.measures, SIZE_WEIGHT) | judged.measures
+
+
+def _uniform_grid(bench: Bench, schedule: str) -> Iterator[Candidate]:
+    """Yield equal sparsities from 1/16 to 15/16, by halving, those that keep the same channels once."""
+    sizes = size_model(bench.dense.model, bench.task.example_input, bench.dense.groups)
+    names = [group.name for group in bench.dense.groups]
+    seen = set()
+    for sixteenths in (8, 12, 4, 14, 10, 6, 2, 15, 13, 11, 9, 7, 5, 3, 1):
+        sparsity = sixteenths / 16
+        kept = tuple(sizes.kept(dict.fromkeys(names, sparsity)).values())
+        if kept not in seen:
+            seen.add(kept)
+            yield Candidate(uniform=sparsity, criterion=CRITERION, schedule=schedule)
