@@ -36,6 +36,9 @@ RULES_IN_WORDS = (
 SECRET = re.compile(r"pass(word|phrase|wd)|secret|token|credential|environment|key$", re.IGNORECASE)
 """Names of config entries whose values stay out of the page."""
 
+PASSWORD_IN_URL = re.compile(r"(\w://[^\s:/@]*):[^\s/@]*@")
+"""As in a study's database: ``postgresql://user:password@host/name``."""
+
 
 def write_report(experiment: Experiment, final: Final | None, file: Path) -> Path:
     """Write an experiment's report and return its path.
@@ -206,5 +209,5 @@ def _without_secrets(value: Any, name: str = "") -> Any:
     if isinstance(value, list):
         return [_without_secrets(item) for item in value]
     if name == "trialCommand" and isinstance(value, str):
-        return re.sub(r"(^|\s)(\w+)=\S+(?=.*\sautoprune\s)", r"\1\2=...", value)
-    return value
+        value = re.sub(r"(^|\s)(\w+)=\S+(?=.*\sautoprune\s)", r"\1\2=...", value)
+    return PASSWORD_IN_URL.sub(r"\1:...@", value) if isinstance(value, str) else value

@@ -73,6 +73,19 @@ def test_it_shows_the_front_the_dense_model_the_baselines_and_the_choice(experim
     assert "0.10 ms 2.0x faster" in text  # the latencies measured in turn
 
 
+@pytest.mark.parametrize(
+    "rule, words",
+    [
+        ("drop<=1%", "the smallest network on the front whose accuracy is within 1% of the dense model's"),
+        ("accuracy>=0.98", "the smallest network on the front whose accuracy is at least 0.98"),
+        ("latency<=3ms", "the most accurate network on the front with latency up to 3ms"),
+        ("knee", "the bend of the front"),
+    ],
+)
+def test_it_says_in_words_by_what_rule_the_model_was_chosen(experiment, rule, words):
+    assert f"({rule}: {words}" in written(experiment, Final(experiment.front()[0], rule)).text
+
+
 def test_it_says_why_trials_failed_and_how_to_load_the_model(experiment, final):
     text = written(experiment, final).text
     for trial in experiment.failed:
@@ -103,10 +116,12 @@ def test_what_users_wrote_is_escaped(maker):
 def test_secrets_stay_out(maker):
     machines = {"platform": "remote", "machineList": [{"host": "h", "password": "hunter2", "sshPassphrase": "hunter3"}]}
     command = "API_KEY=hunter4 autoprune trial digits"
-    written(maker.experiment(trainingService=machines, trialCommand=command))
+    tuner = {"name": "OptunaTuner", "classArgs": {"storage": "postgresql://me:hunter5@db.example/studies"}}
+    written(maker.experiment(trainingService=machines, trialCommand=command, tuner=tuner))
     page = (maker.folder / "new" / "report.html").read_text()
     assert "hunter" not in page
     assert "autoprune trial digits" in page
+    assert "postgresql://me:...@db.example/studies" in page
 
 
 @pytest.mark.parametrize("accuracies", [[], [0.98]], ids=["no candidates", "one candidate, no baselines"])
