@@ -247,8 +247,7 @@ class OptunaTuner(Tuner):
         violations = self._known.violations(trial.params, self.limits)
         if all(value <= 0 for value in violations.values()):
             return False
-        for name, value in violations.items():
-            trial.set_constraint(name, value)
+        self._constrain(trial, violations)
         # Pruned with its violations: TPE learns from it, the others, which learn from results, leave it out.
         self.study.tell(trial, state=TrialState.PRUNED)
         return True
@@ -259,8 +258,7 @@ class OptunaTuner(Tuner):
         if same is None:
             return False
         if same.state is TrialState.COMPLETE:
-            for name, value in same.constraints.items():
-                trial.set_constraint(name, value)
+            self._constrain(trial, same.constraints)
             trial.set_user_attr("measures", same.user_attrs.get("measures"))
             self.study.tell(trial, same.values)
         else:
@@ -357,9 +355,10 @@ class OptunaTuner(Tuner):
             measures, key = trial.user_attrs.get("measures"), self._identity(rung, trial)
             if not measures or key in found:
                 continue
-            too_large = any(v > 0 for name, v in trial.constraints.items() if name not in ("drop", "accuracy"))
+            violations = self._violations(measures)
+            too_large = any(v > 0 for name, v in violations.items() if name not in ("drop", "accuracy"))
             further = len(halving.budgets(trial.params.get("schedule", Candidate.schedule), self.reduction)) > rung + 1
-            violation = sum(max(0.0, value) for value in trial.constraints.values())
+            violation = sum(max(0.0, value) for value in violations.values())
             judged = halving.Judged(key, costs(measures, self.objectives), violation, further and not too_large)
             found[key] = (judged, trial)
         return found
@@ -372,9 +371,13 @@ class OptunaTuner(Tuner):
             study.tell(trial, state=TrialState.FAIL)
             return
         trial.set_user_attr("measures", measures)
-        for name, violation in self._violations(measures).items():
-            trial.set_constraint(name, violation)
+        self._constrain(trial, self._violations(measures))
         study.tell(trial, self._values(rung, measures))
+
+    def _constrain(self, trial: optuna.Trial, violations: Mapping[str, float]) -> None:
+        if not self._scalar:  # CMA-ES has no use for them, and says so each time
+            for name, violation in violations.items():
+                trial.set_constraint(name, violation)
 
     def _add(self, rung: int, parameters: Mapping[str, Any], value: Any) -> None:
         """Add a result that none of the studies' trials brought."""
