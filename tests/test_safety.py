@@ -1,6 +1,7 @@
 """What no module of the package may do: run code that came in as data."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,12 @@ def test_the_test_sees_what_is_unsafe(line):
 
 def test_what_is_safe_passes():
     assert not faults("torch.load(file, weights_only=True)\nmodel.eval()\nyaml.safe_load(text)")
+
+
+def test_the_tests_that_the_security_page_names_are_there():
+    tests = Path(__file__).parent
+    named = re.findall(r"`(\w+\.py)::(\w+)`", (tests.parent / "docs" / "security.md").read_text())
+    assert len(named) >= 12
+    for file, name in named:
+        (found,) = tests.rglob(file)
+        assert f"def {name}(" in found.read_text(), f"{file}::{name}"

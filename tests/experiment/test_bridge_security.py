@@ -11,7 +11,7 @@ from pathlib import Path
 import nni_node
 import pytest
 import requests
-from conftest import wait_until
+from conftest import TRIAL, wait_until
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -137,7 +137,8 @@ def test_an_address_opened_on_purpose_asks_for_the_token_that_was_printed(nni_ho
     ((url, token),) = re.findall(rf"({opened}/\?token=([\w-]+))\n", created.stdout)
     assert len(token) >= 32
     assert nni_home.dispatchers()
-    assert not any("AUTOPRUNE_TOKEN" in process.environ() for process in nni_home.dispatchers())
+    trials = wait_until(lambda: nni_home.called(TRIAL.name), what="a trial")
+    assert not any("AUTOPRUNE_TOKEN" in process.environ() for process in [*nni_home.dispatchers(), *trials])
     logs = "".join(file.read_text() for file in nni_home.log.iterdir() if file.is_file())
     assert token not in logs
 
