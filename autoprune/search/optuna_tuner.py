@@ -22,16 +22,17 @@ from autoprune.search.known import Known, shrink
 from autoprune.search.limits import read_limits
 from autoprune.search.pareto import DEFAULT_OBJECTIVES, DIRECTIONS, check_objectives, costs
 from autoprune.search.prepared import Prepared
-from autoprune.search.samplers import SAMPLERS, SCALAR
+from autoprune.search.samplers import COSTLY, SAMPLERS, SCALAR
 from autoprune.search.storage import check_storage, open_storage, open_study
 
 __all__ = ["SAMPLERS", "OptunaTuner", "to_distribution"]
 
-ATTEMPTS = 20
-"""How often a sampler is asked for a candidate that is new and within the limits, before one is drawn by chance."""
+ATTEMPTS, REFUSALS = 20, 5
+"""How often a sampler is asked for a candidate that is new and within the limits, before one is drawn by chance; and
+how many of its proposals may be too large before one is made smaller."""
 
-REFUSALS = 5
-"""How many proposals in a row may be too large before the last is made smaller."""
+COSTLY_ATTEMPTS, COSTLY_REFUSALS = 4, 1
+"""The same for samplers that take seconds for each."""
 
 _log = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ class OptunaTuner(Tuner):
         self.reduction = reduction
         self._rungs = rungs
         self._scalar = sampler in SCALAR
+        self._patience = (COSTLY_ATTEMPTS, COSTLY_REFUSALS) if sampler in COSTLY else (ATTEMPTS, REFUSALS)
         self._storage = open_storage(storage)
         self._name = study
         self._studies = [self._open(0)]
@@ -219,12 +221,12 @@ class OptunaTuner(Tuner):
 
     def _new(self) -> optuna.Trial:
         """Ask the sampler for a candidate that is new and not too large."""
-        refused = 0
-        for _attempt in range(ATTEMPTS):
+        refused, (attempts, refusals) = 0, self._patience
+        for _attempt in range(attempts):
             trial = self.study.ask(self._distributions)
             if self._refuse(trial):
                 refused += 1
-                if refused % REFUSALS == 0:
+                if refused % refusals == 0:
                     self._enqueue_smaller(trial.params)
             elif not self._repeats(trial):
                 return trial

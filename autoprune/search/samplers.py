@@ -34,3 +34,6 @@ A restarted sampler of the same seed alone would propose its first points once m
 
 SCALAR = {"cmaes"}
 """Samplers that know one number only: the metric ``default``."""
+
+COSTLY = {"gp"}
+"""Samplers that take seconds for a proposal."""
