@@ -104,6 +104,7 @@ def test_the_recovered_front_stands_in_the_table_on_the_page_and_in_the_data(exp
     text = written(experiment, final).text
     assert f"{first.id} 99.10 % 98.00 ± 1.41 % 96.00 ± 1.41 % 2 100" in text
     assert "dense 99.00 % 98.50 %" in text
+    assert "it has 98.00 ± 1.41 % there and 96.00 ± 1.41 % on test data, mean and spread over 2 seeds." in text
     (row, *_) = csv.DictReader(io.StringIO(front_as_csv(experiment, final=final)))
     assert float(row["recovered_test"]) == pytest.approx(0.96)
     assert float(row["recovered_validation_std"]) == pytest.approx(0.01 * 2**0.5)
