@@ -134,7 +134,7 @@ def times(by_method: ByMethod) -> list[list[str]]:
         for size, target in targets.items():
             reached = [time_to(volume_over_time(record, size), target) for record in records]
             middle = quartiles(reached)[0]
-            sooner = f"{records[0]['budget'] / middle:.1f}x" if math.isfinite(middle) else "-"
+            sooner = f"{records[0]['budget'] / middle:.1f}x" if 0 < middle < math.inf else "-"
             count = sum(map(math.isfinite, reached))
             row += [_spread(reached, "{:.1f}") + f" ({count} of {len(reached)})", sooner]
         rows.append(row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
@@ -16,6 +17,7 @@ from autoprune.experiment.record import scalar
 from autoprune.preparation import prepare_search
 from autoprune.pruning.size_model import size_model
 from autoprune.search import OptunaTuner
+from autoprune.search.prepared import Prepared
 from autoprune.search.space import build_space
 
 CRITERION = "l1_norm"
@@ -67,7 +69,7 @@ def autoprune(bench: Bench) -> None:
     )
     bench.note("preparation")
     tuner = OptunaTuner(seed=bench.seed, storage=str(bench.folder / "optuna.journal"))
-    _drive(bench, tuner, "shared", lambda: tuner.prepare([prepared]))
+    _drive(bench, tuner, "shared", prepared)
 
 
 METHODS: dict[str, Callable[[Bench], None]] = {
@@ -90,22 +92,42 @@ LABELS = {
 
 def _optuna(bench: Bench, sampler: str) -> None:
     storage = str(bench.folder / "optuna.journal")
-    _drive(bench, OptunaTuner(sampler=sampler, seed=bench.seed, storage=storage, rungs=False), "one_shot")
+    tuner = OptunaTuner(sampler=sampler, seed=bench.seed, storage=storage, rungs=False)
+    _drive(bench, tuner, "one_shot")
 
 
-def _drive(bench: Bench, tuner: Any, schedule: str, prepare: Callable[[], None] = lambda: None) -> None:
-    """Judge what an NNI tuner proposes, in this process, without NNI's manager."""
+def _drive(
+    bench: Bench,
+    tuner: Any,
+    schedule: str,
+    prepared: Prepared | None = None,
+    until: float = math.inf,
+    train: bool = True,
+) -> list[Judged]:
+    """Judge what an NNI tuner proposes, in this process, without NNI's manager; return the networks.
+
+    Args:
+        prepared: what the tuner may know beforehand, if anything.
+        until: seconds from the start of the run; the budget's end ends it too.
+        train: whether candidates are fine-tuned.
+    """
     tuner.update_search_space(build_space(bench.dense.groups, criteria=[CRITERION], schedules=[schedule]))
-    prepare()
+    if prepared is not None:
+        tuner.prepare([prepared])
+    found: list[Judged] = []
     for number in count():
+        if bench.spent > until:
+            break
         try:
             parameters = tuner.generate_parameters(number)
         except nni.NoMoreTrialError:
-            return
-        judged = bench.judge(Candidate.from_parameters(parameters))
+            break
+        judged = bench.judge(Candidate.from_parameters(parameters), train=train)
         if judged is not None:
+            found.append(judged)
             tuner.receive_trial_result(number, parameters, _metrics(bench, judged))
         tuner.trial_end(number, judged is not None)
+    return found
 
 
 def _metrics(bench: Bench, judged: Judged) -> dict[str, float]:
