@@ -148,8 +148,8 @@ def _on_test_data(final: Final) -> list[str]:
         return []
     dense = final.dense_test_accuracy
     beside = f" (dense model: {units.percent(dense)})" if dense is not None else ""
-    it = "that of the exported network" if final.recovered else "it"
-    return [f"On test data, which the search never saw, {it} is {units.percent(final.test_accuracy)}{beside}."]
+    accuracy = units.percent(final.test_accuracy)
+    return [f"The exported network's accuracy on test data, which the search never saw, is {accuracy}{beside}."]
 
 
 def _in_words(rule: str) -> str:
