@@ -24,7 +24,11 @@ def front_as_csv(experiment: Experiment, objectives: Sequence[str] | None = None
         final: its latencies, measured in turn, replace those of the trials, and its test accuracies are given.
     """
     rows = [
-        {"trial": entry["trial"]} | entry["measures"] | entry["recovered"] | entry["margins"] | entry["parameters"]
+        {"trial": entry["trial"]}
+        | entry["measures"]
+        | {f"recovered_{name}": value for name, value in entry["recovered"].items()}
+        | entry["margins"]
+        | entry["parameters"]
         for entry in front_as_dict(experiment, objectives, final)["front"]
     ]
     columns = list(dict.fromkeys(key for row in rows for key in row)) or ["trial"]

@@ -83,11 +83,11 @@ def recovered_rows(experiment: Experiment, final: Final | None = None) -> list[R
 def recovered_values(each: Recovered) -> dict[str, float]:
     """Return means and standard deviations over the seeds (0 for a single one), as plain numbers in [0, 1]."""
     return {
-        "recovered_validation": fmean(each.validation),
-        "recovered_validation_std": _std(each.validation),
-        "recovered_test": fmean(each.test),
-        "recovered_test_std": _std(each.test),
-        "recovered_seeds": len(each.validation),
+        "validation": fmean(each.validation),
+        "validation_std": _std(each.validation),
+        "test": fmean(each.test),
+        "test_std": _std(each.test),
+        "seeds": len(each.validation),
     }
 
 

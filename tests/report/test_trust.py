@@ -117,7 +117,7 @@ def test_a_recovered_front_is_known_after_the_search_too(experiment):
     kept = recovered(experiment)
     write_recovered(experiment, kept)
     assert recovered_of(experiment) == kept
-    assert json.loads(front_as_json(experiment))["front"][0]["recovered"]["recovered_test"] == pytest.approx(0.96)
+    assert json.loads(front_as_json(experiment))["front"][0]["recovered"]["test"] == pytest.approx(0.96)
     assert any("96.00 ± 1.41" in line for line in printed(front_table(experiment), width=160))
 
 
