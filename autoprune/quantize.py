@@ -2,7 +2,9 @@
 
 Weights are quantised per output channel, activations per tensor, both to signed eight-bit integers, in ONNX's
 tensor-oriented form (QuantizeLinear and DequantizeLinear around each operator), which ONNX Runtime's documentation
-names as the first choice.
+names as the first choice. Of a network that reads token ids only the weights are quantised beforehand, and the ranges
+of its activations are taken anew in each pass, as the same documentation says of transformers: among attention scores,
+of which the mask sends some to minus infinity, one range for all examples leaves nothing of the others.
 """
 
 from __future__ import annotations
@@ -64,6 +66,25 @@ def post_training(model: nn.Module, calibration: Dataset, file: Path, seed: int 
             weight_type=QuantType.QInt8,
             per_channel=True,
         )
+
+
+def dynamic(model: nn.Module, inputs: Tensor, file: Path) -> None:
+    """Write ``model`` as an eight-bit ONNX file whose activations are quantised as it runs.
+
+    Args:
+        inputs: shape ``(N, ...)`` with N of 2 or more, for tracing.
+    """
+    import onnx as onnx_format
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        plain, prepared = Path(folder, "plain.onnx"), Path(folder, "prepared.onnx")
+        onnx.write(model, inputs, plain)
+        quant_pre_process(plain, prepared, skip_symbolic_shape=True)
+        content = onnx_format.load(prepared)
+        del content.graph.value_info[:]  # the shapes of weights that quantize_dynamic transposes
+        quantize_dynamic(content, file, weight_type=QuantType.QInt8, per_channel=True)
 
 
 def quantization_aware(

@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import onnx as onnx_format
 import pytest
 import torch
 from torch.utils.data import TensorDataset
@@ -14,6 +15,7 @@ from autoprune import dense, shared, training
 from autoprune.candidate import Candidate
 from autoprune.errors import UserError
 from autoprune.export import export, files_at, onnx, pt2
+from autoprune.export.int8 import export_int8
 from autoprune.models.text import TextClassifier
 from autoprune.pruning.blocks import find_blocks
 from autoprune.search.space import build_space
@@ -135,6 +137,18 @@ def test_the_exported_file_takes_any_number_of_texts(small, tmp_path, kind, load
         expected = result.model(ids)
     for count in (1, 3, 64):
         assert torch.allclose(run(ids[:count]), expected[:count], atol=1e-4)
+
+
+def test_eight_bits_keep_what_a_text_model_knows_although_its_rows_are_padded(small, tmp_path):
+    task, data, prepared = small
+    found = export_int8(task, prepared.model, prepared, data, tmp_path / "model.int8.onnx", runs=1)
+    assert (data.train.tensors[0] == 0).any(dim=1).float().mean() > 0.5
+    assert found.exported.accuracy > prepared.measures["accuracy"] - 0.03
+    graph = onnx_format.load(found.exported.file).graph
+    eight_bits = (onnx_format.TensorProto.INT8, onnx_format.TensorProto.UINT8)
+    assert {tuple(w.dims) for w in graph.initializer if w.data_type in eight_bits} >= {(WORDS, 32), (32, 64)}
+    assert "DynamicQuantizeLinear" in {node.op_type for node in graph.node}
+    assert onnx.load(found.exported.file)(data.test.tensors[0][:5]).shape == (5, 2)
 
 
 def test_a_long_text_gives_its_beginning_and_its_end(tmp_path):

@@ -59,8 +59,13 @@ def export_int8(
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, pinned(threads):
-        method, plain = f"post-training, {quantize.CALIBRATION} training examples", Path(folder, "ptq.onnx")
-        quantize.post_training(model, data.train, plain, seed)
+        plain = Path(folder, "ptq.onnx")
+        if task.example_input.is_floating_point():
+            method = f"post-training, {quantize.CALIBRATION} training examples"
+            quantize.post_training(model, data.train, plain, seed)
+        else:  # token ids
+            method = "post-training, activations as it runs"
+            quantize.dynamic(model, task.example_input.repeat_interleave(2, dim=0), plain)
         files = {method: plain}
         if qat_steps:
             files[method := f"quantisation-aware, {qat_steps} steps"] = Path(folder, "qat.onnx")
