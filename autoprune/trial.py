@@ -50,6 +50,7 @@ def run_trial(
     round_to: int = 8,
     on_round: Callable[[float], None] = lambda accuracy: None,
     groups: Groups | None = None,
+    repeat: int = 0,
 ) -> TrialResult:
     """Carry out one candidate.
 
@@ -58,6 +59,7 @@ def run_trial(
         round_to: kept channels are a multiple of this where a group is large enough.
         on_round: called with the validation accuracy after every round of the schedule but the last.
         groups: the dense model's groups, if not those that ``dense`` holds.
+        repeat: another number gives the candidate's own training another seed; the shared weights stay what they are.
 
     Raises:
         TrialFailure: the loss became NaN, or a layer would be left empty.
@@ -82,7 +84,7 @@ def run_trial(
         model = remove_blocks(dense.model, blocks) if blocks else dense.model
         spread = allocate(model, groups, candidate.uniform, candidate.allocation, criterion.structured)
         candidate = replace(candidate, sparsity=spread, uniform=0.0, allocation=None)
-    run = _Run(task, candidate, data, dense, groups, schedule, seed, round_to, on_round, blocks, known)
+    run = _Run(task, candidate, data, dense, groups, schedule, seed, round_to, on_round, blocks, known, repeat)
     kept |= {group.name: group.channels for group in groups}
     if schedule.retrain == "shared":
         model, left = _take_shared(run)
@@ -192,6 +194,7 @@ class _Run:
     on_round: Callable[[float], None]
     blocks: tuple[Block, ...]
     droppable: tuple[Block, ...]
+    repeat: int
 
     @property
     def context(self) -> Context:
@@ -229,7 +232,8 @@ class _Run:
             shared.adapt(self.task, model, self.data, self.seed)
             return
         recipe, teacher, start = self._recipe()
-        training.train(self.task, model, self.data.train, recipe, self.seed, teacher, start=start, **hooks)
+        seed = self.seed + self.repeat
+        training.train(self.task, model, self.data.train, recipe, seed, teacher, start=start, **hooks)
         if t < 1:
             self.on_round(training.accuracy(model, self.data.validation))
 
@@ -243,6 +247,8 @@ class _Run:
             recipe = self.training_recipe
             return recipe, None, int((self.schedule.rewind_to or 0) * recipe.steps)
         recovery = self._within_budget(self.task.recovery)
+        if self.schedule.retrain == "shared":
+            recovery = shared.further(recovery)
         steps = recovery.steps and max(1, recovery.steps // self.schedule.rounds)
         return replace(recovery, steps=steps), self.dense.model, 0
 

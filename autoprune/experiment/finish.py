@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import chdir
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 
 import torch
 from torch import nn
 
 from autoprune import export, latency, training
-from autoprune.candidate import Candidate
 from autoprune.dense import Dense
 from autoprune.errors import UserError
+from autoprune.experiment.recovered import members, recover_all
 from autoprune.experiment.results import Experiment, Trial
 from autoprune.experiment.setup import load_settings
 from autoprune.export.card import model_card, write_card
 from autoprune.export.int8 import export_int8
-from autoprune.export.recovery import recover
-from autoprune.pruning.schedules import SCHEDULES
-from autoprune.report.final import Final
+from autoprune.export.recovery import Recovery, recover
+from autoprune.report.final import Final, Recovered
 from autoprune.search.limits import Limit, satisfies
 from autoprune.search.pareto import choose
 from autoprune.task import Splits, Task
@@ -35,8 +35,9 @@ class Options:
 
     Args:
         formats: names in :data:`autoprune.export.FORMATS`.
-        recovery_steps: fine-tuning steps before the export, 0 for none; if None, the task's own recovery for a trial
-            that had none of its own (the ``shared`` schedule), and none for others.
+        recovery_steps: fine-tuning steps before the export, 0 for none; if None, a network that the search judged on
+            a small budget is recovered in full, once for each of the config's seeds, and the best of them is taken.
+        whole_front: whether that is done for the whole front before one network is chosen from it.
         threads: CPU threads of the runtimes in which the files are timed.
         runs: timed passes of each file.
         int8: whether an ONNX file of eight-bit integers is written as well.
@@ -48,6 +49,7 @@ class Options:
 
     formats: tuple[str, ...] = tuple(export.FORMATS)
     recovery_steps: int | None = None
+    whole_front: bool = False
     threads: int = 1
     runs: int = 50
     int8: bool = False
@@ -63,10 +65,16 @@ class Options:
             raise UserError("--qat-steps is for a quantised model: add --quantize int8")
 
 
-def choose_trial(experiment: Experiment, rule: str | None) -> tuple[Trial, str]:
+def choose_trial(
+    experiment: Experiment, rule: str | None, recovered: Mapping[str, Recovered] | None = None
+) -> tuple[Trial, str]:
     """Return the trial that ``rule`` picks from the front, and the rule in force.
 
     Without a rule it is ``drop<=1%``, or the most accurate trial where none is that good. A trial's id picks any trial.
+
+    Args:
+        recovered: the part of the front that was fine-tuned to the end: then the rule picks one of it, by the mean
+            validation accuracies after that.
 
     Raises:
         UserError: the rule is not understood, or nothing satisfies it or the search's constraints.
@@ -74,6 +82,8 @@ def choose_trial(experiment: Experiment, rule: str | None) -> tuple[Trial, str]:
     if rule and any(trial.id == rule for trial in experiment.trials if trial.succeeded):
         return experiment.trial(rule), f"trial {rule}, by hand"
     front = {trial.id: trial.measures for trial in experiment.front()}
+    if recovered:
+        front = {key: front[key] | {"accuracy": fmean(each.validation)} for key, each in recovered.items()}
     dense = experiment.dense or {"accuracy": 1.0}
     if experiment.candidates and not front:
         raise UserError(_why_empty(experiment))
@@ -102,11 +112,6 @@ def _nearest(limit: Limit, measures: Sequence[Mapping[str, float]]) -> str:
     return f"{name} {max(values) if name == 'accuracy' else min(values):.6g}"
 
 
-def judged_cheaply(trial: Trial) -> bool:
-    """Return whether a trial was judged without a recovery of its own, on the weights that all candidates share."""
-    return SCHEDULES[trial.parameters.get("schedule", Candidate.schedule)].retrain == "shared"
-
-
 def load(experiment: Experiment) -> tuple[Task, Splits, Dense]:
     """Return an experiment's task, data and dense model.
 
@@ -123,6 +128,7 @@ def finish(
     place: Path,
     options: Options | None = None,
     loaded: tuple[Task, Splits, Dense] | None = None,
+    on_recovered: Callable[[int, int], None] = lambda done, total: None,
 ) -> Final:
     """Choose a model and take it home: files that were loaded back and compared, a model card, and the front.
 
@@ -131,6 +137,7 @@ def finish(
         place: the folder of the files, made if need be; or one file, if there is one format (it has a suffix then).
         options: formats and the like.
         loaded: the experiment's task, data and dense model; found by its trial command if None.
+        on_recovered: called with how many fine-tunings of the front are over, and how many there are.
 
     Raises:
         UserError: nothing can be chosen, or the task cannot be loaded any more.
@@ -140,14 +147,21 @@ def finish(
     files = export.files_at(place, options.formats)
     chosen, reason = choose_trial(experiment, rule)
     torch.set_num_threads(1)
-    task, data, dense = loaded or load(experiment)
+    task, data, dense = loaded = loaded or load(experiment)
     model = export.load_pruned(task, chosen.model_file)
-    recovery = None
-    steps = options.recovery_steps
-    if steps is None:
-        steps = task.recovery.steps if judged_cheaply(chosen) else 0
-    if steps:
-        recovery = recover(task, model, dense, data, steps, experiment.settings.seed)
+    recovery, recovered = None, {}
+    if options.recovery_steps is None:
+        trials = members(experiment.front()) if options.whole_front and chosen.id != rule else [chosen]
+        how = (experiment.settings.seeds, int(experiment.config.get("trialConcurrency") or 1), on_recovered)
+        recovered = recover_all(experiment, loaded, trials, *how)
+        if len(trials) > 1:
+            chosen, reason = choose_trial(experiment, rule, recovered)
+        best = recovered[chosen.id]
+        model = export.load_pruned(task, best.file)
+        if best.steps:
+            recovery = Recovery(model, best.steps, best.before, max(best.validation))
+    elif options.recovery_steps:
+        recovery = recover(task, model, dense, data, options.recovery_steps, experiment.settings.seed)
         model = recovery.model
     exported = export.export(task, model, dense.model, data.validation, files, options.threads, options.runs)
     one_file = place in files.values()
@@ -169,6 +183,7 @@ def finish(
         exported=exported,
         recovery=recovery,
         quantized=quantized,
+        recovered=recovered,
     )
     if not one_file:
         write_front(experiment, place / "front.csv", final.latency_ms)

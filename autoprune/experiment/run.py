@@ -94,13 +94,17 @@ def _take_home(
             terminal.print(line)
         print(f"autoprune: no trial of experiment {experiment.id} succeeded", file=sys.stderr)
         return 1
-    from autoprune.experiment.finish import finish
+    from autoprune.experiment.finish import Options, finish
     from autoprune.report.page import write_report
     from autoprune.report.table import front_table
 
     folder = output / f"{experiment.name}-{experiment.id}"
-    with terminal.status("Measuring, testing and exporting the chosen model ..."):
-        final = finish(experiment, rule, folder)
+    with terminal.status("Fine-tuning the front ...") as status:
+
+        def say(done: int, total: int) -> None:
+            status.update(f"Fine-tuning the front: {done} of {total} ..." if done < total else "Exporting ...")
+
+        final = finish(experiment, rule, folder, Options(whole_front=True), on_recovered=say)
         page = write_report(experiment, final, folder / "report.html")
     terminal.print(front_table(experiment, final))
     terminal.print(
