@@ -77,7 +77,7 @@ def test_points_appear_while_a_search_runs_and_a_clicked_one_is_exported(nni_hom
     browser.click(*place_of(browser, chosen.id))
     browser.wait_for(f"document.querySelector('#details dd')?.textContent === '{chosen.id}'", 10)
     browser.evaluate("document.getElementById('export').click()")
-    browser.wait_for("document.getElementById('exported').dataset.state === 'done'", 100)
+    browser.wait_for("document.getElementById('exported').dataset.state === 'done'", 200)
     exported = nni_home.folder / "exports" / chosen.id
     card = json.loads((exported / "model_card.json").read_text())
     assert card["trial"] == chosen.id

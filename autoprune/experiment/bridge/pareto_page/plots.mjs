@@ -54,6 +54,7 @@ function layout(colors, changes) {
         font: { color: colors.ink, family: 'system-ui, sans-serif', size: 13 },
         margin: { l: 70, r: 20, t: 10, b: 50 }, hoverlabel: { align: 'left' },
         legend: { orientation: 'h', y: -0.22 },
+        modebar: { bgcolor: 'rgba(0,0,0,0)', color: colors.soft, activecolor: colors.accent },
         ...changes,
         xaxis: { ...axis, ...changes.xaxis }, yaxis: { ...axis, ...changes.yaxis },
     };
