@@ -23,13 +23,15 @@ def front_as_csv(experiment: Experiment, objectives: Sequence[str] | None = None
         objectives: whose front it is; the experiment's own if None.
         final: its latencies, measured in turn, replace those of the trials, and its test accuracies are given.
     """
+    front = front_as_dict(experiment, objectives, final)["front"]
+    known = next((list(entry["recovered"]) for entry in front if entry["recovered"]), [])
     rows = [
         {"trial": entry["trial"]}
         | entry["measures"]
-        | {f"recovered_{name}": value for name, value in entry["recovered"].items()}
+        | {f"recovered_{name}": entry["recovered"].get(name, "") for name in known}
         | entry["margins"]
         | entry["parameters"]
-        for entry in front_as_dict(experiment, objectives, final)["front"]
+        for entry in front
     ]
     columns = list(dict.fromkeys(key for row in rows for key in row)) or ["trial"]
     text = io.StringIO()

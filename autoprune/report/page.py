@@ -113,7 +113,7 @@ def _summary(experiment: Experiment, final: Final | None, rows: list[Row]) -> li
         choice = ["No model has been chosen yet."]
     else:
         choice = [f"Trial {final.chosen.id} was chosen from {candidates} ({final.reason}{_in_words(final.reason)})."]
-        choice += _against_dense(experiment, final, row) + _fine_tuned(final) + _on_test_data(final)
+        choice += _against_dense(experiment, final, row) + _recovered(final) + _on_test_data(final)
     baselines = [_counted(trials, f"{name} trial") for name, trials in experiment.baselines.items()]
     if not experiment.candidates and not experiment.baselines:
         return [*choice, "No trial has succeeded yet."]
@@ -134,13 +134,13 @@ def _against_dense(experiment: Experiment, final: Final, row: Row) -> list[str]:
     return [than, f"Its accuracy on validation data is {row.cells['accuracy'].text}, {words} the dense model."]
 
 
-def _fine_tuned(final: Final) -> list[str]:
+def _recovered(final: Final) -> list[str]:
     each = final.recovered.get(final.chosen.id)
     if each is None:
         return []
     over = f", mean and spread over {len(each.validation)} seeds" if len(each.validation) > 1 else ""
     validation, test = units.spread(each.validation), units.spread(each.test)
-    return [f"Fine-tuned to the end it has {validation} % there and {test} % on test data{over}."]
+    return [f"Recovered in full it has {validation} % there and {test} % on test data{over}."]
 
 
 def _on_test_data(final: Final) -> list[str]:

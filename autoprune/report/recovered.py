@@ -26,7 +26,7 @@ class RecoveredRow:
         validation: after fine-tuning, mean and standard deviation over the seeds.
         test: the same on the test split.
         seeds: how many there were.
-        steps: optimiser steps of each fine-tuning.
+        steps: optimiser steps of each fine-tuning, or that it is the search's own over again.
     """
 
     label: str
@@ -74,9 +74,8 @@ def recovered_rows(experiment: Experiment, final: Final | None = None) -> list[R
     for key in [*order, *(key for key in recovered if key not in order)]:
         each = recovered[key]
         spread = f"{units.spread(each.validation)} %", f"{units.spread(each.test)} %"
-        rows.append(
-            RecoveredRow(key, units.percent(each.before), *spread, str(len(each.validation)), f"{each.steps:,}")
-        )
+        steps = f"{each.steps:,}" if each.steps else "as in the search"
+        rows.append(RecoveredRow(key, units.percent(each.before), *spread, str(len(each.validation)), steps))
     return rows
 
 

@@ -107,7 +107,7 @@ def _caption(shown: FrontTable) -> Text:
     if shown.experiment.baselines:
         notes.append("above: accuracy points over the baseline at the same number of parameters")
     if recovered_of(shown.experiment, shown.final):
-        notes.append("test: fine-tuned to the end, mean and standard deviation over the seeds")
+        notes.append("test: recovered in full, mean and standard deviation over the seeds")
     if shown.final is None or not shown.final.latency_ms:
         notes.append("latency: as measured in the trial, while others ran")
     return Text("\n".join(notes))

@@ -109,6 +109,10 @@ def test_the_recovered_front_stands_in_the_table_on_the_page_and_in_the_data(exp
     assert float(row["recovered_test"]) == pytest.approx(0.96)
     assert float(row["recovered_validation_std"]) == pytest.approx(0.01 * 2**0.5)
     assert row["recovered_seeds"] == "2"
+    last = experiment.front()[-1]
+    some = Final(first, "knee", recovered={last.id: final.recovered[last.id]})
+    first_row, *_, last_row = csv.DictReader(io.StringIO(front_as_csv(experiment, final=some)))
+    assert (first_row["recovered_test"], last_row["recovered_seeds"]) == ("", "2")
 
 
 def test_a_recovered_front_is_known_after_the_search_too(experiment):
