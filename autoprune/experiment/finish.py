@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import chdir
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from autoprune.experiment.setup import load_settings
 from autoprune.export.card import model_card, write_card
 from autoprune.export.int8 import export_int8
 from autoprune.export.recovery import Recovery, recover
+from autoprune.report.data import front_as_csv
 from autoprune.report.final import Final, Recovered
 from autoprune.search.limits import Limit, satisfies
 from autoprune.search.pareto import choose
@@ -37,11 +37,11 @@ class Options:
         formats: names in :data:`autoprune.export.FORMATS`.
         recovery_steps: fine-tuning steps before the export, 0 for none; if None, a network that the search judged on
             a small budget is recovered in full, once for each of the config's seeds, and the best of them is taken.
-        whole_front: whether that is done for the whole front before one network is chosen from it.
         threads: CPU threads of the runtimes in which the files are timed.
         runs: timed passes of each file.
         int8: whether an ONNX file of eight-bit integers is written as well.
         qat_steps: steps of quantisation-aware fine-tuning for it; 0 for post-training quantisation only.
+        whole_front: whether the full recovery is done for the whole front before one network is chosen from it.
 
     Raises:
         UserError: a number that means nothing.
@@ -49,11 +49,11 @@ class Options:
 
     formats: tuple[str, ...] = tuple(export.FORMATS)
     recovery_steps: int | None = None
-    whole_front: bool = False
     threads: int = 1
     runs: int = 50
     int8: bool = False
     qat_steps: int = 0
+    whole_front: bool = False
 
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing."""
@@ -186,7 +186,7 @@ def finish(
         recovered=recovered,
     )
     if not one_file:
-        write_front(experiment, place / "front.csv", final.latency_ms)
+        (place / "front.csv").write_text(front_as_csv(experiment, final=final))
     cards = write_card(model_card(experiment, final), stem)
     return replace(final, cards=cards)
 
@@ -205,19 +205,3 @@ def _latencies(experiment: Experiment, task: Task, dense: Dense, chosen: Trial) 
     how = (task.example_input, settings.latency, settings.latency_batch)
     times = latency.time_in_turn([latency.prepare(model, *how) for model in models.values()])
     return {name: latency.median(each) for name, each in zip(models, times, strict=True)}
-
-
-def write_front(experiment: Experiment, file: Path, latency_ms: dict[str, float]) -> None:
-    """Write the front as CSV: a row for each trial, with its measures, parameters and margins."""
-    rows = [
-        {"trial": trial.id}
-        | trial.measures
-        | {"latency_ms": latency_ms.get(trial.id, trial.measures["latency_ms"])}
-        | experiment.margins(trial)
-        | trial.parameters
-        for trial in experiment.front()
-    ]
-    with file.open("w", newline="") as out:
-        writer = csv.DictWriter(out, list(dict.fromkeys(key for row in rows for key in row)))
-        writer.writeheader()
-        writer.writerows(rows)
