@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from filelock import FileLock
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.storages.journal import JournalFileBackend
 
 from autoprune.errors import UserError
 
@@ -74,25 +75,21 @@ def open_study(storage: BaseStorage, name: str, objectives: Sequence[str], direc
 
 
 class _Journal(JournalFileBackend):
-    """Optuna's journal file without its fsync for each parameter of each trial, which takes longer than all else.
+    """Optuna's journal file, locked by the kernel and written without an fsync for each parameter of each trial.
 
-    What a killed process has written stays; after a power failure the last trials may have to be imported again.
+    Optuna's own lock is a file that a killed process leaves behind, for half a minute; NNI gives a tuner ten seconds to
+    start. What a killed process has written stays; after a power failure the last trials may have to be imported again.
     """
 
     def __init__(self, file: Path) -> None:
+        super().__init__(str(file))
         self._file = file
-        # A killed process may leave the lock behind; NNI gives a tuner ten seconds to start.
-        self._symlink = JournalFileSymlinkLock(str(file), grace_period=5)
-        super().__init__(str(file), self._symlink)
+        self._kernel_lock = FileLock(f"{file}.flock")
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
-        self._symlink.acquire()
-        try:
-            with self._file.open("ab") as out:
-                out.write(lines.encode())
-        finally:
-            self._symlink.release()
+        with self._kernel_lock, self._file.open("ab") as out:
+            out.write(lines.encode())
 
 
 def _hidden(url: str) -> str:

@@ -21,9 +21,7 @@ def zdt1(parameters) -> tuple[float, float]:
 
 
 def volume(folder, sampler, seed, trials) -> float:
-    tuner = OptunaTuner(
-        sampler=sampler, seed=seed, rungs=False, storage=str(folder / "zdt1.journal"), study=f"{sampler} {seed}"
-    )
+    tuner = OptunaTuner(sampler=sampler, seed=seed, rungs=False, storage=str(folder / f"{sampler}-{seed}.journal"))
     tuner.update_search_space(SPACE)
     points = []
     for i in range(trials):
