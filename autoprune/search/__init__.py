@@ -1,11 +1,13 @@
-"""Search spaces, Pareto fronts, baselines and tuners; never imports torch."""
+"""Search spaces, Pareto fronts, baselines and tuners; never imports torch before the RL tuner's agent is made."""
 
-__all__ = ["OptunaTuner"]
+import importlib
+
+_TUNERS = {"AmcTuner": "autoprune.search.amc_tuner", "OptunaTuner": "autoprune.search.optuna_tuner"}
+
+__all__ = ["AmcTuner", "OptunaTuner"]
 
 
 def __getattr__(name: str):
-    if name == "OptunaTuner":
-        from autoprune.search.optuna_tuner import OptunaTuner
-
-        return OptunaTuner
+    if name in _TUNERS:
+        return getattr(importlib.import_module(_TUNERS[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
