@@ -217,6 +217,52 @@ def groups(
 
 
 @app.command()
+def sensitivity(
+    task: TaskName,
+    criterion: Annotated[str, typer.Option(help="which channels go")] = "l1_norm",
+    shared: Annotated[bool, typer.Option("--shared", help="on the weights of the shared recovery")] = False,
+    plot: PictureFile = None,
+) -> None:
+    """Print what a task's network loses without a part of each group alone, nothing fine-tuned."""
+    from rich.console import Console
+
+    from autoprune.report.sensitivity import draw_sensitivity, sensitivity_table
+    from autoprune.sensitivity import task_curves
+
+    curves = task_curves(task, criterion, shared)
+    Console(width=None if sys.stdout.isatty() else 140, highlight=False).print(sensitivity_table(curves))
+    if plot:
+        draw_sensitivity(curves, plot)
+        print(plot)
+
+
+@app.command()
+def recipe(
+    task: TaskName,
+    trials: Annotated[int, typer.Option(min=1, help="how many recipes are tried")] = 8,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Search a task's recovery recipe: the learning rate, its schedule, the distillation's weight and temperature."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from autoprune import dense
+    from autoprune.recipe import SEARCHED, search_recipe
+    from autoprune.task import load_task
+
+    found = load_task(task)
+    data = found.data()
+    tried = search_recipe(found, data, dense.prepare(found, data, seed=seed), trials, seed)
+    table = Table(*SEARCHED, "accuracy")
+    for each in tried:
+        table.add_row(
+            *(f"{v:.4g}" if isinstance(v, float) else v for v in each.recipe.values()), f"{each.accuracy:.4f}"
+        )
+    Console(width=None if sys.stdout.isatty() else 140, highlight=False).print(table)
+    print(f"The best first. Put it into the task, or add --recipe-trials {trials} to the config's trialCommand.")
+
+
+@app.command()
 def watch(experiment_id: ExperimentId = "latest") -> None:
     """Come back to a running experiment; of one that has ended, print the front."""
     from autoprune.experiment.manage import watch as watch_experiment

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 import torch
 from filelock import FileLock
@@ -28,7 +30,13 @@ ALLOCATIONS = (("lamp", 0.8), ("erk", 0.8), ("lamp", 0.5), ("erk", 0.5))
 
 
 def prepare_search(
-    task: Task, data: Splits, dense: Dense, candidate: Candidate, seed: int = 0, round_to: int = 8
+    task: Task,
+    data: Splits,
+    dense: Dense,
+    candidate: Candidate,
+    seed: int = 0,
+    round_to: int = 8,
+    recipe: Mapping[str, Any] | None = None,
 ) -> Prepared:
     """Return what a tuner may know before its first candidate.
 
@@ -38,6 +46,7 @@ def prepare_search(
     Args:
         candidate: its criterion and its schedule are the search's.
         round_to: kept channels are a multiple of this.
+        recipe: the recovery recipe, if one was searched for: to be reported.
 
     Raises:
         TrialFailure: the shared recovery diverged.
@@ -64,7 +73,7 @@ def prepare_search(
         criterion=candidate.criterion,
         schedule=candidate.schedule,
         first=first_candidates(sizes, found.loss, allocations, candidate),
-        recipe=asdict(task.recovery),
+        recipe=recipe or {},
     )
 
 

@@ -8,14 +8,14 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset, Subset, TensorDataset
 
-from autoprune import dense, training
+from autoprune import dense, shared, training
 from autoprune.candidate import channels_kept
+from autoprune.errors import UserError
 from autoprune.pruning.channels import cut
-from autoprune.pruning.criteria import Context, channels_to_remove
+from autoprune.pruning.criteria import Context, channels_to_remove, get_criterion
 from autoprune.pruning.groups import Groups, removed_positions
 from autoprune.pruning.show import sensitivities
-from autoprune.shared import adapt
-from autoprune.task import Splits, Task
+from autoprune.task import Splits, Task, load_task
 
 RATIOS = (0.25, 0.5, 0.75, 0.9)
 """The sparsities at which each group is probed."""
@@ -67,7 +67,7 @@ def probe(
             if sparsity <= found.accuracy[group.name][-1][0]:
                 continue
             version = cut(model, removed_positions(groups, {group.name: units}))
-            adapt(task, version, data, seed)
+            shared.adapt(task, version, data, seed)
             accuracy, loss = evaluate(task, version, seen)
             found.accuracy[group.name].append((round(sparsity, 6), accuracy))
             found.loss[group.name].append((round(sparsity, 6), loss))
@@ -91,6 +91,25 @@ def _first(data: Dataset, most: int) -> Dataset:
     if isinstance(data, TensorDataset):
         return TensorDataset(*(tensor[:most] for tensor in data.tensors))
     return data if len(data) <= most else Subset(data, range(most))
+
+
+def task_curves(reference: str, criterion: str = "l1_norm", on_shared: bool = False) -> dict[str, Curve]:
+    """Return the accuracy of a task's dense model without a part of each group alone, by the group's name.
+
+    Args:
+        reference: of the task, see :func:`autoprune.task.load_task`.
+        on_shared: probe the weights of the shared recovery, which is trained now if the cache has none.
+
+    Raises:
+        UserError: an unknown task or criterion, or one that removes no whole channels.
+    """
+    task = load_task(reference)
+    if not get_criterion(criterion).structured:
+        raise UserError(f"criterion {criterion} removes no whole channels: use l1_norm, l2_norm, fpgm or another")
+    data = task.data()
+    trained = dense.prepare(task, data)
+    model = shared.prepare(task, data, trained, trained.groups, criterion) if on_shared else trained.model
+    return probe(task, data, model, trained.model, trained.groups, criterion).accuracy
 
 
 def task_sensitivities(task: Task, share: float = 0.5) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,8 @@ def _prepare(
     from autoprune.trial import TrialResult
 
     task, data, dense = loaded
-    prepared = prepare_search(task, data, dense, candidate, settings.seed, settings.round_to)
+    recipe = asdict(task.recovery) if settings.recipe_trials else None
+    prepared = prepare_search(task, data, dense, candidate, settings.seed, settings.round_to, recipe)
     write_json(folder / PREPARED, prepared.to_dict())
     return TrialResult(dense.model, dict(dense.measures), {group.name: group.channels for group in dense.groups})
 

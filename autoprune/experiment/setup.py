@@ -15,6 +15,7 @@ from autoprune.pruning.blocks import find_blocks
 from autoprune.pruning.criteria import CRITERIA
 from autoprune.pruning.groups import Groups
 from autoprune.pruning.schedules import SCHEDULES, check_blocks
+from autoprune.recipe import search_recipe, with_best_recipe
 from autoprune.search.command import TrialCommand
 from autoprune.search.space import check_space
 from autoprune.task import Splits, Task, load_task
@@ -31,12 +32,18 @@ def settings_task(settings: TrialCommand) -> Task:
 def load_settings(settings: TrialCommand) -> tuple[Task, Splits, Dense]:
     """Return the task, its data and its dense model (trained now if no trial or launcher did before).
 
+    Where the settings say so, the task has the recovery recipe that came out best (searched for now, or before).
+
     Raises:
         UserError: an unknown task, a missing data set, a checkpoint that does not fit.
     """
     task = settings_task(settings)
     data = task.data()
-    return task, data, dense.prepare(task, data, settings.checkpoint, settings.seed)
+    trained = dense.prepare(task, data, settings.checkpoint, settings.seed)
+    if settings.recipe_trials:
+        tried = search_recipe(task, data, trained, settings.recipe_trials, settings.seed, settings.round_to)
+        task = with_best_recipe(task, tried)
+    return task, data, trained
 
 
 def check_task_space(task: Task, model: nn.Module, groups: Groups, space: Any) -> None:

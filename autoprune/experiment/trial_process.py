@@ -11,9 +11,9 @@ import traceback
 from pathlib import Path
 
 from autoprune.candidate import Candidate
-from autoprune.experiment import warm
-from autoprune.experiment.record import carry_out, record_failure
+from autoprune.experiment import record, warm
 from autoprune.search.command import TrialCommand
+from autoprune.sizes import SizeModel
 
 
 def main(words: list[str]) -> int:
@@ -28,7 +28,7 @@ def _recorded(trial) -> int:
         trial()
     except Exception as error:
         traceback.print_exc()
-        print(f"autoprune trial failed: {record_failure(error, _folder())}", file=sys.stderr)
+        print(f"autoprune trial failed: {record.record_failure(error, _folder())}", file=sys.stderr)
         return 1
     return 0
 
@@ -51,6 +51,7 @@ class Prepared:
         torch.optim.SGD([torch.zeros(1)])  # imports torch._dynamo, which takes seconds
         self.settings = TrialCommand.from_words(words)
         self.task, self.data, self.dense = load_settings(self.settings)
+        self.size_model: SizeModel | None = None
         self.channels = {group.name: group.channels for group in self.dense.groups}
         if self.settings.latency == "onnxruntime":
             from autoprune import latency
@@ -75,11 +76,30 @@ class Prepared:
         folder = _folder()
         candidate = Candidate.from_parameters(nni.get_next_parameter() or {})
 
+        sizes = self._sizes(candidate)
+
         def report(accuracy: float) -> None:
-            nni.report_intermediate_result({"default": accuracy})
+            measures = {"accuracy": accuracy} | sizes
+            budget = {} if candidate.budget is None else {"budget": candidate.budget}
+            scalar = record.scalar(measures, self.dense.measures, self.settings.size_weight)
+            nni.report_intermediate_result(scalar | measures | budget)
 
         loaded = (self.task, self.data, self.dense)
-        nni.report_final_result(carry_out(self.settings, loaded, self.channels, candidate, folder, report))
+        nni.report_final_result(record.carry_out(self.settings, loaded, self.channels, candidate, folder, report))
+
+    def _sizes(self, candidate: Candidate) -> dict[str, float]:
+        """Return the ``params`` and ``macs`` at which a candidate ends; of sparse ones, the least that is possible."""
+        from autoprune.pruning.criteria import get_criterion
+        from autoprune.pruning.size_model import size_model
+
+        asked = {name: candidate.of(name) for name in self.channels}
+        if not get_criterion(candidate.criterion).structured:
+            dense = self.dense.measures
+            return {"params": dense["params"] * (1 - max(asked.values())), "macs": dense["macs"]}
+        if self.size_model is None:
+            groups = self.dense.groups
+            self.size_model = size_model(self.dense.model, self.task.example_input, groups, self.settings.round_to)
+        return self.size_model.sizes(asked)
 
 
 def _adopt_trial() -> None:

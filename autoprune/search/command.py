@@ -29,6 +29,7 @@ class TrialCommand:
         recovery_steps: fine-tuning steps after pruning; the task's own number if None.
         size_weight: exponent of the size in the scalar metric ``default``.
         baselines: whether the baselines run.
+        recipe_trials: how many recovery recipes are tried before the search; none if 0.
         seeds: how often each network of the final front is fine-tuned.
         warm_start: whether the search is prepared: sensitivities probed, first candidates solved for.
         latency: the runtime in which trials measure ``latency_ms``, a name in :data:`RUNTIMES`.
@@ -42,6 +43,7 @@ class TrialCommand:
     recovery_steps: int | None = None
     size_weight: float = 0.07
     baselines: bool = True
+    recipe_trials: int = 0
     seeds: int = 3
     warm_start: bool = True
     latency: str = "eager"
@@ -78,13 +80,14 @@ class TrialCommand:
         parser.add_argument("--recovery-steps", type=int)
         parser.add_argument("--size-weight", type=float, default=cls.size_weight)
         parser.add_argument("--no-baselines", dest="baselines", action="store_false")
+        parser.add_argument("--recipe-trials", type=int, default=cls.recipe_trials)
         parser.add_argument("--seeds", type=int, default=cls.seeds)
         parser.add_argument("--no-warm-start", dest="warm_start", action="store_false")
         parser.add_argument("--latency", choices=RUNTIMES, default=cls.latency)
         parser.add_argument("--latency-batch", type=int, default=cls.latency_batch)
         settings = cls(**vars(parser.parse_args(words)))
         from_one = dict.fromkeys(("round_to", "recovery_steps", "latency_batch", "seeds"), 1)
-        for name, lowest in (from_one | {"seed": 0, "size_weight": 0}).items():
+        for name, lowest in (from_one | dict.fromkeys(("seed", "size_weight", "recipe_trials"), 0)).items():
             value = getattr(settings, name)
             if value is not None and value < lowest:
                 raise UserError(f"autoprune trial: --{name.replace('_', '-')} must be at least {lowest}, not {value}")

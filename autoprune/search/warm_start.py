@@ -62,12 +62,10 @@ def first_candidates(
     solved = _outside_in([each for size in ("macs", "params") for each in predicted_front(sizes, losses, size)])
     uniform = _outside_in([dict.fromkeys(losses, level) for level in UNIFORM])
     mixed = [each for row in zip_longest(solved, uniform, allocations) for each in row if each is not None]
-    different = {tuple(sizes.kept(each).values()): each for each in reversed(mixed)}
-    return [
-        replace(like, sparsity=each).to_parameters()
-        for each in mixed
-        if different[tuple(sizes.kept(each).values())] is each
-    ]
+    different = {}
+    for each in mixed:
+        different.setdefault(tuple(sizes.kept(each).values()), each)
+    return [replace(like, sparsity=each).to_parameters() for each in different.values()]
 
 
 def _costs(levels: Sequence[float], curve: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

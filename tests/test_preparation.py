@@ -1,0 +1,96 @@
+"""Before a search and after it: sensitivities, first candidates, recipes, the recovered front."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import autoprune
+from autoprune import preparation, recipe, training
+from autoprune.candidate import Candidate
+from autoprune.experiment import recovered
+from autoprune.experiment.finish import Options, finish
+from autoprune.experiment.record import carry_out
+from autoprune.preparation import prepare_search
+from autoprune.search.command import TrialCommand
+from autoprune.search.prepared import FILE, Prepared
+
+
+def test_the_dense_models_trial_writes_down_what_a_tuner_may_know(digits, tmp_path):
+    settings, channels = TrialCommand("digits"), {g.name: g.channels for g in digits[2].groups}
+    candidate = Candidate(schedule="shared", baseline="dense")
+    metrics = carry_out(settings, digits, channels, candidate, tmp_path, lambda accuracy: None)
+    assert metrics["accuracy"] == digits[2].measures["accuracy"]
+    assert metrics["macs"] == digits[2].measures["macs"]
+
+    prepared = Prepared.read(tmp_path / FILE)
+    assert set(prepared.sensitivity) == set(prepared.losses) == set(channels)
+    assert prepared.sizes.sizes({})["params"] == digits[2].measures["params"]
+    for curve in prepared.sensitivity.values():
+        assert curve[0][0] == 0 and all(a[0] < b[0] for a, b in zip(curve, curve[1:], strict=False))
+    assert all(Candidate.from_parameters(p).schedule == "shared" for p in prepared.first)
+
+
+def test_a_probe_is_not_done_twice(digits, monkeypatch):
+    task, data, dense = digits
+    first = prepare_search(task, data, dense, Candidate())
+    monkeypatch.setattr(preparation, "probe", lambda *_: pytest.fail("probed again"))
+    assert prepare_search(task, data, dense, Candidate()).to_dict() == first.to_dict()
+    with pytest.raises(pytest.fail.Exception):
+        prepare_search(task, data, dense, Candidate(criterion="fpgm"))
+
+
+def test_the_recipe_search_prefers_what_recovers_and_remembers_it(digits, monkeypatch):
+    task, data, dense = digits
+    task = replace(task, recovery=replace(task.recovery, learning_rate=2e-4))  # far too small for twenty steps
+    tried = recipe.search_recipe(task, data, dense, trials=5)
+    own = next(each for each in tried if each.recipe["learning_rate"] == 2e-4)
+    assert len(tried) == 5 and tried[0].accuracy > own.accuracy and tried[0].recipe["learning_rate"] > 2e-4
+    assert recipe.with_best_recipe(task, tried).recovery.learning_rate == tried[0].recipe["learning_rate"]
+    monkeypatch.setattr(recipe, "run_trial", lambda *_: pytest.fail("searched again"))
+    assert recipe.search_recipe(task, data, dense, trials=5) == tried
+
+
+@pytest.fixture
+def search(digits, tmp_path):
+    return autoprune.run_search(digits[0], trials=6, baselines=False, folder=tmp_path / "search")
+
+
+def test_the_front_is_fine_tuned_with_several_seeds_and_one_of_them_is_taken_home(search, tmp_path, monkeypatch):
+    final = finish(search, "knee", tmp_path / "out", Options(("onnx",), whole_front=True), search.loaded)
+    assert set(final.recovered) == {trial.id for trial in recovered.members(search.front())}
+    for each in final.recovered.values():
+        assert len(each.validation) == len(each.test) == 3
+        assert len(set(each.validation + each.test)) > 1
+    _, data, _ = search.loaded
+    best = final.recovered[final.chosen.id]
+    model = autoprune.export.load_pruned(search.loaded[0], best.file)
+    assert training.accuracy(model, data.validation) == max(best.validation)
+    assert final.test_accuracy == best.test[best.validation.index(max(best.validation))]
+
+    monkeypatch.setattr(recovered, "run_trial", lambda *_, **__: pytest.fail("fine-tuned again"))
+    again = finish(search, final.chosen.id, tmp_path / "again", Options(("onnx",)), search.loaded)
+    assert again.test_accuracy == final.test_accuracy
+
+
+def test_two_processes_find_what_one_finds(search):
+    front = recovered.members(search.front())[:2]
+    one = recovered.recover_all(search, search.loaded, front, seeds=2)
+    (search.folder / "recovered.json").unlink()
+    two = recovered.recover_all(search, search.loaded, front, seeds=2, processes=2)
+    assert one == two
+
+
+def test_a_candidate_on_two_rungs_is_fine_tuned_once(search):
+    low = next(trial for trial in search.candidates if trial.parameters["budget"] == 0)
+    high = replace(low, id="high", parameters=low.parameters | {"budget": 1.0})
+    assert recovered.members([low, high]) == recovered.members([high, low]) == [high]
+    assert recovered.is_complete(high) and not recovered.is_complete(low)
+
+
+def test_repeats_differ_in_their_own_training_alone(digits):
+    task, data, dense = digits
+    candidate = Candidate({"stem.0": 0.5}, schedule="shared", budget=1.0)
+    models = [autoprune.trial.run_trial(task, candidate, data, dense, repeat=repeat).model for repeat in (0, 0, 1)]
+    weights = [model.head.weight for model in models]
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
