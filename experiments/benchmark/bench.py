@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import time
 from dataclasses import dataclass, field, replace
@@ -11,7 +10,6 @@ from typing import Any
 
 from torch import nn
 
-from autoprune import measure, training
 from autoprune.candidate import Candidate
 from autoprune.dense import Dense
 from autoprune.errors import TrialFailure
@@ -92,11 +90,11 @@ class Bench:
         """Keep the time at which something was ready, for the record."""
         self.notes[name] = round(self.spent, 3)
 
-    def judge(self, candidate: Candidate, seed: int | None = None, train: bool = True) -> Judged | None:
+    def judge(self, candidate: Candidate, repeat: int = 0, train: bool = True) -> Judged | None:
         """Carry a candidate out; None if it fails.
 
         Args:
-            seed: of its recovery; the run's if None.
+            repeat: another number gives its fine-tuning another seed.
             train: if not, only its batch norms are re-estimated.
 
         Raises:
@@ -107,34 +105,19 @@ class Bench:
         if not train:
             task = replace(task, recovery=replace(task.recovery, steps=0, bn_reestimation=8, batch_size=128))
         try:
-            result = run_trial(task, candidate, self.data, self.dense, self.seed if seed is None else seed)
+            result = run_trial(task, candidate, self.data, self.dense, self.seed, repeat=1000 * repeat)
         except TrialFailure as failure:
             self.failures.append(str(failure))
             return None
-        more = {} if train else {"trained": False}
-        return self._record(candidate.to_parameters() | more, result.measures, result.model)
-
-    def train_further(self, judged: Judged, seed: int) -> Judged:
-        """Fine-tune a judged network once more by the whole recipe, from the weights that it has.
-
-        Raises:
-            TimeIsUp: as :meth:`judge` does.
-        """
+        parameters = candidate.to_parameters() | ({"repeat": repeat} if repeat else {})
+        if not train:
+            parameters["trained"] = False
+        judged = Judged(round(self.spent, 3), parameters, result.measures, result.model)
         self.check()
-        model = copy.deepcopy(judged.model)
-        training.train(self.task, model, self.data.train, self.task.recovery, seed, self.dense.model)
-        measures = {"accuracy": training.accuracy(model, self.data.validation)}
-        measures |= measure.measure(model, self.task.example_input)
-        rounds = judged.parameters.get("further", 0) + 1
-        return self._record(judged.parameters | {"further": rounds}, measures, model)
+        self.judged.append(judged)
+        return judged
 
     def front(self) -> list[Judged]:
         """Return the networks on either front."""
         measures = {i: each.measures for i, each in enumerate(self.judged)}
         return [self.judged[i] for i in sorted({i for names in OBJECTIVES for i in pareto_front(measures, names)})]
-
-    def _record(self, parameters: dict[str, Any], measures: dict[str, float], model: nn.Module) -> Judged:
-        judged = Judged(round(self.spent, 3), parameters, measures, model)
-        self.check()
-        self.judged.append(judged)
-        return judged

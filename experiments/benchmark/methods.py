@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -16,13 +17,20 @@ from autoprune.candidate import Candidate
 from autoprune.experiment.record import scalar
 from autoprune.preparation import prepare_search
 from autoprune.pruning.size_model import size_model
-from autoprune.search import OptunaTuner
+from autoprune.search import (
+    OptunaTuner,
+    amc_agent,  # noqa: F401  (slow to import: before any run's clock starts)
+)
+from autoprune.search.amc_tuner import AmcTuner
 from autoprune.search.prepared import Prepared
 from autoprune.search.space import build_space
 
 CRITERION = "l1_norm"
 SIZE_WEIGHT = 0.07
 """The default of the trial command: exponent of the size in the scalar that NNI's recipe maximises."""
+
+AMC_TARGETS, AMC_TUNING = (0.5, 0.25, 0.1), 0.25
+"""The sizes that AMC's agents aim at, as shares of the dense MACs, and the share of their time for fine-tuning."""
 
 
 def nni_recipe(bench: Bench) -> None:
@@ -45,21 +53,42 @@ def tpe(bench: Bench) -> None:
     _optuna(bench, "tpe")
 
 
+def amc(bench: Bench) -> None:
+    """AMC's mode: an agent for each of three sizes in turn, which walks untrained; then its best are fine-tuned."""
+    sizes = size_model(bench.dense.model, bench.task.example_input, bench.dense.groups)
+    prepared = Prepared(bench.dense.measures, sizes, sensitivity={}, criterion=CRITERION)
+    share = bench.budget / len(AMC_TARGETS)
+    for number, target in enumerate(AMC_TARGETS):
+        end = (number + 1) * share
+        folder = bench.folder / f"amc {target}"
+        folder.mkdir()
+        tuner = AmcTuner(target=target, shaping=False, seed=bench.seed, storage=str(folder))
+        walked = _drive(bench, tuner, "one_shot", prepared, until=end - AMC_TUNING * share, train=False)
+        bench.note(f"walked to {target}")
+        for judged in sorted(walked, key=lambda each: -each.measures["accuracy"]):
+            if bench.spent > end:
+                break
+            parameters = {name: value for name, value in judged.parameters.items() if name != "trained"}
+            bench.judge(Candidate.from_parameters(parameters))
+
+
 def uniform(bench: Bench) -> None:
     """One sparsity for all groups, on a grid, each fine-tuned in full; then the grid again with other seeds."""
     for repeat in count():
         for candidate in _uniform_grid(bench, "one_shot"):
-            bench.judge(candidate, seed=bench.seed + 1000 * repeat)
+            bench.judge(candidate, repeat)
 
 
 def uniform_shared(bench: Bench) -> None:
-    """The same grid on the shared recovery; then each is fine-tuned in full from there, and again and again."""
+    """The same grid on the shared recovery; then each fine-tuned in full from there, again and again."""
     shared.prepare(bench.task, bench.data, bench.dense, bench.dense.groups, CRITERION, bench.seed)
     bench.note("shared recovery")
-    reached = [judged for each in _uniform_grid(bench, "shared") if (judged := bench.judge(each))]
+    for candidate in _uniform_grid(bench, "shared"):
+        bench.judge(candidate)
     bench.note("grid")
     for repeat in count():
-        reached = [bench.train_further(judged, bench.seed + 1000 * repeat) for judged in reached]
+        for candidate in _uniform_grid(bench, "shared"):
+            bench.judge(replace(candidate, budget=1.0), repeat)
 
 
 def autoprune(bench: Bench) -> None:
@@ -73,7 +102,7 @@ def autoprune(bench: Bench) -> None:
 
 
 METHODS: dict[str, Callable[[Bench], None]] = {
-    method.__name__: method for method in (nni_recipe, random, nsga2, tpe, uniform, uniform_shared, autoprune)
+    method.__name__: method for method in (nni_recipe, random, nsga2, tpe, amc, uniform, uniform_shared, autoprune)
 }
 """Name on the command line -> what spends the budget."""
 
