@@ -128,7 +128,8 @@ def _check_built_in(name: str, arguments: dict[str, Any]) -> None:
         known = {meta.name.lower(): meta.name for meta in get_all_algo_meta() if meta.algo_type == "tuner"}
         near = [known[match] for match in difflib.get_close_matches(name.lower(), known)] or sorted(known.values())
         raise UserError(
-            f"unknown tuner {name!r}: NNI has {', '.join(near)}; AutoPrune's is autoprune.search.OptunaTuner"
+            f"unknown tuner {name!r}: NNI has {', '.join(near)}; AutoPrune's are autoprune.search.OptunaTuner "
+            "and autoprune.search.AmcTuner"
         )
     module, _, class_name = meta.class_name.rpartition(".")
     try:
