@@ -28,6 +28,7 @@ from autoprune.report.trust_plots import agreement_plot, learning_plot, sensitiv
 RULES_IN_WORDS = (
     (r"drop\s*<=?\s*(.+)", "the smallest network on the front whose accuracy is within {0} of the dense model's"),
     (r"accuracy\s*>=?\s*(.+)", "the smallest network on the front whose accuracy is at least {0}"),
+    (r"accuracy\s*>=?\s*(.+)", "the smallest network on the front with an accuracy of {0} or more"),
     (r"(\w+)\s*<=?\s*(.+)", "the most accurate network on the front with {0} up to {1}"),
     (r"knee", "the bend of the front, beyond which a smaller network costs the most accuracy"),
 )

@@ -89,13 +89,11 @@ def domination_ranks(costs: ArrayLike) -> list[int]:
         return []
     no_worse = (points[:, None] <= points[None]).all(-1)
     beats = no_worse & ~no_worse.T
-    ranks, left = np.full(len(points), -1), np.ones(len(points), dtype=bool)
-    for rank in range(len(points)):
-        front = left & ~beats[left].any(0)
+    ranks, beaten_by, rank = np.full(len(points), -1), beats.sum(0), 0
+    while len(front := np.flatnonzero((ranks < 0) & (beaten_by == 0))):
         ranks[front] = rank
-        left &= ~front
-        if not left.any():
-            break
+        beaten_by -= beats[front].sum(0)
+        rank += 1
     return [int(rank) for rank in ranks]
 
 
