@@ -8,10 +8,12 @@ import torch
 import autoprune
 from autoprune import preparation, recipe, training
 from autoprune.candidate import Candidate
+from autoprune.errors import UserError
 from autoprune.experiment import recovered
-from autoprune.experiment.finish import Options, finish
+from autoprune.experiment.finish import Options, choose_trial, finish
 from autoprune.experiment.record import carry_out
 from autoprune.preparation import prepare_search
+from autoprune.report.final import Recovered
 from autoprune.search.command import TrialCommand
 from autoprune.search.prepared import FILE, Prepared
 
@@ -71,6 +73,20 @@ def test_the_front_is_fine_tuned_with_several_seeds_and_one_of_them_is_taken_hom
     monkeypatch.setattr(recovered, "run_trial", lambda *_, **__: pytest.fail("fine-tuned again"))
     again = finish(search, final.chosen.id, tmp_path / "again", Options(("onnx",)), search.loaded)
     assert again.test_accuracy == final.test_accuracy
+
+
+def test_the_choice_goes_by_what_the_recovered_networks_are_and_keeps_within_the_constraints(search):
+    front = recovered.members(search.front())
+    for trial, accuracy in zip(front, (0.5, 0.9, 0.8, *[0.1] * len(front)), strict=False):
+        known = recovered.recovered_of(search)
+        found = Recovered(trial.measures["accuracy"], (accuracy, accuracy), (0.5, 0.5), trial.model_file, 1)
+        recovered.write_recovered(search, known | {trial.id: found})
+    expected = front[1] if len(front) > 1 else front[0]
+    assert choose_trial(search, "macs<=100M")[0] is expected
+    del search.__dict__["constraints"]
+    search.config["tuner"]["classArgs"]["constraints"] = ["accuracy>=0.95"]
+    with pytest.raises(UserError, match="^no trial"):
+        choose_trial(search, "macs<=100M")
 
 
 def test_two_processes_find_what_one_finds(search):

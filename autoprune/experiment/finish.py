@@ -21,7 +21,8 @@ from autoprune.export.card import model_card, write_card
 from autoprune.export.int8 import export_int8
 from autoprune.export.recovery import Recovery, recover
 from autoprune.report.data import front_as_csv
-from autoprune.report.final import Final, Recovered
+from autoprune.report.final import Final
+from autoprune.report.recovered import recovered_of
 from autoprune.search.limits import Limit, satisfies
 from autoprune.search.pareto import choose
 from autoprune.task import Splits, Task
@@ -65,16 +66,11 @@ class Options:
             raise UserError("--qat-steps is for a quantised model: add --quantize int8")
 
 
-def choose_trial(
-    experiment: Experiment, rule: str | None, recovered: Mapping[str, Recovered] | None = None
-) -> tuple[Trial, str]:
+def choose_trial(experiment: Experiment, rule: str | None) -> tuple[Trial, str]:
     """Return the trial that ``rule`` picks from the front, and the rule in force.
 
     Without a rule it is ``drop<=1%``, or the most accurate trial where none is that good. A trial's id picks any trial.
-
-    Args:
-        recovered: the part of the front that was fine-tuned to the end: then the rule picks one of it, by the mean
-            validation accuracies after that.
+    Once the front was fine-tuned to the end, the mean validation accuracies after that count, before it the search's.
 
     Raises:
         UserError: the rule is not understood, or nothing satisfies it or the search's constraints.
@@ -82,8 +78,11 @@ def choose_trial(
     if rule and any(trial.id == rule for trial in experiment.trials if trial.succeeded):
         return experiment.trial(rule), f"trial {rule}, by hand"
     front = {trial.id: trial.measures for trial in experiment.front()}
-    if recovered:
-        front = {key: front[key] | {"accuracy": fmean(each.validation)} for key, each in recovered.items()}
+    known, networks = recovered_of(experiment), members(experiment.front())
+    if all(trial.id in known for trial in networks):
+        accuracies = {trial.id: fmean(known[trial.id].validation) for trial in networks}
+        front = {key: front[key] | {"accuracy": accuracy} for key, accuracy in accuracies.items()}
+        front = {key: m for key, m in front.items() if satisfies(experiment.constraints, m, experiment.dense)}
     dense = experiment.dense or {"accuracy": 1.0}
     if experiment.candidates and not front:
         raise UserError(_why_empty(experiment))
@@ -155,7 +154,7 @@ def finish(
         how = (experiment.settings.seeds, int(experiment.config.get("trialConcurrency") or 1), on_recovered)
         recovered = recover_all(experiment, loaded, trials, *how)
         if len(trials) > 1:
-            chosen, reason = choose_trial(experiment, rule, recovered)
+            chosen, reason = choose_trial(experiment, rule)
         best = recovered[chosen.id]
         model = export.load_pruned(task, best.file)
         if best.steps:
