@@ -19,6 +19,7 @@ from autoprune.experiment.bridge.serializer import load, receive_plain_json
 from autoprune.experiment.channel import Channel, ManagerLost
 from autoprune.search import baselines
 from autoprune.search.prepared import FILE, Prepared
+from autoprune.search.space import load_yaml
 
 _logger = logging.getLogger("autoprune.tuner")
 
@@ -150,7 +151,7 @@ def run(config: dict[str, Any], channel: Channel) -> str | None:
             return None
         if config.get("assessor"):
             assessor = algorithms.create(config["assessor"], "assessor")
-        first = baselines.first(config.get("trialCommand") or "", config.get("searchSpace") or {})
+        first = baselines.first(config.get("trialCommand") or "", _search_space(config))
         serve(Dispatcher(channel, tuner, assessor, first, _experiment_folder()), channel)
     except ManagerLost:
         _logger.error("The manager is gone: the tuner ends too.")
@@ -160,6 +161,13 @@ def run(config: dict[str, Any], channel: Channel) -> str | None:
         return _reason(error, config, tuner, assessor)
     _for_each("_on_exit", tuner, assessor)
     return None
+
+
+def _search_space(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the search space, which the manager does not put into the config that it was read from a file for."""
+    if config.get("searchSpace") or not config.get("searchSpaceFile"):
+        return config.get("searchSpace") or {}
+    return load_yaml(config["searchSpaceFile"])
 
 
 def _experiment_folder() -> Path | None:

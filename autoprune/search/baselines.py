@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from autoprune.candidate import Candidate
+from autoprune.candidate import BLOCK_PREFIX, Candidate
 from autoprune.search.command import TrialCommand
 
 BASELINES: dict[str, tuple[dict[str, str], tuple[float, ...]]] = {
@@ -43,7 +43,8 @@ def preparations(trial_command: str, space: Mapping[str, Any]) -> list[dict[str,
         Candidate(criterion=name, schedule="shared") for name in _choices(space, "criterion", Candidate.criterion)
     ]
     candidates = shared if "shared" in schedules else [Candidate()]
-    return [replace(candidate, baseline=DENSE).to_parameters() for candidate in candidates]
+    blocks = {name.removeprefix(BLOCK_PREFIX): 0 for name in space if name.startswith(BLOCK_PREFIX)}
+    return [replace(candidate, baseline=DENSE, blocks=blocks).to_parameters() for candidate in candidates]
 
 
 def _choices(space: Mapping[str, Any], name: str, default: str) -> list[str]:

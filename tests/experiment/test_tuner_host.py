@@ -5,6 +5,7 @@ import json
 import pytest
 from nni.runtime.tuner_command_channel import CommandType
 
+from autoprune.experiment import tuner_host
 from autoprune.experiment.tuner_host import Dispatcher
 
 BASELINES = [{"baseline": "l1", "sparsity": 0.25}, {"baseline": "l1", "sparsity": 0.5}, {"baseline": "l1"}]
@@ -110,3 +111,17 @@ def test_without_baselines_a_parameter_of_that_name_is_the_tuner_s_own(make):
     record = {"parameter": {"baseline": "mine"}, "value": 1, "trialJobId": "A"}
     dispatcher.process_command(CommandType.ImportData, [record])
     assert dispatcher.tuner.heard == [("import", [record])]
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_the_first_trials_follow_the_search_space_wherever_it_is_written(tmp_path, monkeypatch, in_place):
+    space = {"schedule": {"_type": "choice", "_value": ["shared"]}}
+    (tmp_path / "space.yaml").write_text(json.dumps(space))
+    where = {"searchSpace": space} if in_place else {"searchSpaceFile": str(tmp_path / "space.yaml")}
+    served = []
+    monkeypatch.setattr(tuner_host.algorithms, "create", lambda *_: RecordingTuner())
+    monkeypatch.setattr(tuner_host, "serve", lambda dispatcher, channel: served.append(dispatcher))
+    config = {"tuner": {}, "trialCommand": "autoprune trial digits --no-baselines"} | where
+    assert tuner_host.run(config, RecordingChannel()) is None
+    served[0].process_command(CommandType.RequestTrialJobs, 1)
+    assert [(p["baseline"], p["schedule"]) for p in served[0]._channel.parameters] == [("dense", "shared")]

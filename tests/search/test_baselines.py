@@ -2,7 +2,7 @@ import pytest
 
 from autoprune.candidate import Candidate
 from autoprune.errors import UserError
-from autoprune.search.baselines import for_command, margins
+from autoprune.search.baselines import for_command, margins, preparations
 from autoprune.search.command import TrialCommand
 
 DENSE = {"accuracy": 1.0, "params": 1000}
@@ -13,6 +13,19 @@ def test_both_baselines_run_at_several_sizes_as_valid_candidates():
     candidates = [Candidate.from_parameters(p) for p in for_command("autoprune trial digits")]
     assert {c.baseline for c in candidates} == {"l1_filter", "lottery_ticket"}
     assert len({(c.baseline, c.uniform) for c in candidates}) == len(candidates) == 6
+
+
+def test_the_dense_trial_prepares_what_the_space_searches_over_blocks_and_all():
+    space = {
+        "criterion": {"_type": "choice", "_value": ["l1_norm", "fpgm"]},
+        "schedule": {"_type": "choice", "_value": ["shared"]},
+        "block.layer1": {"_type": "choice", "_value": [0, 1]},
+    }
+    found = [Candidate.from_parameters(each) for each in preparations("autoprune trial digits", space)]
+    assert [(c.baseline, c.criterion, c.schedule, c.blocks) for c in found] == [
+        ("dense", "l1_norm", "shared", {"layer1": 0}),
+        ("dense", "fpgm", "shared", {"layer1": 0}),
+    ]
 
 
 @pytest.mark.parametrize(
