@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo setup setup-dev test test-slow lint zoo clean
+.PHONY: demo setup setup-dev test test-slow lint zoo benchmark clean
 
 demo: setup
 	$(BIN)/autoprune run experiments/digits.yaml
@@ -28,6 +28,10 @@ test: setup-dev lint
 
 test-slow: setup-dev
 	$(BIN)/pytest -m slow
+
+benchmark: setup-dev
+	$(BIN)/python experiments/benchmark/run.py
+	$(BIN)/python experiments/benchmark/analyse.py
 
 zoo: setup-dev
 	$(BIN)/python experiments/zoo.py

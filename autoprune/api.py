@@ -128,6 +128,8 @@ def run_search(
     latency_runtime: str = "eager",
     latency_batch: int = 1,
     warm_start: bool = True,
+    constraints: Sequence[str] = (),
+    rungs: bool = True,
     on_trial: Callable[[Trial], None] | None = None,
 ) -> SearchResult:
     """Search a task's Pareto front in this process, one trial after the other, on one CPU thread.
@@ -150,6 +152,8 @@ def run_search(
         latency_runtime: where ``latency_ms`` is measured: ``eager``, ``compile`` or ``onnxruntime``.
         latency_batch: examples per pass in that measurement.
         warm_start: whether the search is prepared: sensitivities probed, first candidates solved for.
+        constraints: limits that the answer keeps within, such as ``("drop<=1%", "macs<=20M")``.
+        rungs: whether candidates start on a small budget, and the best third goes on.
         on_trial: called with each trial as it ends.
 
     Raises:
@@ -164,7 +168,7 @@ def run_search(
     if trials < 1:
         raise UserError(f"trials must be at least 1, not {trials}")
     latency.check(latency_runtime, latency_batch, 1)
-    OptunaTuner.validate(objectives, sampler)
+    OptunaTuner.validate(objectives, sampler, constraints=constraints, rungs=rungs)
     with latency.pinned(1):
         found = load_task(task) if isinstance(task, str) else task
         model = found.build(seed)
@@ -189,8 +193,10 @@ def run_search(
             latency_batch=latency_batch,
             warm_start=warm_start,
         )
-        config = _config(settings, found.name, trials, objectives, sampler, space)
-        tuner = OptunaTuner(objectives, sampler, seed, storage=str(place / "optuna.journal"))
+        arguments = {"objectives": list(objectives), "sampler": sampler, "seed": seed}
+        arguments |= {"constraints": list(constraints), "rungs": rungs}
+        config = _config(settings, found.name, trials, arguments, space)
+        tuner = OptunaTuner(**arguments, storage=str(place / "optuna.journal"))
         tuner.update_search_space(space)
         engine = _Engine(settings, loaded, {group.name: group.channels for group in groups}, place, on_trial)
         engine.run(baselines_.first(config["trialCommand"], space), tuner, trials)
@@ -251,7 +257,7 @@ def _new_folder(folder: Path) -> Path:
 
 
 def _config(
-    settings: TrialCommand, name: str, trials: int, objectives: Sequence[str], sampler: str, space: dict[str, Any]
+    settings: TrialCommand, name: str, trials: int, arguments: dict[str, Any], space: dict[str, Any]
 ) -> dict[str, Any]:
     """Return the config of the experiment that would search the same with NNI."""
     return {
@@ -263,7 +269,7 @@ def _config(
         "tuner": {
             "className": "autoprune.search.OptunaTuner",
             "codeDirectory": ".",
-            "classArgs": {"objectives": list(objectives), "sampler": sampler, "seed": settings.seed},
+            "classArgs": arguments,
         },
         "trainingService": {"platform": "local"},
         "searchSpace": dict(space),

@@ -20,7 +20,9 @@ app = typer.Typer(
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="an NNI config, such as experiments/digits.yaml")]
 ExperimentId = Annotated[str, typer.Argument(metavar="ID", help="an experiment's id, or latest")]
 TaskName = Annotated[str, typer.Argument(metavar="TASK", help="a built-in task, FILE.py[:NAME] or MODULE:NAME")]
-Rule = Annotated[str | None, typer.Option(help="drop<=1%, knee, macs<=20M, params<=50k, or a trial's id")]
+Rule = Annotated[
+    str | None, typer.Option(help="drop<=1%, accuracy>=0.98, knee, macs<=20M, latency<=5ms, or a trial's id")
+]
 Objectives = Annotated[
     str | None, typer.Option(help="comma-separated, such as accuracy,params; the config's if unsaid")
 ]

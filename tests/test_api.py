@@ -9,6 +9,7 @@ import torch
 
 import autoprune
 from autoprune import training
+from autoprune.errors import UserError
 from autoprune.report.rows import front_rows
 
 SPACE = {
@@ -129,3 +130,10 @@ def test_bad_input_is_refused_before_anything_runs(digits, options, message):
 def test_importing_autoprune_does_not_load_torch():
     code = "import sys, autoprune; assert 'torch' not in sys.modules; assert 'nni' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_the_answer_keeps_within_the_constraints(digits):
+    result = search(digits[0], trials=6, constraints=("macs<=400k",), space=None)
+    assert result.front() and all(trial.measures["macs"] <= 400e3 for trial in result.front())
+    with pytest.raises(UserError, match="macs<=1"):
+        search(digits[0], trials=2, constraints=("macs<=1",), space=None)

@@ -2,8 +2,9 @@
 
 Schmucker et al. 2021, Multi-objective Asynchronous Successive Halving (MO-ASHA), after Li et al. 2020 (ASHA):
 whenever a place is free, a candidate among the best ``1 / reduction`` of its rung goes on with the next budget, and
-only if there is none, a new one starts. Best is by constrained domination (Deb et al. 2002): front by front, within a
-front the loneliest first; then what violates a constraint, the least first.
+only if there is none, a new one starts. Beyond the paper, no more than that share of a rung ever goes on: while the
+best change, more would, and the next budget is many times the cost. Best is by constrained domination (Deb et al.
+2002): front by front, within a front the loneliest first; then what violates a constraint, the least first.
 """
 
 from __future__ import annotations
@@ -62,7 +63,10 @@ def to_promote(judged: Sequence[Judged], promoted: Collection[Hashable], reducti
         judged: all of the rung's results.
         promoted: the keys of those that went on already, whatever became of them.
     """
-    top = ranking(judged)[: len(judged) // reduction]
+    places = len(judged) // reduction
+    if len(promoted) >= places:
+        return None
+    top = ranking(judged)[:places]
     return next((each for each in top if each.can_rise and each.key not in promoted), None)
 
 
