@@ -17,7 +17,6 @@ from autoprune.candidate import Candidate
 from autoprune.task import load_task
 from autoprune.trial import run_trial
 
-
 WAYS = (("shared", "shared", 0.0), ("then tuned", "shared", 1.0), ("alone", "one_shot", None))
 """What is compared: name, schedule, budget."""
 
