@@ -1,6 +1,6 @@
 """At what learning rate the shared recovery is trained best.
 
-`python experiments/shared_rate.py [TASK] [--steps 300]` trains it with multiples of the task's recovery rate, and prints
+`python experiments/shared_rate.py [TASK] [--steps 300]` trains it with multiples of the recovery rate, and prints
 the mean validation accuracy of twelve random versions, and that of the whole network.
 """
 

@@ -1,6 +1,6 @@
 """Run the benchmark: each method on each task with each seed, for the same time. Stop it and start it as you like.
 
-python experiments/benchmark/run.py [--tasks vgg,resnet] [--methods autoprune,...] [--seeds 0,1,2,3,4] [--budget 120]
+python experiments/benchmark/run.py [--tasks vgg,resnet] [--methods autoprune,...] [--seeds 0,1,2,3,4] [--budget 100]
 
 A run that has its file in the folder of results is not run again. Afterwards: python experiments/benchmark/analyse.py
 """
@@ -43,7 +43,7 @@ from autoprune.task import Splits, Task
 
 HERE = Path(__file__).parent
 CACHE = HERE / "cache"
-BUDGET = 120
+BUDGET = 100
 """NNI's TPE draws its first 20 candidates by chance, and one costs three seconds here: a minute would be no search."""
 
 
