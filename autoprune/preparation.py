@@ -88,7 +88,7 @@ def _probe(
     blocks: tuple[Block, ...],
 ) -> Probe:
     key = [dense.key, asdict(task.recovery), criterion, on_shared, seed, round_to, torch.__version__]
-    key.append([block.name for block in blocks])
+    key += [[block.name for block in blocks], task.shared_steps]
     name = f"{task.name}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]}.json"
     file = cache_dir() / "probe" / name
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -129,8 +129,8 @@ def prepare(
 ) -> nn.Module:
     """Return the network whose weights serve every version, from the cache or newly trained (then cached).
 
-    It is trained for eight times the task's recovery steps at most, and ends sooner when the mean validation accuracy
-    of some fixed versions no longer rises.
+    It is trained for ``task.shared_steps``; without these for eight times the recovery steps at most, and it ends
+    sooner when the mean validation accuracy of some fixed versions no longer rises.
 
     Args:
         dense: its weights are the start, and the criterion ranks its channels.
@@ -141,8 +141,17 @@ def prepare(
     Raises:
         TrialFailure: the loss became NaN.
     """
-    recipe = recipe_for(task.recovery)
-    key = [dense.key, asdict(recipe), criterion, seed, round_to, torch.__version__, [block.name for block in blocks]]
+    recipe = recipe_for(task)
+    key = [
+        dense.key,
+        asdict(recipe),
+        bool(task.shared_steps),
+        criterion,
+        seed,
+        round_to,
+        torch.__version__,
+        [block.name for block in blocks],
+    ]
     name = f"{task.name}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]}.pt"
     file = cache_dir() / "shared" / name
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -150,8 +159,8 @@ def prepare(
         if not file.exists():
             context = Context(task, data.train, seed, recipe.steps)
             versions = Versions.ordered_by(criterion, dense.model, groups, context, round_to, blocks)
-            check = _Plateau(task, data, versions, seed)
-            model = train_shared(task, data, dense.model, versions, recipe, seed, on_check=check)
+            ends_itself = {} if task.shared_steps else {"on_check": _Plateau(task, data, versions, seed)}
+            model = train_shared(task, data, dense.model, versions, recipe, seed, **ends_itself)
             torch.save(model.state_dict(), file.with_suffix(".partial"))
             file.with_suffix(".partial").replace(file)
     model = copy.deepcopy(dense.model)
@@ -183,14 +192,15 @@ class _Plateau:
         return self.since >= 2
 
 
-def recipe_for(recovery: Recipe) -> Recipe:
-    """Return the recipe of the shared training: as many steps as eight recoveries at most.
+def recipe_for(task: Task) -> Recipe:
+    """Return the recipe of the shared training: the task's steps for it, or as many as eight recoveries at most.
 
     SGD takes three times the recovery's rate: after as many steps all versions were better, by one to two points on the
     benchmark's tasks (``experiments/shared_rate.py``). Adam scales its steps by itself.
     """
-    faster = 3 if recovery.optimizer == "sgd" else 1
-    return replace(recovery, steps=8 * recovery.steps, learning_rate=faster * recovery.learning_rate)
+    faster, recovery = 3 if task.recovery.optimizer == "sgd" else 1, task.recovery
+    steps = task.shared_steps or 8 * recovery.steps
+    return replace(recovery, steps=steps, learning_rate=faster * recovery.learning_rate)
 
 
 def further(recipe: Recipe) -> Recipe:

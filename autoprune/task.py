@@ -87,6 +87,8 @@ class Task:
         recovery: how a pruned model is fine-tuned.
         loss: ``loss(outputs, labels) -> scalar``.
         keep: names of layers that are never pruned. The output layer is found by itself.
+        shared_steps: optimiser steps of the recovery that all candidates share (:mod:`autoprune.shared`); if None it
+            ends by itself.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Task:
     recovery: Recipe = Recipe(steps=200, learning_rate=0.02, distillation=0.9)
     loss: Callable[[Tensor, Tensor], Tensor] = field(default=nn.functional.cross_entropy)
     keep: tuple[str, ...] = ()
+    shared_steps: int | None = None
 
     def build(self, seed: int = 0) -> nn.Module:
         """Return the untrained model, the same for the same seed."""

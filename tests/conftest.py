@@ -14,7 +14,8 @@ REPOSITORY = Path(__file__).parents[1]
 @pytest.fixture(scope="session", autouse=True)
 def private_cache(tmp_path_factory):
     """Keep dense models in a cache of this run's own, which parallel workers share."""
-    cache = tmp_path_factory.getbasetemp().parent / "autoprune-cache"
+    base = tmp_path_factory.getbasetemp()
+    cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "autoprune-cache"
     before = os.environ.get("AUTOPRUNE_CACHE")
     os.environ["AUTOPRUNE_CACHE"] = str(cache)
     yield cache

@@ -90,3 +90,20 @@ def test_single_weights_cannot_be_recovered_together(digits):
     task, data, dense = digits
     with pytest.raises(UserError, match="schedule shared recovers all channel candidates at once"):
         run_trial(task, Candidate(uniform=0.5, criterion="level", schedule="shared"), data, dense)
+
+
+def test_its_length_can_be_said(digits, monkeypatch):
+    task, data, dense = digits
+    seen = []
+    train = shared.train_shared
+
+    def noted(*arguments, **named):
+        seen.append((arguments[4].steps, named))
+        return train(*arguments, **named)
+
+    monkeypatch.setattr(shared, "train_shared", noted)
+    monkeypatch.setattr(shared, "LEVELS", (0.0, 0.5))
+    shared.prepare(replace(task, shared_steps=3), data, dense, dense.groups, "l2_norm")
+    assert seen == [(3, {})]
+    shared.prepare(task, data, dense, dense.groups, "l2_norm")
+    assert seen[1][0] == 8 * task.recovery.steps and "on_check" in seen[1][1]

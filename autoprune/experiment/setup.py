@@ -22,10 +22,12 @@ from autoprune.task import Splits, Task, load_task
 
 
 def settings_task(settings: TrialCommand) -> Task:
-    """Return the task with the settings' recovery steps."""
+    """Return the task with the settings' numbers of steps."""
     task = load_task(settings.task)
     if settings.recovery_steps:
         task = replace(task, recovery=replace(task.recovery, steps=settings.recovery_steps))
+    if settings.shared_steps:
+        task = replace(task, shared_steps=settings.shared_steps)
     return task
 
 

@@ -27,6 +27,7 @@ class TrialCommand:
         seed: of every trial's recovery and of the dense training.
         round_to: kept channels are a multiple of this.
         recovery_steps: fine-tuning steps after pruning; the task's own number if None.
+        shared_steps: steps of the recovery that all candidates share; if None it ends by itself.
         size_weight: exponent of the size in the scalar metric ``default``.
         baselines: whether the baselines run.
         recipe_trials: how many recovery recipes are tried before the search; none if 0.
@@ -41,6 +42,7 @@ class TrialCommand:
     seed: int = 0
     round_to: int = 8
     recovery_steps: int | None = None
+    shared_steps: int | None = None
     size_weight: float = 0.07
     baselines: bool = True
     recipe_trials: int = 0
@@ -78,6 +80,7 @@ class TrialCommand:
         parser.add_argument("--seed", type=int, default=cls.seed)
         parser.add_argument("--round-to", type=int, default=cls.round_to)
         parser.add_argument("--recovery-steps", type=int)
+        parser.add_argument("--shared-steps", type=int)
         parser.add_argument("--size-weight", type=float, default=cls.size_weight)
         parser.add_argument("--no-baselines", dest="baselines", action="store_false")
         parser.add_argument("--recipe-trials", type=int, default=cls.recipe_trials)
@@ -86,7 +89,7 @@ class TrialCommand:
         parser.add_argument("--latency", choices=RUNTIMES, default=cls.latency)
         parser.add_argument("--latency-batch", type=int, default=cls.latency_batch)
         settings = cls(**vars(parser.parse_args(words)))
-        from_one = dict.fromkeys(("round_to", "recovery_steps", "latency_batch", "seeds"), 1)
+        from_one = dict.fromkeys(("round_to", "recovery_steps", "shared_steps", "latency_batch", "seeds"), 1)
         for name, lowest in (from_one | dict.fromkeys(("seed", "size_weight", "recipe_trials"), 0)).items():
             value = getattr(settings, name)
             if value is not None and value < lowest:
