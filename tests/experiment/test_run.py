@@ -79,8 +79,9 @@ def test_a_run_ends_with_a_front_a_report_and_a_checked_model(nni_home, digits):
 
     journal = nni_home.folder / "checkpoint" / "optuna.journal"
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
-    study = optuna.load_study(study_name="autoprune", storage=storage)
-    told = {round(t.values[0], 6) for t in study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))}
+    complete = (optuna.trial.TrialState.COMPLETE,)
+    studies = [optuna.load_study(study_name=name, storage=storage) for name in ("autoprune", "autoprune rung 1")]
+    told = {round(t.values[0], 6) for study in studies for t in study.get_trials(states=complete)}
     assert {round(trial.metrics["accuracy"], 6) for trial in experiment.candidates} <= told
     wait_until(lambda: not nni_home.processes(), what="the end of every process")
 
