@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from filelock import FileLock
 
-from autoprune import shared
+from autoprune import shared, training
 from autoprune.candidate import Candidate
 from autoprune.dense import Dense
 from autoprune.errors import UserError
 from autoprune.paths import cache_dir
 from autoprune.pruning.allocation import allocate
-from autoprune.pruning.blocks import Block, choose_blocks, find_blocks
+from autoprune.pruning.blocks import Block, block_importance, choose_blocks, find_blocks
 from autoprune.pruning.criteria import get_criterion
 from autoprune.pruning.size_model import size_model
 from autoprune.search.prepared import Prepared
@@ -59,6 +59,11 @@ def prepare_search(
         blocks = find_blocks(dense.model, task.example_input, task.keep)
         blocks = choose_blocks(blocks, sorted(candidate.blocks), task.name)
     found = _probe(task, data, dense, criterion, candidate.schedule == "shared", seed, round_to, blocks)
+    spare = []
+    if blocks:
+        batch = next(training.batches(data.train, task.recovery.batch_size))
+        rise = block_importance(dense.model, blocks, task.loss, batch)
+        spare = sorted(rise, key=rise.get)
     allocations = []
     for method, ratio in ALLOCATIONS:
         try:
@@ -72,7 +77,7 @@ def prepare_search(
         losses=found.loss,
         criterion=candidate.criterion,
         schedule=candidate.schedule,
-        first=first_candidates(sizes, found.loss, allocations, candidate),
+        first=first_candidates(sizes, found.loss, allocations, candidate, spare),
         recipe=recipe or {},
     )
 

@@ -49,6 +49,16 @@ def test_first_candidates_are_different_networks_and_a_few_of_them_cover_all_siz
     assert sum(c.sparsity == erk for c in candidates) == 1
 
 
+def test_the_most_dispensable_blocks_go_first():
+    like = Candidate(schedule="shared", blocks={"a": 0, "b": 0, "c": 0, "d": 0})
+    found = [
+        Candidate.from_parameters(each) for each in first_candidates(SIZES, LOSSES, [], like, ["c", "a", "d", "b"])
+    ]
+    assert {each.dropped for each in found} == {(), ("c",), ("a", "c")}
+    assert any(each.dropped and not any(each.sparsity.values()) for each in found)
+    assert any(each.dropped and any(each.sparsity.values()) for each in found)
+
+
 def test_groups_that_were_not_probed_stay_whole():
     found = predicted_front(SIZES, {"cheap": LOSSES["cheap"]})
     assert found and all(set(candidate) == {"cheap"} for candidate in found)
