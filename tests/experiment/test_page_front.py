@@ -50,6 +50,29 @@ console.log(JSON.stringify(values.map(([name, value]) => write(name, value))));
 """
 
 
+RECOVERED = """
+import { recoveredFront } from '%s';
+const { front, cases, dense } = JSON.parse((await import('node:fs')).readFileSync(0, 'utf8'));
+const answers = cases.map(([recovered, constraints]) => recoveredFront(front, recovered, constraints, dense));
+console.log(JSON.stringify(answers.map(each => each.map(({ id, measures }) => [id, measures.accuracy]))));
+"""
+
+
+def test_a_rule_picks_by_the_accuracies_after_the_last_fine_tuning_once_the_whole_front_has_them(tmp_path):
+    front = [
+        {"id": "low", "parameters": {"sparsity": 0.5, "budget": 0}, "measures": {"accuracy": 0.9, "macs": 5}},
+        {"id": "high", "parameters": {"sparsity": 0.5, "budget": 1}, "measures": {"accuracy": 0.91, "macs": 5}},
+        {"id": "small", "parameters": {"sparsity": 0.9, "budget": 0}, "measures": {"accuracy": 0.8, "macs": 1}},
+    ]
+    both = {"high": {"validation": [0.92, 0.94]}, "small": {"validation": [0.85]}}
+    cases = [({}, []), ({"small": both["small"]}, []), (both, []), (both, ["accuracy>=0.9"])]
+    question = {"front": front, "cases": cases, "dense": DENSE}
+    as_it_was = [["low", 0.9], ["high", 0.91], ["small", 0.8]]
+    found = in_javascript(tmp_path, RECOVERED % (PAGE / "front.mjs").as_uri(), question)
+    high = ["high", pytest.approx(0.93)]
+    assert found == [as_it_was, as_it_was, [high, ["small", 0.85]], [high]]
+
+
 def make_search(seed):
     rng = random.Random(seed)
     trials = []

@@ -30,7 +30,9 @@ class Facts {
             }
         }
         const { dense, channels, kept, reasons } = this;
-        return { dense, channels, kept, reasons, sensitivity: json(path.join(logDirectory, 'sensitivity.json')) };
+        const sensitivity = json(path.join(logDirectory, 'sensitivity.json'));
+        const recovered = json(path.join(experimentRoot, 'recovered.json')) ?? {}; // networks fine-tuned to the end
+        return { dense, channels, kept, reasons, sensitivity, recovered };
     }
 
     add(trial, record) {

@@ -87,6 +87,22 @@ export function within(trials, constraints, dense) {
     return trials.filter(trial => limits.every(limit => satisfies(limit, trial.measures, dense)));
 }
 
+// The front as it is after its networks were fine-tuned to the end: with their mean validation accuracies. As it was
+// before, where not all of them were (of more than twelve, twelve).
+export function recoveredFront(front, recovered, constraints, dense) {
+    const known = front.filter(trial => recovered[trial.id]);
+    const content = ({ parameters }) => JSON.stringify(Object.entries({ ...parameters, budget: undefined }).sort());
+    if (known.length === 0 || known.length < Math.min(new Set(front.map(content)).size, 12)) {
+        return front;
+    }
+    const networks = known.map(trial => {
+        const { validation } = recovered[trial.id];
+        const accuracy = validation.reduce((sum, value) => sum + value, 0) / validation.length;
+        return { ...trial, measures: { ...trial.measures, accuracy } };
+    });
+    return within(networks, constraints, dense);
+}
+
 // Picks one of a front by a rule: a limit, knee, or a trial's id (of any of `all`).
 export function choose(rule, front, all, dense, objectives) {
     const named = all.find(trial => trial.id === rule.trim());

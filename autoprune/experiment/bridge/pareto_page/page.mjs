@@ -1,6 +1,6 @@
 // The Pareto page: asks the manager every two seconds, and shows what is new.
 
-import { MEASURES, choose, paretoFront, within } from './front.mjs';
+import { MEASURES, choose, paretoFront, recoveredFront, within } from './front.mjs';
 import { nameOf } from './names.mjs';
 import { TITLES, drawFront, drawKept, drawSensitivity, drawVolume, write } from './plots.mjs';
 
@@ -10,7 +10,7 @@ const RUNNING = ['WAITING', 'RUNNING', 'UNKNOWN'];
 const find = id => document.getElementById(id);
 
 let state = { trials: [], candidates: [], allowed: [], constraints: [], baselines: {}, front: [], objectives: ['accuracy', 'macs'], kept: {},
-    channels: {}, reasons: {}, dense: null, sensitivity: null };
+    channels: {}, reasons: {}, dense: null, sensitivity: null, recovered: {} };
 let exports = {};
 let chosen = null; // a trial's id
 let sorting = { column: 'number', descending: true };
@@ -204,6 +204,12 @@ function showDetails() {
         for (const name of MEASURES) {
             add(TITLES[name], write(name, trial.measures[name]) + againstDense(name, trial.measures[name]));
         }
+        for (const split of ['validation', 'test']) {
+            const values = state.recovered[trial.id]?.[split];
+            if (values) {
+                add(`${split} accuracy, fine-tuned to the end`, values.map(value => write('accuracy', value)).join(', '));
+            }
+        }
         for (const [name, value] of Object.entries(trial.metrics).filter(([key]) => key.startsWith('above_'))) {
             add(name.replaceAll('_', ' '), `${(100 * value).toFixed(2)} points`);
         }
@@ -271,7 +277,8 @@ function chooseByRule(event) {
             throw new Error(`no trial satisfies all the constraints (${state.constraints.join(', ')}): search longer`);
         }
         const measured = state.trials.filter(trial => trial.measures);
-        select(choose(rule, state.front, measured, state.dense ?? { accuracy: 1 }, state.objectives).id);
+        const front = recoveredFront(state.front, state.recovered, state.constraints, state.dense);
+        select(choose(rule, front, measured, state.dense ?? { accuracy: 1 }, state.objectives).id);
         find('refused').hidden = true;
     } catch (error) {
         find('refused').textContent = error.message;
