@@ -4,16 +4,18 @@ import itertools
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import REPOSITORY
+
+BENCHMARK = Path(__file__).parents[1] / "experiments" / "benchmark"
 
 
 @pytest.fixture
 def benchmark(monkeypatch, digits):
     """The benchmark's run and analyse modules, with digits for their only task, and a clock that ticks when read."""
-    monkeypatch.syspath_prepend(REPOSITORY / "experiments" / "benchmark")
+    monkeypatch.syspath_prepend(BENCHMARK)
     import analyse
     import bench
     import run

@@ -80,7 +80,7 @@ class Nni:
 
     def nnictl(self, *words, without: str = "", **environment: str) -> subprocess.CompletedProcess:
         environment = self.environment | {"AUTOPRUNE_WITHOUT": without} | environment
-        return subprocess.run([NNICTL, *map(str, words)], env=environment, capture_output=True, text=True, timeout=60)
+        return subprocess.run([NNICTL, *map(str, words)], env=environment, capture_output=True, text=True, timeout=150)
 
     def create(self, config: Path, *words, **options) -> subprocess.CompletedProcess:
         return self.nnictl("create", "--config", config, "--port", self.port, *words, **options)
