@@ -90,6 +90,14 @@ def test_the_choice_goes_by_what_the_recovered_networks_are_and_keeps_within_the
         choose_trial(search, "macs<=100M")
 
 
+def test_a_fine_tuning_that_diverges_leaves_the_network_as_it_was_judged(search):
+    task, data, dense = search.loaded
+    trial = next(trial for trial in search.front() if not recovered.is_complete(trial))
+    wild = replace(task, recovery=replace(task.recovery, learning_rate=1e12))
+    (found,) = recovered.recover_all(search, (wild, data, dense), [trial], seeds=2).values()
+    assert found.file == trial.model_file and set(found.validation) == {trial.measures["accuracy"]}
+
+
 def test_two_processes_find_what_one_finds(search):
     front = recovered.members(search.front())[:2]
     one = recovered.recover_all(search, search.loaded, front, seeds=2)

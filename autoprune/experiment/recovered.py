@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch import nn
 
 from autoprune import training
 from autoprune.candidate import Candidate
 from autoprune.dense import Dense
+from autoprune.errors import TrialFailure
 from autoprune.experiment.results import Experiment, Trial
 from autoprune.export import load_pruned
 from autoprune.pruning.schedules import SCHEDULES
@@ -73,9 +76,6 @@ def recover_all(
 
     Returns:
         What came out, by trial id.
-
-    Raises:
-        TrialFailure: a loss became NaN.
     """
     known = recovered_of(experiment)
     missing = [trial for trial in trials if len(known.get(trial.id, _NOTHING).validation) < seeds]
@@ -110,18 +110,23 @@ class _Job(NamedTuple):
     def run(self) -> _Outcome:
         torch.set_num_threads(1)
         task, data, dense = self.loaded
-        if self.repeat == 0 and is_complete(self.trial):
-            model, file = load_pruned(task, self.trial.model_file), self.trial.model_file
-        else:
-            settings = self.experiment.settings
-            candidate = replace(Candidate.from_parameters(self.trial.parameters), budget=1.0)
-            how = {"seed": settings.seed, "round_to": settings.round_to, "repeat": self.repeat}
-            model = run_trial(task, candidate, data, dense, **how).model
-            file = self.experiment.folder / "recovered" / f"{self.trial.id}-{self.repeat}.pt"
-            file.parent.mkdir(exist_ok=True)
-            torch.save(model.state_dict(), file)
+        model, file = load_pruned(task, self.trial.model_file), self.trial.model_file
+        with contextlib.suppress(TrialFailure):  # a fine-tuning that diverged leaves the network as it was judged
+            if not (self.repeat == 0 and is_complete(self.trial)):
+                model, file = self._tuned()
         accuracies = (training.accuracy(model, split) for split in (data.validation, data.test))
         return _Outcome(*accuracies, file)
+
+    def _tuned(self) -> tuple[nn.Module, Path]:
+        task, data, dense = self.loaded
+        settings = self.experiment.settings
+        candidate = replace(Candidate.from_parameters(self.trial.parameters), budget=1.0)
+        how = {"seed": settings.seed, "round_to": settings.round_to, "repeat": self.repeat}
+        model = run_trial(task, candidate, data, dense, **how).model
+        file = self.experiment.folder / "recovered" / f"{self.trial.id}-{self.repeat}.pt"
+        file.parent.mkdir(exist_ok=True)
+        torch.save(model.state_dict(), file)
+        return model, file
 
 
 class _Outcome(NamedTuple):
@@ -143,6 +148,10 @@ def _carried_out(jobs: list[_Job], processes: int) -> Iterable[_Outcome]:
         yield from (job.run() for job in jobs)
         return
     _jobs[:] = jobs
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("fork")) as pool:
-        yield from pool.map(_run, range(len(jobs)))
+    with multiprocessing.get_context("fork").Pool(processes, _leave_interrupts_to_the_parent) as pool:
+        yield from pool.imap(_run, range(len(jobs)))
     _jobs.clear()
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # leaving the pool ends its processes

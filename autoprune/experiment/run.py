@@ -104,7 +104,11 @@ def _take_home(
         def say(done: int, total: int) -> None:
             status.update(f"Fine-tuning the front: {done} of {total} ..." if done < total else "Exporting ...")
 
-        final = finish(experiment, rule, folder, Options(whole_front=True), on_recovered=say)
+        try:
+            final = finish(experiment, rule, folder, Options(whole_front=True), on_recovered=say)
+        except KeyboardInterrupt:
+            terminal.print(f"\nStopped. The search is over: `autoprune export {experiment.id}` takes a model home.")
+            return 130
         page = write_report(experiment, final, folder / "report.html")
     terminal.print(front_table(experiment, final))
     terminal.print(
