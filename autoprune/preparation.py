@@ -22,7 +22,7 @@ from autoprune.pruning.criteria import get_criterion
 from autoprune.pruning.size_model import size_model
 from autoprune.search.prepared import Prepared
 from autoprune.search.warm_start import first_candidates
-from autoprune.sensitivity import Probe, probe
+from autoprune.sensitivity import RATIOS, Probe, probe
 from autoprune.task import Splits, Task
 
 ALLOCATIONS = (("lamp", 0.8), ("erk", 0.8), ("lamp", 0.5), ("erk", 0.5))
@@ -93,7 +93,7 @@ def _probe(
     blocks: tuple[Block, ...],
 ) -> Probe:
     key = [dense.key, asdict(task.recovery), criterion, on_shared, seed, round_to, torch.__version__]
-    key += [[block.name for block in blocks], task.shared_steps]
+    key += [[block.name for block in blocks], task.shared_steps, RATIOS]
     name = f"{task.name}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]}.json"
     file = cache_dir() / "probe" / name
     file.parent.mkdir(parents=True, exist_ok=True)

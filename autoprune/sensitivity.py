@@ -17,7 +17,7 @@ from autoprune.pruning.groups import Groups, removed_positions
 from autoprune.pruning.show import sensitivities
 from autoprune.task import Splits, Task, load_task
 
-RATIOS = (0.25, 0.5, 0.75, 0.9)
+RATIOS = (0.25, 0.5, 0.75, 15 / 16)
 """The sparsities at which each group is probed."""
 EXAMPLES = 2048
 """Validation examples that a probe looks at, at most."""

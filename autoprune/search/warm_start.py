@@ -16,7 +16,7 @@ from autoprune.sizes import SizeModel
 Sparsity = dict[str, float]
 """A sparsity for each group, by name."""
 
-UNIFORM = (0.25, 0.5, 0.75, 0.875)
+UNIFORM = (0.25, 0.5, 0.75, 0.875, 15 / 16)
 """The grid of equal sparsities."""
 
 
