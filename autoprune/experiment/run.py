@@ -36,6 +36,7 @@ def run(config_file: Path, port: int, rule: str | None, output: Path) -> int:
     from autoprune.experiment import bridge
 
     logging.getLogger("nni").setLevel(logging.ERROR)
+    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # what torchao, if installed, makes it say
     bridge.register()
     config = preflight.load_config(config_file)
     settings = TrialCommand.parse(str(config.trial_command))
