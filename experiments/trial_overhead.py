@@ -63,7 +63,9 @@ def measured(trials: int, concurrency: int, port: int, variables: dict[str, str]
         environment.setdefault("AUTOPRUNE_CACHE", str(Path("~/.cache/autoprune").expanduser()))
         command = [str(Path(sys.executable).with_name("autoprune")), "run", str(file), "--port", str(port)]
         subprocess.run([*command, "--choose", "knee"], env=environment, cwd=home, check=True, capture_output=True)
-        (folder,) = (each for each in Path(home, "nni-experiments").iterdir() if (each / "db").is_dir())
+        (folder,) = (
+            each for each in Path(home, "nni-experiments").iterdir() if (each / "db").is_dir() and not each.is_symlink()
+        )
         ends = sorted(trial.ended for trial in load_experiment(folder).trials if trial.ended)
     return (ends[-1] - ends[SKIPPED - 1]) / 1000 / (len(ends) - SKIPPED) * concurrency
 
