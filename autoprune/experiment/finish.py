@@ -77,8 +77,9 @@ def choose_trial(experiment: Experiment, rule: str | None) -> tuple[Trial, str]:
     """
     if rule and any(trial.id == rule for trial in experiment.trials if trial.succeeded):
         return experiment.trial(rule), f"trial {rule}, by hand"
-    front = {trial.id: trial.measures for trial in experiment.front()}
-    known, networks = recovered_of(experiment), members(experiment.front())
+    found = experiment.front()
+    front = {trial.id: trial.measures for trial in found}
+    known, networks = recovered_of(experiment), members(found)
     if all(trial.id in known for trial in networks):
         accuracies = {trial.id: fmean(known[trial.id].validation) for trial in networks}
         front = {key: front[key] | {"accuracy": accuracy} for key, accuracy in accuracies.items()}

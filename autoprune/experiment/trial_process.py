@@ -13,7 +13,6 @@ from pathlib import Path
 from autoprune.candidate import Candidate
 from autoprune.experiment import record, warm
 from autoprune.search.command import TrialCommand
-from autoprune.sizes import SizeModel
 
 
 def main(words: list[str]) -> int:
@@ -51,7 +50,6 @@ class Prepared:
         torch.optim.SGD([torch.zeros(1)])  # imports torch._dynamo, which takes seconds
         self.settings = TrialCommand.from_words(words)
         self.task, self.data, self.dense = load_settings(self.settings)
-        self.size_model: SizeModel | None = None
         self.channels = {group.name: group.channels for group in self.dense.groups}
         if self.settings.latency == "onnxruntime":
             from autoprune import latency
@@ -76,9 +74,11 @@ class Prepared:
         folder = _folder()
         candidate = Candidate.from_parameters(nni.get_next_parameter() or {})
 
-        sizes = self._sizes(candidate)
+        sizes: dict[str, float] = {}
 
         def report(accuracy: float) -> None:
+            if not sizes:  # most trials have nothing to report on the way
+                sizes.update(self._sizes(candidate))
             measures = {"accuracy": accuracy} | sizes
             budget = {} if candidate.budget is None else {"budget": candidate.budget}
             scalar = record.scalar(measures, self.dense.measures, self.settings.size_weight)
@@ -96,10 +96,8 @@ class Prepared:
         if not get_criterion(candidate.criterion).structured:
             dense = self.dense.measures
             return {"params": dense["params"] * (1 - max(asked.values())), "macs": dense["macs"]}
-        if self.size_model is None:
-            groups = self.dense.groups
-            self.size_model = size_model(self.dense.model, self.task.example_input, groups, self.settings.round_to)
-        return self.size_model.sizes(asked)
+        how = (self.task.example_input, self.dense.groups, self.settings.round_to)
+        return size_model(self.dense.model, *how).sizes(asked)
 
 
 def _adopt_trial() -> None:
