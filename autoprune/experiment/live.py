@@ -48,9 +48,7 @@ def one_line(now: Snapshot) -> str:
     """Return how far an experiment is, for a log."""
     left = f", about {now.seconds_left:.0f} s left" if now.seconds_left is not None and not now.over else ""
     best = " ".join(f"{t.metrics['accuracy']:.3f}@{t.metrics['macs'] / 1e6:.3g}M" for t in now.experiment.front()[:6])
-    return (
-        f"{now.elapsed:4.0f} s: {now.ended} of {now.total} trials done, {now.failed} failed{left}; front: {best or '-'}"
-    )
+    return f"{now.elapsed:4.0f} s: {now.ended} of {now.total} trials done, {now.unhappy}{left}; front: {best or '-'}"
 
 
 def picture(now: Snapshot) -> Group:
@@ -59,7 +57,7 @@ def picture(now: Snapshot) -> Group:
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f} of {task.total:.0f} trials")
     )
-    bar.add_task(f"{now.elapsed:.0f} s, {left}, {now.failed} failed", total=now.total or 1, completed=now.ended)
+    bar.add_task(f"{now.elapsed:.0f} s, {left}, {now.unhappy}", total=now.total or 1, completed=now.ended)
     return Group(bar, _live_front(now.experiment), *failures(now.experiment))
 
 

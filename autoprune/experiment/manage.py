@@ -133,7 +133,7 @@ def _show_the_end(terminal: Console, known: Known) -> int:
     for line in live.failures(experiment):
         terminal.print(line)
     now = Progress(experiment, "", (), 0.0)
-    terminal.print(f"\nExperiment {known.id}, {known.status}: {now.ended} of {now.total} trials, {now.failed} failed.")
+    terminal.print(f"\nExperiment {known.id}, {known.status}: {now.ended} of {now.total} trials, {now.unhappy}.")
     if experiment.candidates:
         terminal.print(f"Take a model home with `autoprune export {known.id} --choose knee`.")
     if known.alive:

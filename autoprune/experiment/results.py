@@ -21,6 +21,8 @@ from autoprune.search.prepared import Prepared
 
 MEASURES = ("accuracy", "params", "macs", "bytes", "latency_ms")
 RUNNING = ("WAITING", "RUNNING", "UNKNOWN")
+STOPPED = ("EARLY_STOPPED", "USER_CANCELED")
+"""NNI's statuses of trials that an assessor or a person stopped."""
 
 
 @dataclass(frozen=True)
@@ -242,7 +244,7 @@ def _trials(events, folder: Path) -> list[Trial]:
         trial = found.setdefault(trial_id, {"started": None, "ended": None, "status": "WAITING", "parameters": {}})
         if data and event in RUNNING:  # the first event of a trial brings its parameters
             trial |= {"parameters": json.loads(data)["parameters"], "sequence": sequence}
-        if event in ("WAITING", "RUNNING", "SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED"):
+        if event in (*RUNNING, *STOPPED, "SUCCEEDED", "FAILED", "SYS_CANCELED"):
             trial["status"] = event
         if event == "RUNNING":
             trial["started"] = int(timestamp)

@@ -1,7 +1,4 @@
-"""What NNI starts for each trial: ``autoprune trial TASK [options]``.
-
-Light to import: the process that NNI starts only asks a warm one to do the work (see :mod:`autoprune.experiment.warm`).
-"""
+"""A trial as NNI starts it, ``autoprune trial TASK [options]``: forked from the warm process or alone."""
 
 from __future__ import annotations
 
@@ -11,14 +8,13 @@ import traceback
 from pathlib import Path
 
 from autoprune.candidate import Candidate
-from autoprune.experiment import record, warm
+from autoprune.experiment import record
 from autoprune.search.command import TrialCommand
 
 
 def main(words: list[str]) -> int:
     """Run one trial for NNI and return the exit status: 0, or 1 for a failure whose reason is in ``failure.txt``."""
-    status = warm.run(words)
-    return _recorded(lambda: Prepared(words).carry_out()) if status is None else status
+    return _recorded(lambda: Prepared(words).carry_out())
 
 
 def _recorded(trial) -> int:

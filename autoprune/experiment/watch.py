@@ -10,10 +10,10 @@ from pathlib import Path
 import requests
 
 from autoprune.errors import UserError
-from autoprune.experiment.results import RUNNING, Experiment, load_experiment
+from autoprune.experiment.results import RUNNING, STOPPED, Experiment, load_experiment
 
-DISPATCH = 0.8
-"""Seconds that NNI takes from a trial's end to the next one's start."""
+DISPATCH = 0.3
+"""Seconds that NNI takes from a trial's end to the next one's start (``experiments/trial_overhead.py``)."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,12 @@ class Progress:
     def failed(self) -> int:
         """Trials that failed."""
         return len(self.experiment.failed)
+
+    @property
+    def unhappy(self) -> str:
+        """Say how many trials failed, and how many were stopped before their end, if any."""
+        stopped = sum(trial.status in STOPPED for trial in self.experiment.trials)
+        return f"{self.failed} failed" + (f", {stopped} stopped early" if stopped else "")
 
     @property
     def seconds_left(self) -> float | None:

@@ -5,7 +5,8 @@ from conftest import wait_until
 
 def interrupt_the_first_of_four(nni_home, without=""):
     """Start six trials and kill the manager while the first still runs; return the parameters so far."""
-    config = nni_home.config("--first 3", trialConcurrency=2, maxTrialNumber=6)
+    # A third of a second each: the others must not all have run before the manager is killed.
+    config = nni_home.config("--first 6 --sleep 0.3", trialConcurrency=2, maxTrialNumber=6)
     assert nni_home.create(config, without=without).returncode == 0
     wait_until(lambda: len(finished(nni_home)) >= 3, what="three finished trials")
     assert nni_home.trials_by_number()[0]["status"] == "RUNNING"
@@ -39,11 +40,11 @@ def test_an_experiment_resumes_right_after_its_manager_was_killed(nni_home):
 
 
 def test_without_the_bridge_the_tuner_outlives_its_manager_and_numbers_are_given_twice(nni_home):
-    interrupt_the_first_of_four(nni_home, without="dispatcher")
+    interrupt_the_first_of_four(nni_home, without="dispatcher,poll")
     orphans = nni_home.dispatchers()
     assert orphans
     for process in orphans:  # they would disturb what comes
         process.kill()
-    assert nni_home.resume(without="sequence").returncode == 0
+    assert nni_home.resume(without="sequence,poll").returncode == 0
     wait_until(lambda: len(nni_home.trials()) == 6, what="the sixth trial")
     assert len(nni_home.trials_by_number()) < 6

@@ -110,14 +110,40 @@ const FIXES = [
     },
     {
         name: 'poll',
-        fault: 'A finished trial is noticed after up to half a second.',
+        fault: 'A finished trial is noticed after up to half a second, and the next one starts half a second later.',
         file: 'core/nnimanager.js',
         mend({ NNIManager }) {
-            const { initTrainingService } = NNIManager.prototype;
+            const { initTrainingService, pingDispatcher } = NNIManager.prototype;
             NNIManager.prototype.initTrainingService = async function (config) {
                 const service = await initTrainingService.call(this, config);
-                this.pollInterval = this.pollInterval < 1 ? 0.1 : this.pollInterval; // 5 s for Kubernetes stays
+                this.pollInterval = this.pollInterval < 1 ? 0.02 : this.pollInterval; // 5 s for Kubernetes stays
                 return service;
+            };
+            NNIManager.prototype.pingDispatcher = function () { // at its own pace: a ping is a message
+                return pingDispatcher.call(Object.create(this, { pollInterval: { value: 1 } }));
+            };
+        },
+    },
+    {
+        name: 'early_stop',
+        fault: 'A trial that an assessor or a person stops counts as failed if its process ends with a status.',
+        file: 'training_service/v3/compat.js',
+        mend({ V3asV1 }) {
+            const { start, cancelTrialJob } = V3asV1.prototype;
+            V3asV1.prototype.start = function () {
+                const { v3 } = this;
+                const listen = v3.onTrialEnd;
+                this.cancelled = new Set();
+                v3.onTrialEnd = callback => listen.call(v3, (trialId, time, exitCode) => {
+                    const stopped = exitCode !== 0 && this.cancelled.has(trialId);
+                    return callback(trialId, time, stopped ? null : exitCode);
+                });
+                return start.call(this);
+            };
+            V3asV1.prototype.cancelTrialJob = async function (trialId, isEarlyStopped) {
+                this.cancelled.add(trialId);
+                this.trialJobs[trialId].isEarlyStopped = Boolean(isEarlyStopped); // NNI says so after its end
+                return cancelTrialJob.call(this, trialId, isEarlyStopped);
             };
         },
     },
