@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 from torch import Tensor, nn
 
 from autoprune.dense import Dense
 from autoprune.errors import UserError
-from autoprune.paths import cache_dir
+from autoprune.paths import cached
 from autoprune.search.command import RUNTIMES
 
 Pass = Callable[[], Any]
@@ -169,17 +168,14 @@ def reference_ms(dense: Dense, example_input: Tensor, runtime: str, batch_size: 
 
     A search multiplies the measured ratios with it, so that all of its trials refer to the same dense latency.
     """
-    file = cache_dir() / "latency" / f"{dense.key}-{runtime}-{batch_size}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{file}.lock"):
-        if not file.exists():
-            with pinned(1):
-                one_pass = prepare(dense.model, example_input, runtime, batch_size)
-                (times,) = time_in_turn([one_pass])
-            partial = file.with_suffix(".partial")
-            partial.write_text(json.dumps(median(times)))
-            partial.replace(file)
-        return float(json.loads(file.read_text()))
+
+    def make(file: Path) -> None:
+        with pinned(1):
+            one_pass = prepare(dense.model, example_input, runtime, batch_size)
+            (times,) = time_in_turn([one_pass])
+        file.write_text(json.dumps(median(times)))
+
+    return float(json.loads(cached("latency", dense.key, [runtime, batch_size], ".json", make).read_text()))
 
 
 def beside_reference(

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 
 from autoprune import shared, training
 from autoprune.candidate import Candidate
 from autoprune.dense import Dense
 from autoprune.errors import UserError
-from autoprune.paths import cache_dir
+from autoprune.paths import cached
 from autoprune.pruning.allocation import allocate
 from autoprune.pruning.blocks import Block, block_importance, choose_blocks, find_blocks
 from autoprune.pruning.criteria import get_criterion
 from autoprune.pruning.size_model import size_model
 from autoprune.search.prepared import Prepared
 from autoprune.search.warm_start import first_candidates
-from autoprune.sensitivity import RATIOS, Probe, probe
+from autoprune.sensitivity import EXAMPLES, RATIOS, Probe, probe
 from autoprune.task import Splits, Task
 
 ALLOCATIONS = (("lamp", 0.8), ("erk", 0.8), ("lamp", 0.5), ("erk", 0.5))
@@ -92,17 +91,13 @@ def _probe(
     round_to: int,
     blocks: tuple[Block, ...],
 ) -> Probe:
+    def make(file: Path) -> None:
+        model = dense.model
+        if on_shared:
+            model = shared.prepare(task, data, dense, dense.groups, criterion, seed, round_to, blocks)
+        found = probe(task, data, model, dense.model, dense.groups, criterion, seed, round_to)
+        file.write_text(json.dumps(found._asdict()))
+
     key = [dense.key, asdict(task.recovery), criterion, on_shared, seed, round_to, torch.__version__]
-    key += [[block.name for block in blocks], task.shared_steps, RATIOS]
-    name = f"{task.name}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]}.json"
-    file = cache_dir() / "probe" / name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{file}.lock"):
-        if not file.exists():
-            model = dense.model
-            if on_shared:
-                model = shared.prepare(task, data, dense, dense.groups, criterion, seed, round_to, blocks)
-            found = probe(task, data, model, dense.model, dense.groups, criterion, seed, round_to)
-            file.with_suffix(".partial").write_text(json.dumps(found._asdict()))
-            file.with_suffix(".partial").replace(file)
-        return Probe(**json.loads(file.read_text()))
+    key += [[block.name for block in blocks], task.shared_steps, RATIOS, EXAMPLES]
+    return Probe(**json.loads(cached("probe", task.name, key, ".json", make).read_text()))

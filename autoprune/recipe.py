@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
 from collections.abc import Callable
@@ -13,13 +12,12 @@ from typing import Any
 
 import optuna
 import torch
-from filelock import FileLock
 
 from autoprune import training
 from autoprune.candidate import Candidate
 from autoprune.dense import Dense
 from autoprune.errors import TrialFailure
-from autoprune.paths import cache_dir
+from autoprune.paths import cached
 from autoprune.task import Recipe, Splits, Task
 from autoprune.trial import run_trial
 
@@ -57,14 +55,14 @@ def search_recipe(
         trials: how many.
         on_tried: called with each that is newly tried.
     """
-    file = _file(task, dense, trials, seed, round_to)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{file}.lock"):
-        if not file.exists():
-            found = _search(task, data, dense, trials, seed, round_to, on_tried)
-            file.with_suffix(".partial").write_text(json.dumps([asdict(each) for each in found]))
-            file.with_suffix(".partial").replace(file)
-        found = [Tried(**each) for each in json.loads(file.read_text())]
+
+    def make(file: Path) -> None:
+        found = _search(task, data, dense, trials, seed, round_to, on_tried)
+        file.write_text(json.dumps([asdict(each) for each in found]))
+
+    key = [dense.key, asdict(task.recovery), trials, seed, round_to, torch.__version__]
+    file = cached("recipe", task.name, key, ".json", make)
+    found = [Tried(**each) for each in json.loads(file.read_text())]
     return sorted(found, key=lambda each: -each.accuracy)
 
 
@@ -108,8 +106,3 @@ def _judge(task: Task, data: Splits, dense: Dense, recipe: Recipe, seed: int, ro
     except TrialFailure:
         return 0.0
     return fmean(training.accuracy(model, data.validation) for model in models)
-
-
-def _file(task: Task, dense: Dense, trials: int, seed: int, round_to: int) -> Path:
-    key = [dense.key, asdict(task.recovery), trials, seed, round_to, torch.__version__]
-    return cache_dir() / "recipe" / f"{task.name}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]}.json"

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
-from torch.utils.data import Dataset, Subset, TensorDataset
+from torch.utils.data import Dataset
 
 from autoprune import dense, shared, training
 from autoprune.candidate import channels_kept
@@ -19,7 +19,7 @@ from autoprune.task import Splits, Task, load_task
 
 RATIOS = (0.25, 0.5, 0.75, 15 / 16)
 """The sparsities at which each group is probed."""
-EXAMPLES = 2048
+EXAMPLES = 1024
 """Validation examples that a probe looks at, at most."""
 
 Curve = list[tuple[float, float]]
@@ -52,7 +52,7 @@ def probe(
             shared weights.
         round_to: kept channels are a multiple of this.
     """
-    seen = _first(data.validation, EXAMPLES)
+    seen = training.first_of(data.validation, EXAMPLES)
     context = Context(task, data.train, seed, task.recovery.steps)
     asked = {
         ratio: {g.name: g.channels - channels_kept(g.channels, ratio, round_to) for g in groups} for ratio in RATIOS
@@ -85,12 +85,6 @@ def evaluate(task: Task, model: nn.Module, data: Dataset) -> tuple[float, float]
         correct += (outputs.argmax(-1) == y).sum().item()
         total += len(y)
     return correct / total, loss / total
-
-
-def _first(data: Dataset, most: int) -> Dataset:
-    if isinstance(data, TensorDataset):
-        return TensorDataset(*(tensor[:most] for tensor in data.tensors))
-    return data if len(data) <= most else Subset(data, range(most))
 
 
 def task_curves(reference: str, criterion: str = "l1_norm", on_shared: bool = False) -> dict[str, Curve]:

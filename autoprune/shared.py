@@ -1,31 +1,29 @@
 """One recovery for all structured candidates: a training in which every pruned version of the network takes part.
 
-Each step trains the full network on the labels, and the smallest and some random versions of it on the full network's
-outputs: the sandwich rule and in-place distillation of universally slimmable networks (Yu & Huang 2019), after
-Once-for-All (Cai et al. 2020). A version takes its channels in the order of one criterion, the same for all versions,
-and runs really smaller; its gradients reach the shared weights. Afterwards a candidate needs no training of its own: it
-takes its part of the shared weights and re-estimates its batch norm.
+Each step trains the smallest version and two random ones, on the labels and on the outputs of the dense network: after
+the sandwich rule of universally slimmable networks (Yu & Huang 2019) and the distillation of Once-for-All (Cai et al.
+2020), whose teacher is the network as it was. A version takes its channels in the order of one criterion, the same for
+all versions, and runs really smaller; its gradients reach the shared weights. Afterwards a candidate needs no training
+of its own: it takes its part of the shared weights and re-estimates its batch norm.
 """
 
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from filelock import FileLock
 from torch import Tensor, nn
 
 from autoprune import training
 from autoprune.candidate import channels_kept
 from autoprune.dense import Dense
 from autoprune.errors import TrialFailure
-from autoprune.paths import cache_dir
+from autoprune.paths import cached
 from autoprune.pruning.blocks import Block, drop
 from autoprune.pruning.channels import cut
 from autoprune.pruning.criteria import Context, channels_to_remove
@@ -35,6 +33,15 @@ from autoprune.task import Recipe, Splits, Task
 
 LEVELS = tuple(i / 16 for i in range(16))
 """The sparsities that versions are made of."""
+
+LABELS = 0.3
+"""The labels' share of a version's loss; the rest is what the teacher says (``experiments/shared_ways.py``)."""
+
+LENGTH = 6
+"""The most steps of the shared training, in recoveries."""
+
+VERSIONS, EXAMPLES = 4, 1024
+"""Fixed random versions, and validation examples, that say whether the training still helps."""
 
 DROPPED = 0.2
 """The chance of each residual block to be missing from a random version (LayerDrop, Fan et al. 2020)."""
@@ -81,9 +88,9 @@ class Versions:
             removals[level] = channels_to_remove(model, groups, criterion, count, context)
         return cls(groups, removals, blocks)
 
-    def smallest(self) -> Version:
-        """Return the version with the fewest channels; it has all blocks."""
-        return Version(self.removals[LEVELS[-1]])
+    def uniform(self, level: float) -> Version:
+        """Return the version at one of :data:`LEVELS` in all groups; it has all blocks."""
+        return Version(self.removals[level])
 
     def random(self, chance: random.Random) -> Version:
         """Return a version with a random level for each group, and some blocks missing."""
@@ -129,7 +136,7 @@ def prepare(
 ) -> nn.Module:
     """Return the network whose weights serve every version, from the cache or newly trained (then cached).
 
-    It is trained for ``task.shared_steps``; without these for eight times the recovery steps at most, and it ends
+    It is trained for ``task.shared_steps``; without these for six times the recovery steps at most, and it ends
     sooner when the mean validation accuracy of some fixed versions no longer rises.
 
     Args:
@@ -146,23 +153,22 @@ def prepare(
         dense.key,
         asdict(recipe),
         bool(task.shared_steps),
+        LABELS,
         criterion,
         seed,
         round_to,
         torch.__version__,
         [block.name for block in blocks],
     ]
-    name = f"{task.name}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]}.pt"
-    file = cache_dir() / "shared" / name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{file}.lock"):
-        if not file.exists():
-            context = Context(task, data.train, seed, recipe.steps)
-            versions = Versions.ordered_by(criterion, dense.model, groups, context, round_to, blocks)
-            ends_itself = {} if task.shared_steps else {"on_check": _Plateau(task, data, versions, seed)}
-            model = train_shared(task, data, dense.model, versions, recipe, seed, **ends_itself)
-            torch.save(model.state_dict(), file.with_suffix(".partial"))
-            file.with_suffix(".partial").replace(file)
+
+    def make(file: Path) -> None:
+        context = Context(task, data.train, seed, recipe.steps)
+        versions = Versions.ordered_by(criterion, dense.model, groups, context, round_to, blocks)
+        ends_itself = {} if task.shared_steps else {"on_check": _Plateau(task, data, versions, seed)}
+        model = train_shared(task, data, dense.model, versions, recipe, seed, **ends_itself)
+        torch.save(model.state_dict(), file)
+
+    file = cached("shared", task.name, key, ".pt", make)
     model = copy.deepcopy(dense.model)
     model.load_state_dict(torch.load(file, weights_only=True))
     return model.eval()
@@ -180,12 +186,12 @@ class _Plateau:
     since: int = 0
 
     def __call__(self, step: int, model: nn.Module) -> bool:
-        chance = random.Random(self.seed)
+        chance, seen = random.Random(self.seed), training.first_of(self.data.validation, EXAMPLES)
         accuracies = []
-        for _ in range(6):
+        for _ in range(VERSIONS):
             version = self.versions.build(model, self.versions.random(chance))
             adapt(self.task, version, self.data, self.seed)
-            accuracies.append(training.accuracy(version, self.data.validation))
+            accuracies.append(training.accuracy(version, seen))
         mean = sum(accuracies) / len(accuracies)
         self.since = 0 if mean > self.best + 0.001 else self.since + 1
         self.best = max(self.best, mean)
@@ -193,13 +199,13 @@ class _Plateau:
 
 
 def recipe_for(task: Task) -> Recipe:
-    """Return the recipe of the shared training: the task's steps for it, or as many as eight recoveries at most.
+    """Return the recipe of the shared training: the task's steps for it, or as many as six recoveries at most.
 
     SGD takes three times the recovery's rate: after as many steps all versions were better, by one to two points on the
-    benchmark's tasks (``experiments/shared_rate.py``). Adam scales its steps by itself.
+    benchmark's tasks (``experiments/shared_ways.py``). Adam scales its steps by itself.
     """
     faster, recovery = 3 if task.recovery.optimizer == "sgd" else 1, task.recovery
-    steps = task.shared_steps or 8 * recovery.steps
+    steps = task.shared_steps or LENGTH * recovery.steps
     return replace(recovery, steps=steps, learning_rate=faster * recovery.learning_rate)
 
 
@@ -225,7 +231,6 @@ def train_shared(
     versions: Versions,
     recipe: Recipe,
     seed: int = 0,
-    randoms: int = 2,
     on_check: Callable[[int, nn.Module], bool] = lambda step, model: False,
     check_every: int = 100,
 ) -> nn.Module:
@@ -236,13 +241,12 @@ def train_shared(
 
     Args:
         recipe: ``steps`` (the most), batch size and learning rate.
-        randoms: random versions in each step, beside the full one and the smallest.
         on_check: called with the step and the network every ``check_every`` steps; True begins the end.
 
     Raises:
         TrialFailure: the loss is NaN or infinite.
     """
-    model = copy.deepcopy(model).train()
+    teacher, model = model.eval(), copy.deepcopy(model).train()
     chance = random.Random(seed)
     torch.manual_seed(seed)
     optimizer = training.make_optimizer(model, recipe)
@@ -256,16 +260,18 @@ def train_shared(
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * factor
         optimizer.zero_grad()
-        outputs = model(x)
-        loss = task.loss(outputs, y)
-        loss.backward()
-        if not torch.isfinite(loss):
-            raise TrialFailure(f"the loss of the shared recovery became {loss.item()} at step {step}: lower its rate")
-        outputs = outputs.detach()
-        asked = [versions.smallest(), *(versions.random(chance) for _ in range(randoms))]
+        with torch.no_grad():
+            target = teacher(x)
+        asked = [versions.uniform(LEVELS[-1]), versions.uniform(chance.choice(LEVELS)), versions.random(chance)]
         for version in asked:
-            part = training.distillation_loss(versions.run(model, version, x, within), outputs, temperature=1.0)
-            (part / len(asked)).backward()
+            outputs = versions.run(model, version, x, within)
+            told, taught = task.loss(outputs, y), training.distillation_loss(outputs, target, temperature=1.0)
+            loss = (LABELS * told + (1 - LABELS) * taught) / len(asked)
+            loss.backward()
+            if not torch.isfinite(loss):
+                raise TrialFailure(
+                    f"the loss of the shared recovery became {loss.item()} at step {step}: lower its rate"
+                )
         optimizer.step()
         if step >= end:
             break
@@ -273,4 +279,5 @@ def train_shared(
             if on_check(step, model.eval()):
                 decay_from, end = step, step + max(1, step // 3)
             model.train()
+    adapt(task, model, data, seed)
     return model.eval()

@@ -9,7 +9,7 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from autoprune.errors import TrialFailure
 from autoprune.task import Recipe, Task
@@ -146,6 +146,13 @@ def accuracy(model: nn.Module, data: Dataset, batch_size: int = 512) -> float:
         correct += (model(x).argmax(-1) == y).sum().item()
         total += len(y)
     return correct / total
+
+
+def first_of(data: Dataset, most: int) -> Dataset:
+    """Return the first ``most`` examples of ``data``, or all if it has no more."""
+    if isinstance(data, TensorDataset):
+        return TensorDataset(*(tensor[:most] for tensor in data.tensors))
+    return data if len(data) <= most else Subset(data, range(most))
 
 
 def endless_batches(data: Dataset, batch_size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -66,7 +66,7 @@ def test_baselines_run_first_and_are_compared_with(digits):
     quick = replace(digits[0], training=replace(digits[0].training, steps=5))
     result = search(quick, trials=1, baselines=True)
     assert {name: len(trials) for name, trials in result.baselines.items()} == {"lottery_ticket": 3, "l1_filter": 3}
-    assert [t.baseline for t in result.trials] == ["dense"] + ["lottery_ticket"] * 3 + ["l1_filter"] * 3 + [None]
+    assert [t.baseline for t in result.trials] == ["dense"] + ["l1_filter"] * 3 + ["lottery_ticket"] * 3 + [None]
     assert {"above_l1_filter", "above_lottery_ticket"} <= set(result.trials[-1].metrics)
     assert len(front_rows(result)) == 1 + 1 + 6
 

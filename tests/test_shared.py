@@ -106,4 +106,4 @@ def test_its_length_can_be_said(digits, monkeypatch):
     shared.prepare(replace(task, shared_steps=3), data, dense, dense.groups, "l2_norm")
     assert seen == [(3, {})]
     shared.prepare(task, data, dense, dense.groups, "l2_norm")
-    assert seen[1][0] == 8 * task.recovery.steps and "on_check" in seen[1][1]
+    assert seen[1][0] == shared.LENGTH * task.recovery.steps and "on_check" in seen[1][1]

@@ -1,13 +1,14 @@
-"""At what learning rate the shared recovery is trained best.
+"""How the shared recovery is trained best: its learning rate, and the labels' share of the loss.
 
-`python experiments/shared_rate.py [TASK] [--steps 300]` trains it with multiples of the recovery rate, and prints
-the mean validation accuracy of twelve random versions, and that of the whole network.
+`python experiments/shared_ways.py [TASK] [--steps 300] [--rates 1,3,6] [--labels 0.3]` trains it with multiples of the
+recovery rate, and prints the mean validation accuracy of twelve random versions, and that of the whole network.
 """
 
 import argparse
 import random
 import time
 from dataclasses import replace
+from itertools import product
 from statistics import fmean
 
 import torch
@@ -17,17 +18,20 @@ from autoprune.task import load_task
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", nargs="?", default="digits")
     parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--rates", type=_numbers, default=[1.0, 3.0, 6.0])
+    parser.add_argument("--labels", type=_numbers, default=[shared.LABELS])
     options = parser.parse_args()
     torch.set_num_threads(1)
     task = load_task(options.task)
     data = task.data()
     trained = dense.prepare(task, data)
     versions = shared.Versions.ordered_by("l1_norm", trained.model, trained.groups)
-    for factor in (0.5, 1, 3, 6):
-        recipe = replace(task.recovery, steps=options.steps, learning_rate=factor * task.recovery.learning_rate)
+    for rate, labels in product(options.rates, options.labels):
+        shared.LABELS = labels
+        recipe = replace(task.recovery, steps=options.steps, learning_rate=rate * task.recovery.learning_rate)
         started = time.process_time()
         model = shared.train_shared(task, data, trained.model, versions, recipe)
         seconds, chance, accuracies = time.process_time() - started, random.Random(7), []
@@ -35,8 +39,13 @@ def main() -> None:
             version = versions.build(model, versions.random(chance))
             shared.adapt(task, version, data)
             accuracies.append(training.accuracy(version, data.validation))
+        what = f"{rate:g} x rate, labels {labels:g}"
         whole = training.accuracy(model, data.validation)
-        print(f"{factor} x rate: versions {fmean(accuracies):.4f}, whole {whole:.4f}, {seconds:.0f} CPU s", flush=True)
+        print(f"{what}: versions {fmean(accuracies):.4f}, whole {whole:.4f}, {seconds:.0f} CPU s", flush=True)
+
+
+def _numbers(text: str) -> list[float]:
+    return [float(each) for each in text.split(",")]
 
 
 if __name__ == "__main__":
