@@ -33,7 +33,7 @@ class Agent:
         import gymnasium
         import torch
         from stable_baselines3 import TD3
-        from stable_baselines3.common.logger import configure
+        from stable_baselines3.common.logger import Logger
 
         torch.set_num_threads(1)
         spaces: gymnasium.Env = gymnasium.Env()  # only tells the shapes: the tuner walks by itself
@@ -53,7 +53,7 @@ class Agent:
             seed=seed,
             device="cpu",
         )
-        self._model.set_logger(configure(None, []))
+        self._model.set_logger(Logger(folder=None, output_formats=[]))  # `configure` leaves folders in /tmp
         self._steps = max(LEAST_STEPS, STEPS_PER_GROUP * groups)
 
     def act(self, state: np.ndarray) -> float:

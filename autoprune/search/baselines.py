@@ -54,14 +54,15 @@ def _choices(space: Mapping[str, Any], name: str, default: str) -> list[str]:
 def for_command(trial_command: str) -> list[dict[str, Any]]:
     """Return the parameters of the baseline trials of an experiment, by its trial command.
 
-    A command that is not ``autoprune trial ...``, or says ``--no-baselines``, has none. The slow ones come first.
+    A command that is not ``autoprune trial ...``, or says ``--no-baselines``, has none. The quick ones come first: they
+    are networks to look at while the search is prepared.
     """
     command = TrialCommand.parse(trial_command)
     if command is None or not command.baselines:
         return []
     return [
         Candidate(uniform=sparsity, baseline=name, **how).to_parameters()
-        for name, (how, sparsities) in reversed(BASELINES.items())
+        for name, (how, sparsities) in BASELINES.items()
         for sparsity in reversed(sparsities)
     ]
 

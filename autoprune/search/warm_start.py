@@ -53,7 +53,7 @@ def first_candidates(
     like: Candidate,
     spare: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """Return parameter sets to try first, such that a few of them cover all sizes already.
+    """Return parameter sets to try first, such that a few of them cover all sizes already, the smallest first.
 
     Args:
         losses: see :func:`predicted_front`.
@@ -62,8 +62,8 @@ def first_candidates(
         spare: residual blocks, the most dispensable first: up to half of them go in some candidates, without and with
             half of the channels.
     """
-    solved = _outside_in([each for size in ("macs", "params") for each in predicted_front(sizes, losses, size)])
-    uniform = _outside_in([dict.fromkeys(losses, level) for level in UNIFORM])
+    solved = _spread([each for size in ("macs", "params") for each in predicted_front(sizes, losses, size)[::-1]])
+    uniform = _spread([dict.fromkeys(losses, level) for level in UNIFORM[::-1]])
     mixed = [each for row in zip_longest(solved, uniform, allocations) for each in row if each is not None]
     different = {}
     for each in mixed:
@@ -105,7 +105,7 @@ def _cheapest_step(
     return found
 
 
-def _outside_in(items: list[Any]) -> list[Any]:
+def _spread(items: list[Any]) -> list[Any]:
     """Return items reordered so that any first few of them are spread over all: by halving, as bits reversed."""
     bits = max(1, (len(items) - 1).bit_length())
     order = [int(f"{i:0{bits}b}"[::-1], 2) for i in range(2**bits)]
