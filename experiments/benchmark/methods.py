@@ -20,6 +20,7 @@ from autoprune.pruning.size_model import size_model
 from autoprune.search import (
     OptunaTuner,
     amc_agent,  # noqa: F401  (slow to import: before any run's clock starts)
+    baselines,
 )
 from autoprune.search.amc_tuner import AmcTuner
 from autoprune.search.prepared import Prepared
@@ -92,7 +93,11 @@ def uniform_shared(bench: Bench) -> None:
 
 
 def autoprune(bench: Bench) -> None:
-    """AutoPrune's default: shared recovery, sensitivity probe, first candidates, then TPE with rungs."""
+    """AutoPrune's default: the baselines, shared recovery, sensitivity probe, first candidates, then TPE with rungs."""
+    for parameters in baselines.for_command("autoprune trial TASK"):
+        if parameters["baseline"] == "l1_filter":  # lottery tickets save no MACs
+            bench.judge(Candidate.from_parameters(parameters))
+    bench.note("baselines")
     prepared = prepare_search(
         bench.task, bench.data, bench.dense, Candidate(criterion=CRITERION, schedule="shared"), bench.seed
     )

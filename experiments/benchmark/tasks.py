@@ -13,6 +13,7 @@ from autoprune.models.vgg import VGG
 from autoprune.paths import cache_dir, data_dir
 from autoprune.task import Recipe, Splits, Task
 from autoprune.tasks import fashion_mnist as full_fashion_mnist
+from autoprune.training import first_of
 
 TRAIN, VALIDATION = 20_000, 2_000
 """Images that the benchmark trains on and searches with; the test split is the whole one (10,000 images)."""
@@ -21,7 +22,7 @@ TRAIN, VALIDATION = 20_000, 2_000
 def fashion_mnist() -> Splits:
     """Fashion-MNIST, shape (1, 28, 28): the first images of the built-in task's splits, and its whole test split."""
     splits = full_fashion_mnist.data()
-    return Splits(_first(splits.train, TRAIN), _first(splits.validation, VALIDATION), splits.test)
+    return Splits(first_of(splits.train, TRAIN), first_of(splits.validation, VALIDATION), splits.test)
 
 
 def cifar10() -> Splits:
@@ -60,10 +61,6 @@ def _images(folder) -> tuple[torch.Tensor, torch.Tensor]:
 def _normalised(images: torch.Tensor) -> torch.Tensor:
     mean, deviation = (torch.tensor(v).view(3, 1, 1) for v in ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)))
     return (images.float() / 255 - mean) / deviation
-
-
-def _first(data: TensorDataset, count: int) -> TensorDataset:
-    return TensorDataset(*(tensor[:count] for tensor in data.tensors))
 
 
 vgg = Task(
