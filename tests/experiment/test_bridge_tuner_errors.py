@@ -53,7 +53,7 @@ def test_without_the_bridge_an_experiment_with_a_wrong_tuner_is_reported_as_star
 
 
 def test_a_tuner_that_fails_later_ends_the_experiment_with_its_reason(nni_home):
-    assert nni_home.create(nni_home.config(tuner=nni_home.tuner(FAILS_LATER))).returncode == 0
+    assert nni_home.create(nni_home.config("--sleep 2", tuner=nni_home.tuner(FAILS_LATER))).returncode == 0
     assert nni_home.wait_for_status("ERROR")["errors"] == [REASON]
     assert (nni_home.log / "tuner_error.txt").read_text() == REASON + "\n"
     assert "Traceback" in (nni_home.log / "dispatcher.log").read_text()
@@ -62,13 +62,13 @@ def test_a_tuner_that_fails_later_ends_the_experiment_with_its_reason(nni_home):
 
 
 def test_in_the_foreground_a_tuner_that_fails_later_fails_the_command(nni_home):
-    created = nni_home.create(nni_home.config(tuner=nni_home.tuner(FAILS_LATER)), "--foreground")
+    created = nni_home.create(nni_home.config("--sleep 2", tuner=nni_home.tuner(FAILS_LATER)), "--foreground")
     assert created.returncode == 1
     assert f"autoprune: the tuner failed: {REASON}" in created.stderr.splitlines()
 
 
 def test_without_the_bridge_a_tuner_that_fails_later_hangs_the_experiment(nni_home):
-    config = nni_home.config(tuner=nni_home.tuner(FAILS_LATER))
+    config = nni_home.config("--sleep 2", tuner=nni_home.tuner(FAILS_LATER))
     assert nni_home.create(config, without="dispatcher").returncode == 0
     log = nni_home.log / "dispatcher.log"
     wait_until(lambda: log.exists() and "ZeroDivisionError" in log.read_text(), what="the exception")

@@ -83,14 +83,18 @@ const FIXES = [
         fault: 'check-status hides why the tuner failed, and whether it has started.',
         file: 'core/nnimanager.js',
         mend({ NNIManager }) {
-            const { addEventListeners, getStatus, onTunerCommand } = NNIManager.prototype;
+            const { addEventListeners, criticalError, getStatus, onTunerCommand } = NNIManager.prototype;
+            // The first error is the reason. NNI's own loops trip over the status that it leaves, and would add theirs.
+            NNIManager.prototype.criticalError = function (error) {
+                if (this.status.status === 'ERROR') {
+                    this.log.error('After the experiment failed:', error);
+                } else {
+                    criticalError.call(this, error);
+                }
+            };
             NNIManager.prototype.addEventListeners = function () {
                 const tuner = this.dispatcher;
-                const failed = error => {
-                    if (this.status.status !== 'ERROR') {
-                        this.criticalError(error);
-                    }
-                };
+                const failed = error => this.criticalError(error);
                 const onError = tuner.onError;
                 tuner.onError = () => onError.call(tuner, failed); // instead of NNI's own listener
                 addEventListeners.call(this);
