@@ -43,6 +43,9 @@ LENGTH = 6
 VERSIONS, EXAMPLES = 4, 1024
 """Fixed random versions, and validation examples, that say whether the training still helps."""
 
+NEAR = 0.01
+"""How much accuracy a version may lack before its training, to begin between the dense and the shared weights."""
+
 DROPPED = 0.2
 """The chance of each residual block to be missing from a random version (LayerDrop, Fan et al. 2020)."""
 
@@ -209,13 +212,40 @@ def recipe_for(task: Task) -> Recipe:
     return replace(recovery, steps=steps, learning_rate=faster * recovery.learning_rate)
 
 
-def further(recipe: Recipe) -> Recipe:
-    """Return the recipe that fine-tunes a version further, from the shared weights.
+def further(recipe: Recipe, part: float = 0.25) -> Recipe:
+    """Return the recipe that fine-tunes a version further.
 
-    They are nearly recovered already: at the full learning rate, small versions lost up to five points on the task
-    digits, at a quarter of it all gained (``experiments/further.py``).
+    From the shared weights, which are nearly recovered, a quarter of the learning rate is enough, and half of it from
+    halfway to the dense ones; at the full rate small versions can lose (``experiments/further.py``).
+
+    Args:
+        part: of the recovery's learning rate.
     """
-    return replace(recipe, learning_rate=recipe.learning_rate / 4, schedule="cosine")
+    return replace(recipe, learning_rate=part * recipe.learning_rate, schedule="cosine")
+
+
+def between(dense: nn.Module, model: nn.Module, part: float) -> nn.Module:
+    """Return a network whose weights lie between the dense and the shared ones (Wortsman et al. 2022, WiSE-FT).
+
+    The shared weights serve the small versions; one that lacks little is better fine-tuned from nearer to the dense
+    ones (``experiments/further.py``).
+
+    Args:
+        part: of the way from the dense to the shared weights.
+    """
+    mixed, shared = copy.deepcopy(dense), model.state_dict()
+    state = {k: torch.lerp(v, shared[k], part) if v.is_floating_point() else v for k, v in mixed.state_dict().items()}
+    mixed.load_state_dict(state)
+    return mixed
+
+
+def is_as_good(nearer: nn.Module, version: nn.Module, task: Task, data: Splits, seed: int = 0) -> bool:
+    """Say whether a version may begin its training :func:`between`: there it lacks one point of accuracy at most."""
+    found = []
+    for model in (copy.deepcopy(nearer), copy.deepcopy(version)):
+        adapt(task, model, data, seed)
+        found.append(training.accuracy(model, training.first_of(data.validation, EXAMPLES)))
+    return found[0] > found[1] - NEAR
 
 
 def adapt(task: Task, version: nn.Module, data: Splits, seed: int = 0) -> None:

@@ -134,10 +134,21 @@ def _take_shared(run: _Run) -> tuple[nn.Module, dict[str, int]]:
     kept = {g.name: channels_kept(g.channels, run.candidate.of(g.name), run.round_to) for g in whole}
     remove = {g.name: g.channels - kept[g.name] for g in whole}
     gone = channels_to_remove(run.dense.model, whole, run.candidate.criterion, remove, run.context)
-    model = drop(run.shared_model(whole), run.blocks)
-    model = remove_channels(model, run.task.example_input, run.groups, gone)
-    run.train(model, 1.0)
-    return model, {group.name: kept[group.name] for group in run.groups}
+
+    def smaller(weights: nn.Module) -> nn.Module:
+        return remove_channels(drop(weights, run.blocks), run.task.example_input, run.groups, gone)
+
+    weights = run.shared_model(whole)
+    model, left = smaller(weights), {group.name: kept[group.name] for group in run.groups}
+    if not run.candidate.budget:
+        shared.adapt(run.task, model, run.data, run.seed)
+        return model, left
+    rate, nearer = 0.25, smaller(shared.between(run.dense.model, weights, 0.5))
+    if shared.is_as_good(nearer, model, run.task, run.data, run.seed):
+        model, rate = nearer, 0.5
+    recipe = shared.further(run.recovery, rate)
+    training.train(run.task, model, run.data.train, recipe, run.seed + run.repeat, run.dense.model)
+    return model, left
 
 
 def _warn_of_empty_groups(run: _Run) -> None:
@@ -228,9 +239,6 @@ class _Run:
 
     def train(self, model: nn.Module, t: float, **hooks: Callable[[], None]) -> None:
         """Train the network after the round that ends at ``t``."""
-        if self.schedule.retrain == "shared" and not self.candidate.budget:
-            shared.adapt(self.task, model, self.data, self.seed)
-            return
         recipe, teacher, start = self._recipe()
         seed = self.seed + self.repeat
         training.train(self.task, model, self.data.train, recipe, seed, teacher, start=start, **hooks)
@@ -242,15 +250,17 @@ class _Run:
         """The dense network's training, as long as the budget allows."""
         return self._within_budget(self.task.training)
 
+    @property
+    def recovery(self) -> Recipe:
+        """The task's recovery, as long as the budget allows."""
+        return self._within_budget(self.task.recovery)
+
     def _recipe(self) -> tuple[Recipe, nn.Module | None, int]:
         if self.schedule.retrain == "training":
             recipe = self.training_recipe
             return recipe, None, int((self.schedule.rewind_to or 0) * recipe.steps)
-        recovery = self._within_budget(self.task.recovery)
-        if self.schedule.retrain == "shared":
-            recovery = shared.further(recovery)
-        steps = recovery.steps and max(1, recovery.steps // self.schedule.rounds)
-        return replace(recovery, steps=steps), self.dense.model, 0
+        steps = self.recovery.steps and max(1, self.recovery.steps // self.schedule.rounds)
+        return replace(self.recovery, steps=steps), self.dense.model, 0
 
     def _within_budget(self, recipe: Recipe) -> Recipe:
         budget = self.candidate.budget

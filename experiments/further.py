@@ -1,48 +1,74 @@
-"""How far to turn the learning rate down when versions are fine-tuned further from the shared weights.
+"""Where versions are fine-tuned further from, and how fast: from the shared weights, the dense ones, or between them.
 
-`python experiments/further.py [TASK]` prints the mean validation and test accuracy over two seeds of three uniform
-candidates of 50, 75 and 87.5 % sparsity: on the shared weights, and fine-tuned with parts of the recovery's rate.
+`python experiments/further.py [TASK]` prints the mean validation and test accuracy over two seeds of uniform
+candidates: cut from weights that lie so far from the dense ones to the shared ones, as they are and fine-tuned with
+parts of the recovery's rate. For the benchmark's: AUTOPRUNE_DATA=/data, experiments/benchmark/tasks.py:resnet
 """
 
+import argparse
 import copy
-import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from statistics import fmean
 
 import torch
 
-from autoprune import dense, training
-from autoprune.candidate import Candidate
+from autoprune import dense, shared, training
+from autoprune.candidate import channels_kept
+from autoprune.pruning.channels import remove_channels
+from autoprune.pruning.criteria import channels_to_remove
 from autoprune.task import load_task
-from autoprune.trial import run_trial
 
-SPARSITIES = (0.5, 0.75, 0.875)
-VARIANTS = ((1.0, "onecycle"), (0.5, "cosine"), (0.25, "cosine"), (0.1, "cosine"))
+SPARSITIES = (0.125, 0.25, 0.5, 0.75, 0.875)
+STARTS = (1.0, 0.5, 0.0)
+RATES = ((1.0, "onecycle"), (0.5, "cosine"), (0.25, "cosine"), (0.1, "cosine"))
+SEEDS = (0, 1)
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task", nargs="?", default="digits")
     torch.set_num_threads(1)
-    task = load_task(sys.argv[1] if len(sys.argv) > 1 else "digits")
+    task = load_task(parser.parse_args().task)
     data = task.data()
     trained = dense.prepare(task, data)
-    models = [run_trial(task, Candidate(uniform=s, schedule="shared"), data, trained).model for s in SPARSITIES]
-    show("shared", [[(training.accuracy(m, data.validation), training.accuracy(m, data.test))] for m in models])
-    for part, schedule in VARIANTS:
-        recipe = replace(task.recovery, learning_rate=task.recovery.learning_rate * part, schedule=schedule)
-        found = [[tuned(task, model, data, trained, recipe, seed) for seed in (0, 1)] for model in models]
-        show(f"{part} x rate, {schedule}", found)
+    weights = shared.prepare(task, data, trained, trained.groups, "l1_norm")
+    show("part of the way, rate", [f"{sparsity:.1%} gone" for sparsity in SPARSITIES])
+    for start in STARTS:
+        between = shared.between(trained.model, weights, start)
+        cuts = [cut(task, trained, between, sparsity) for sparsity in SPARSITIES]
+        show(f"{start:g}, as it is", (score([each], data) for each in as_they_are(task, data, cuts)))
+        for part, schedule in RATES:
+            recipe = replace(task.recovery, learning_rate=task.recovery.learning_rate * part, schedule=schedule)
+            tuned = ([fine_tuned(task, data, trained, each, recipe, seed) for seed in SEEDS] for each in cuts)
+            show(f"{start:g}, {part:g} {schedule}", (score(models, data) for models in tuned))
 
 
-def tuned(task, model, data, trained, recipe, seed) -> tuple[float, float]:
+def cut(task, trained, model, sparsity) -> torch.nn.Module:
+    gone = {g.name: g.channels - channels_kept(g.channels, sparsity, 8) for g in trained.groups}
+    gone = channels_to_remove(trained.model, trained.groups, "l1_norm", gone)
+    return remove_channels(model, task.example_input, trained.groups, gone)
+
+
+def as_they_are(task, data, models) -> Iterator[torch.nn.Module]:
+    for model in map(copy.deepcopy, models):
+        shared.adapt(task, model, data)
+        yield model
+
+
+def fine_tuned(task, data, trained, model, recipe, seed) -> torch.nn.Module:
     model = copy.deepcopy(model)
     training.train(task, model, data.train, recipe, seed, trained.model)
-    return training.accuracy(model, data.validation), training.accuracy(model, data.test)
+    return model
 
 
-def show(name: str, found: list[list[tuple[float, float]]]) -> None:
-    means = [[fmean(values) for values in zip(*each, strict=True)] for each in found]
-    words = [f"{sparsity:.1%}: {mean[0]:.4f} / {mean[1]:.4f}" for sparsity, mean in zip(SPARSITIES, means, strict=True)]
-    print(f"{name:<22}", "   ".join(words), flush=True)
+def score(models, data) -> str:
+    splits = (data.validation, data.test)
+    return " / ".join(f"{fmean(training.accuracy(model, split) for model in models):.2%}" for split in splits)
+
+
+def show(name: str, columns) -> None:
+    print(f"{name:<22}", *(f"{column:<17}" for column in columns), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """One recovery for all candidates: what a version computes, what the training gives it, and what a trial takes."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -84,6 +85,35 @@ def test_a_budget_fine_tunes_what_was_taken_from_the_shared_weights(digits):
     unsaid = run_trial(task, replace(cheap, budget=None), data, dense)
     weights = [each.model.head.weight for each in (judged, tuned, unsaid)]
     assert torch.equal(weights[0], weights[2]) and not torch.equal(weights[0], weights[1])
+
+
+def test_weights_between_the_dense_and_the_shared_ones_are_their_weighted_means(digits):
+    _, _, dense = digits
+    other = copy.deepcopy(dense.model)
+    with torch.no_grad():
+        other.head.weight += 1
+    for part in (0.0, 0.25, 1.0):
+        mixed = shared.between(dense.model, other, part)
+        assert torch.allclose(mixed.head.weight, dense.model.head.weight + part)
+        assert torch.equal(mixed.hidden.weight, dense.model.hidden.weight)
+
+
+@pytest.mark.parametrize(("sparsity", "begins"), [(0.1, "between"), (0.9, "at the shared weights")])
+def test_training_further_begins_nearer_to_the_dense_weights_where_that_costs_little(
+    digits, monkeypatch, sparsity, begins
+):
+    task, data, dense = digits
+    rates, train = [], training.train
+
+    def noted(task, model, data, recipe, *arguments, **named):
+        rates.append(recipe.learning_rate / task.recovery.learning_rate)
+        return train(task, model, data, recipe, *arguments, **named)
+
+    candidate = Candidate(uniform=sparsity, schedule="shared", budget=1.0)
+    run_trial(task, replace(candidate, budget=0.0), data, dense)  # the shared weights are there
+    monkeypatch.setattr(training, "train", noted)
+    run_trial(task, candidate, data, dense)
+    assert rates == [{"between": 0.5, "at the shared weights": 0.25}[begins]]
 
 
 def test_single_weights_cannot_be_recovered_together(digits):
