@@ -143,11 +143,12 @@ def _take_shared(run: _Run) -> tuple[nn.Module, dict[str, int]]:
     if not run.candidate.budget:
         shared.adapt(run.task, model, run.data, run.seed)
         return model, left
-    rate, nearer = 0.25, smaller(shared.between(run.dense.model, weights, 0.5))
+    nearer = smaller(shared.between(run.dense.model, weights, 0.5))
     if shared.is_as_good(nearer, model, run.task, run.data, run.seed):
-        model, rate = nearer, 0.5
-    recipe = shared.further(run.recovery, rate)
-    training.train(run.task, model, run.data.train, recipe, run.seed + run.repeat, run.dense.model)
+        model = nearer
+    training.train(
+        run.task, model, run.data.train, shared.further(run.recovery), run.seed + run.repeat, run.dense.model
+    )
     return model, left
 
 

@@ -37,11 +37,7 @@ def main() -> None:
     shared.prepare(task, data, trained, trained.groups, "l1_norm")
     print(f"{task.name}: shared recovery {time.process_time() - started:.1f} s (0 if the cache had it)")
     found = {}
-    for name, schedule, budget in (
-        ("shared", "shared", 0.0),
-        ("then tuned", "shared", 1.0),
-        ("alone", "one_shot", None),
-    ):
+    for name, schedule, budget in WAYS:
         started = time.process_time()
         trials = [
             run_trial(task, Candidate(each, schedule=schedule, budget=budget), data, trained) for each in sparsities
