@@ -96,6 +96,18 @@ def record(*trials, budget=60, macs=1000):
     return {"dense": dense, "budget": budget, "trials": made}
 
 
+def test_what_nnis_recipe_reaches_with_more_time_is_laid_beside_when_we_had_it(benchmark):
+    _, analyse = benchmark
+    ours = [record((20, 0.9, 100), budget=100), record((30, 0.9, 100), budget=100)]
+    patient = [record((50, 0.8, 100), (150, 0.9, 100), (900, 0.9, 10), budget=1000)]
+    rows = analyse.with_more_time({analyse.OURS: ours}, patient)
+    assert [row[0] for row in rows[1:]] == ["after 100 s", "after 200 s", "after 500 s", "after 1000 s"]
+    assert rows[1][1:4] == ["0.250 (0.250 to 0.250)", "25.0 (22.5 to 27.5) (2 of 2)", "4.0x"]
+    assert rows[3][1:4] == ["0.500 (0.500 to 0.500)", "25.0 (22.5 to 27.5) (2 of 2)", "20.0x"]
+    assert rows[4][1:4] == ["1.000 (1.000 to 1.000)", "none (none to none) (0 of 2)", "-"]
+    assert analyse.with_more_time({analyse.OURS: ours}, []) == []
+
+
 def test_the_hypervolume_is_the_share_of_the_plane_that_the_front_dominates(benchmark):
     import measures
 

@@ -14,10 +14,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import plots
 from measures import (
     SHARES,
     Record,
+    at_times,
     best_at,
     p_value,
     quartiles,
@@ -35,6 +37,10 @@ HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
 BEGIN, END = "<!-- written by experiments/benchmark/analyse.py -->", "<!-- end -->"
 OURS, NNI = "autoprune", "nni_recipe"
+LONGER = "longer"
+"""Among the results: the folder of NNI's recipe's runs with a larger budget."""
+TIMES = (1, 2, 5, 10)
+"""Budgets, as multiples of the others', at which such a run is looked at."""
 
 ByMethod = Mapping[str, Sequence[Record]]
 """The runs of one task, by method."""
@@ -46,7 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--page", type=Path, default=REPOSITORY / "docs" / "benchmark.md")
     parser.add_argument("--images", type=Path, default=REPOSITORY / "docs" / "images")
     options = parser.parse_args(arguments)
-    records = read(options.results)
+    records, longer = read(options.results), read(options.results / LONGER)
     if not records:
         raise UserError(f"no results in {options.results}: run experiments/benchmark/run.py first")
     parts = [setting(records)]
@@ -62,7 +68,9 @@ def main(arguments: list[str] | None = None) -> None:
             file = options.images / f"benchmark-{task}-{kind}.png"
             plot(by_method, task, file)
             parts.append(f"![{caption}, {task}]({os.path.relpath(file, options.page.parent)})")
-        parts += [table(rows) for rows in (volumes(by_method), times(by_method), accuracies(by_method))]
+        patient = [record for record in longer if record["task"] == task]
+        tables = (volumes(by_method), times(by_method), with_more_time(by_method, patient), accuracies(by_method))
+        parts += [table(rows) for rows in tables if rows]
     text = options.page.read_text() if options.page.exists() else f"{BEGIN}\n{END}\n"
     body = "\n\n".join([BEGIN, *parts, END])
     pattern = re.compile(re.escape(BEGIN) + ".*" + re.escape(END), re.DOTALL)
@@ -137,6 +145,28 @@ def times(by_method: ByMethod) -> list[list[str]]:
             sooner = f"{records[0]['budget'] / middle:.1f}x" if 0 < middle < math.inf else "-"
             count = sum(map(math.isfinite, reached))
             row += [_spread(reached, "{:.1f}") + f" ({count} of {len(reached)})", sooner]
+        rows.append(row)
+    return rows
+
+
+def with_more_time(by_method: ByMethod, patient: Sequence[Record]) -> list[list[str]]:
+    """Return the table of what NNI's recipe reaches with more time, and when AutoPrune had the same."""
+    if not patient or OURS not in by_method:
+        return []
+    rows = [["NNI's recipe with more time"]]
+    for label in ("log MACs", "log parameters"):
+        rows[0] += [f"{label}, hypervolume", "AutoPrune has it after, seconds", "times sooner"]
+    for seconds in [n * by_method[OURS][0]["budget"] for n in TIMES]:
+        if seconds > patient[0]["budget"]:
+            break
+        row = [f"after {seconds:g} s"]
+        for size in plots.SIZES:
+            reached = [float(at_times(volume_over_time(r, size), np.array([seconds]))[0]) for r in patient]
+            ours = [time_to(volume_over_time(r, size), quartiles(reached)[0]) for r in by_method[OURS]]
+            middle = quartiles(ours)[0]
+            count = f" ({sum(map(math.isfinite, ours))} of {len(ours)})"
+            sooner = f"{seconds / middle:.1f}x" if 0 < middle < math.inf else "-"
+            row += [_spread(reached, "{:.3f}"), _spread(ours, "{:.1f}") + count, sooner]
         rows.append(row)
     return rows
 
