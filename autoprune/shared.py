@@ -11,28 +11,23 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from autoprune import training
-from autoprune.candidate import channels_kept
 from autoprune.dense import Dense
 from autoprune.errors import TrialFailure
 from autoprune.paths import cached
-from autoprune.pruning.blocks import Block, drop
-from autoprune.pruning.channels import cut
-from autoprune.pruning.criteria import Context, channels_to_remove
-from autoprune.pruning.groups import Groups, removed_positions
+from autoprune.pruning.blocks import Block
+from autoprune.pruning.criteria import Context
+from autoprune.pruning.groups import Groups
 from autoprune.pruning.resizable import Resizable
 from autoprune.task import Recipe, Splits, Task
-
-LEVELS = tuple(i / 16 for i in range(16))
-"""The sparsities that versions are made of."""
+from autoprune.versions import Versions
 
 LABELS = 0.3
 """The labels' share of a version's loss; the rest is what the teacher says (``experiments/shared_ways.py``)."""
@@ -45,86 +40,6 @@ VERSIONS, EXAMPLES = 4, 1024
 
 NEAR = 0.01
 """How much accuracy a version may lack before its training, to begin between the dense and the shared weights."""
-
-DROPPED = 0.2
-"""The chance of each residual block to be missing from a random version (LayerDrop, Fan et al. 2020)."""
-
-Removal = Mapping[str, list[int]]
-"""Indices of the units that a version lacks, by group name."""
-
-
-class Version(NamedTuple):
-    """What a version lacks: units of each group, and whole residual blocks."""
-
-    removal: Removal
-    blocks: tuple[Block, ...] = ()
-
-
-@dataclass(frozen=True)
-class Versions:
-    """Every version of a network that keeps the units of each group in one order of importance.
-
-    Args:
-        groups: the network's coupled groups, no block dropped.
-        removals: the units that go from every group at each of :data:`LEVELS`, by level.
-        blocks: residual blocks that a version may lack whole.
-    """
-
-    groups: Groups
-    removals: Mapping[float, Removal]
-    blocks: tuple[Block, ...] = ()
-
-    @classmethod
-    def ordered_by(
-        cls,
-        criterion: str,
-        model: nn.Module,
-        groups: Groups,
-        context: Context | None = None,
-        round_to: int = 8,
-        blocks: tuple[Block, ...] = (),
-    ) -> Versions:
-        """Ask ``criterion`` which units of ``model`` go at each level; a higher level removes a superset."""
-        removals: dict[float, Removal] = {}
-        for level in LEVELS:
-            count = {g.name: g.channels - channels_kept(g.channels, level, round_to) for g in groups}
-            removals[level] = channels_to_remove(model, groups, criterion, count, context)
-        return cls(groups, removals, blocks)
-
-    def uniform(self, level: float) -> Version:
-        """Return the version at one of :data:`LEVELS` in all groups; it has all blocks."""
-        return Version(self.removals[level])
-
-    def random(self, chance: random.Random) -> Version:
-        """Return a version with a random level for each group, and some blocks missing."""
-        removal = {group.name: self.removals[chance.choice(LEVELS)].get(group.name, []) for group in self.groups}
-        return Version(removal, tuple(block for block in self.blocks if chance.random() < DROPPED))
-
-    def build(self, model: nn.Module, version: Version) -> nn.Module:
-        """Return a copy of a version of ``model``, really smaller, in evaluation mode."""
-        return drop(cut(model, removed_positions(self.groups, version.removal)), version.blocks)
-
-    def run(self, model: nn.Module, version: Version, x: Tensor, within: Resizable | None = None) -> Tensor:
-        """Run a version of ``model``, really smaller, such that gradients reach the parameters of ``model``.
-
-        Args:
-            within: made of ``model``, where many versions of it are run.
-        """
-        gone = removed_positions(self.groups, version.removal)
-        state, tied = {}, {}
-        for name, value in model.named_parameters(remove_duplicate=False):
-            state[name] = tied.setdefault(id(value), _rest(name, value, gone))
-        for name, value in model.named_buffers():
-            rest = _rest(name, value, gone)
-            state[name] = rest.clone() if rest is value else rest  # the version's statistics are not the model's
-        return (within or Resizable(model)).run(state, version.blocks, model.training, x)
-
-
-def _rest(name: str, parameter: Tensor, gone: Mapping[tuple[str, int], Tensor]) -> Tensor:
-    for dim in range(parameter.ndim):
-        if (name, dim) in gone:
-            parameter = parameter.index_select(dim, (~gone[name, dim]).nonzero().flatten())
-    return parameter
 
 
 def prepare(
@@ -288,7 +203,7 @@ def train_shared(
         optimizer.zero_grad()
         with torch.no_grad():
             target = teacher(x)
-        asked = [versions.uniform(LEVELS[-1]), versions.uniform(chance.choice(LEVELS)), versions.random(chance)]
+        asked = [versions.smallest(), versions.random_uniform(chance), versions.random(chance)]
         for version in asked:
             outputs = versions.run(model, version, x, within)
             told, taught = task.loss(outputs, y), training.distillation_loss(outputs, target, temperature=1.0)

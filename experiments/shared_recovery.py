@@ -16,6 +16,7 @@ from autoprune import dense, shared
 from autoprune.candidate import Candidate
 from autoprune.task import load_task
 from autoprune.trial import run_trial
+from autoprune.versions import LEVELS
 
 WAYS = (("shared", "shared", 0.0), ("then tuned", "shared", 1.0), ("alone", "one_shot", None))
 """What is compared: name, schedule, budget."""
@@ -31,7 +32,7 @@ def main() -> None:
     data = task.data()
     trained = dense.prepare(task, data)
     chance = random.Random(0)
-    sparsities = [{g.name: chance.choice(shared.LEVELS) for g in trained.groups} for _ in range(options.candidates)]
+    sparsities = [{g.name: chance.choice(LEVELS) for g in trained.groups} for _ in range(options.candidates)]
 
     started = time.process_time()
     shared.prepare(task, data, trained, trained.groups, "l1_norm")

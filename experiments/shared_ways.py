@@ -15,6 +15,7 @@ import torch
 
 from autoprune import dense, shared, training
 from autoprune.task import load_task
+from autoprune.versions import Versions
 
 
 def main() -> None:
@@ -28,7 +29,7 @@ def main() -> None:
     task = load_task(options.task)
     data = task.data()
     trained = dense.prepare(task, data)
-    versions = shared.Versions.ordered_by("l1_norm", trained.model, trained.groups)
+    versions = Versions.ordered_by("l1_norm", trained.model, trained.groups)
     for rate, labels in product(options.rates, options.labels):
         shared.LABELS = labels
         recipe = replace(task.recovery, steps=options.steps, learning_rate=rate * task.recovery.learning_rate)

@@ -22,6 +22,7 @@ from autoprune.search.space import build_space
 from autoprune.task import Recipe, Splits, Task, load_task
 from autoprune.tasks import imdb
 from autoprune.trial import run_trial
+from autoprune.versions import Versions
 
 transformers = pytest.importorskip("transformers")
 
@@ -109,7 +110,7 @@ def test_a_trial_removes_heads_units_and_a_layer_and_recovers(small):
 
 def test_one_shared_recovery_serves_candidates_of_a_transformer(small):
     task, data, prepared = small
-    versions = shared.Versions.ordered_by("l1_norm", prepared.model, prepared.groups)
+    versions = Versions.ordered_by("l1_norm", prepared.model, prepared.groups)
     before = [
         training.accuracy(small_version(task, prepared.model, versions, level), data.validation)
         for level in (0.5, 0.9375)

@@ -12,18 +12,19 @@ from autoprune.errors import UserError
 from autoprune.pruning.channels import remove_channels
 from autoprune.pruning.groups import find_groups
 from autoprune.trial import run_trial
+from autoprune.versions import LEVELS, Version, Versions
 
 
 @pytest.fixture(scope="module")
 def versions(digits):
     task, _, dense = digits
-    return shared.Versions.ordered_by("l1_norm", dense.model, find_groups(dense.model, task.example_input))
+    return Versions.ordered_by("l1_norm", dense.model, find_groups(dense.model, task.example_input))
 
 
 def test_a_version_computes_what_the_removed_network_does_and_its_gradients_reach_the_shared_weights(digits, versions):
     task, _, dense = digits
     removal = versions.removals[0.5]
-    version = shared.Version(removal)
+    version = Version(removal)
     x = torch.randn(4, 1, 8, 8)
     removed = remove_channels(dense.model, task.example_input, versions.groups, removal)
     found = versions.run(dense.model, version, x)
@@ -34,7 +35,7 @@ def test_a_version_computes_what_the_removed_network_does_and_its_gradients_reac
 
 
 def test_a_smaller_version_has_only_channels_that_a_larger_one_has(versions):
-    for less, more in zip(shared.LEVELS, shared.LEVELS[1:], strict=False):
+    for less, more in zip(LEVELS, LEVELS[1:], strict=False):
         for group in versions.groups:
             gone = (set(versions.removals[level].get(group.name, [])) for level in (less, more))
             assert next(gone) <= next(gone)
@@ -127,7 +128,7 @@ def test_its_length_can_be_said(digits, monkeypatch):
         return train(*arguments, **named)
 
     monkeypatch.setattr(shared, "train_shared", noted)
-    monkeypatch.setattr(shared, "LEVELS", (0.0, 0.5))
+    monkeypatch.setattr("autoprune.versions.LEVELS", (0.0, 0.5))
     shared.prepare(replace(task, shared_steps=3), data, dense, dense.groups, "l2_norm")
     assert seen == [(3, {})]
     shared.prepare(task, data, dense, dense.groups, "l2_norm")

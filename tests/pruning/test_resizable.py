@@ -11,7 +11,7 @@ from autoprune.pruning.channels import cut
 from autoprune.pruning.groups import find_groups, removed_positions
 from autoprune.pruning.resizable import Resizable
 from autoprune.pruning.trace import call, tensors
-from autoprune.shared import Version, Versions
+from autoprune.versions import Version, Versions
 
 NAMES = ["lenet", "resnet20", "mobilenet_v2", "shufflenet", "resnext", "unet_group_norm", "vit", "swin", "transformer"]
 
