@@ -136,7 +136,7 @@ def _take_shared(run: _Run) -> tuple[nn.Module, dict[str, int]]:
     gone = channels_to_remove(run.dense.model, whole, run.candidate.criterion, remove, run.context)
 
     def smaller(weights: nn.Module) -> nn.Module:
-        return remove_channels(drop(weights, run.blocks), run.task.example_input, run.groups, gone)
+        return remove_channels(remove_blocks(weights, run.blocks), run.task.example_input, run.groups, gone)
 
     weights = run.shared_model(whole)
     model, left = smaller(weights), {group.name: kept[group.name] for group in run.groups}

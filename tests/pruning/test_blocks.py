@@ -308,6 +308,15 @@ def test_with_and_without_a_block_the_shared_weights_are_the_same(small):
     assert both[0].measures["macs"] < both[1].measures["macs"]
 
 
+def test_a_network_without_a_block_is_fine_tuned_further_from_the_shared_weights(small):
+    task, data, dense = small
+    candidate = Candidate(uniform=0.5, schedule="shared", blocks=ONE)
+    judged, tuned = (run_trial(task, replace(candidate, budget=budget), data, dense) for budget in (0.0, 1.0))
+    before, after = judged.model.state_dict(), tuned.model.state_dict()
+    assert before.keys() == after.keys()
+    assert not torch.equal(before["fc.weight"], after["fc.weight"])
+
+
 def test_the_command_writes_a_space_with_blocks(tmp_path):
     (tmp_path / "mine.py").write_text(
         "from dataclasses import replace\nimport torch\nfrom autoprune.models.resnet import ResNet\n"
