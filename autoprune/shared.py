@@ -104,13 +104,9 @@ class _Plateau:
     since: int = 0
 
     def __call__(self, step: int, model: nn.Module) -> bool:
-        chance, seen = random.Random(self.seed), training.first_of(self.data.validation, EXAMPLES)
-        accuracies = []
-        for _ in range(VERSIONS):
-            version = self.versions.build(model, self.versions.random(chance))
-            adapt(self.task, version, self.data, self.seed)
-            accuracies.append(training.accuracy(version, seen))
-        mean = sum(accuracies) / len(accuracies)
+        chance = random.Random(self.seed)
+        versions = [self.versions.build(model, self.versions.random(chance)) for _ in range(VERSIONS)]
+        mean = sum(_adapted_accuracy(self.task, each, self.data, self.seed) for each in versions) / VERSIONS
         self.since = 0 if mean > self.best + 0.001 else self.since + 1
         self.best = max(self.best, mean)
         return self.since >= 2
@@ -152,11 +148,13 @@ def between(dense: nn.Module, model: nn.Module, part: float) -> nn.Module:
 
 def is_as_good(nearer: nn.Module, version: nn.Module, task: Task, data: Splits, seed: int = 0) -> bool:
     """Say whether a version may begin its training :func:`between`: there it lacks one point of accuracy at most."""
-    found = []
-    for model in (copy.deepcopy(nearer), copy.deepcopy(version)):
-        adapt(task, model, data, seed)
-        found.append(training.accuracy(model, training.first_of(data.validation, EXAMPLES)))
-    return found[0] > found[1] - NEAR
+    there, here = (_adapted_accuracy(task, copy.deepcopy(model), data, seed) for model in (nearer, version))
+    return there > here - NEAR
+
+
+def _adapted_accuracy(task: Task, version: nn.Module, data: Splits, seed: int) -> float:
+    adapt(task, version, data, seed)
+    return training.accuracy(version, training.first_of(data.validation, EXAMPLES))
 
 
 def adapt(task: Task, version: nn.Module, data: Splits, seed: int = 0) -> None:

@@ -146,9 +146,7 @@ def _take_shared(run: _Run) -> tuple[nn.Module, dict[str, int]]:
     nearer = smaller(shared.between(run.dense.model, weights, 0.5))
     if shared.is_as_good(nearer, model, run.task, run.data, run.seed):
         model = nearer
-    training.train(
-        run.task, model, run.data.train, shared.further(run.recovery), run.seed + run.repeat, run.dense.model
-    )
+    run.train(model, 1.0)
     return model, left
 
 
@@ -251,17 +249,15 @@ class _Run:
         """The dense network's training, as long as the budget allows."""
         return self._within_budget(self.task.training)
 
-    @property
-    def recovery(self) -> Recipe:
-        """The task's recovery, as long as the budget allows."""
-        return self._within_budget(self.task.recovery)
-
     def _recipe(self) -> tuple[Recipe, nn.Module | None, int]:
         if self.schedule.retrain == "training":
             recipe = self.training_recipe
             return recipe, None, int((self.schedule.rewind_to or 0) * recipe.steps)
-        steps = self.recovery.steps and max(1, self.recovery.steps // self.schedule.rounds)
-        return replace(self.recovery, steps=steps), self.dense.model, 0
+        recovery = self._within_budget(self.task.recovery)
+        if self.schedule.retrain == "shared":
+            recovery = shared.further(recovery)
+        steps = recovery.steps and max(1, recovery.steps // self.schedule.rounds)
+        return replace(recovery, steps=steps), self.dense.model, 0
 
     def _within_budget(self, recipe: Recipe) -> Recipe:
         budget = self.candidate.budget

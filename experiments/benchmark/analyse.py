@@ -141,10 +141,7 @@ def times(by_method: ByMethod) -> list[list[str]]:
         row = [LABELS[method]]
         for size, target in targets.items():
             reached = [time_to(volume_over_time(record, size), target) for record in records]
-            middle = quartiles(reached)[0]
-            sooner = f"{records[0]['budget'] / middle:.1f}x" if 0 < middle < math.inf else "-"
-            count = sum(map(math.isfinite, reached))
-            row += [_spread(reached, "{:.1f}") + f" ({count} of {len(reached)})", sooner]
+            row += _sooner(reached, records[0]["budget"])
         rows.append(row)
     return rows
 
@@ -163,10 +160,7 @@ def with_more_time(by_method: ByMethod, patient: Sequence[Record]) -> list[list[
         for size in plots.SIZES:
             reached = [float(at_times(volume_over_time(r, size), np.array([seconds]))[0]) for r in patient]
             ours = [time_to(volume_over_time(r, size), quartiles(reached)[0]) for r in by_method[OURS]]
-            middle = quartiles(ours)[0]
-            count = f" ({sum(map(math.isfinite, ours))} of {len(ours)})"
-            sooner = f"{seconds / middle:.1f}x" if 0 < middle < math.inf else "-"
-            row += [_spread(reached, "{:.3f}"), _spread(ours, "{:.1f}") + count, sooner]
+            row += [_spread(reached, "{:.3f}"), *_sooner(ours, seconds)]
         rows.append(row)
     return rows
 
@@ -197,6 +191,13 @@ def _spread(values: Sequence[float], style: str) -> str:
     """Return median and quartiles; a run without a value counts as the worst, and so may they."""
     middle, low, high = (style.format(v) if math.isfinite(v) else "none" for v in quartiles(values))
     return f"{middle} ({low} to {high})"
+
+
+def _sooner(reached: Sequence[float], than: float) -> list[str]:
+    """Return when runs got there and how many, and how many times sooner than ``than`` seconds their median is."""
+    middle, count = quartiles(reached)[0], sum(map(math.isfinite, reached))
+    times_sooner = f"{than / middle:.1f}x" if 0 < middle < math.inf else "-"
+    return [_spread(reached, "{:.1f}") + f" ({count} of {len(reached)})", times_sooner]
 
 
 def _p(method: str, column: Sequence[float], values: Mapping[str, Sequence[Sequence[float]]], i: int) -> str:
