@@ -8,9 +8,9 @@ the reason. The rules are in ``moves.py`` and ``layers.py``.
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves, tree_map
 
+from autoprune.errors import UserError
 from autoprune.pruning.follower import Axis, IsMatrix
 from autoprune.pruning.labels import Ledger
 from autoprune.pruning.layers import Layers
@@ -33,17 +34,52 @@ def call(model: nn.Module, example_input: Any) -> Any:
     return model(example_input)
 
 
+PLAIN = (type(None), bool, int, float, complex, str, bytes, Enum, torch.dtype, torch.device, range, slice, type)
+"""What may lie in an output beside tensors, and holds none."""
+
+
 def tensors(output: Any) -> list[Tensor]:
-    """Return the tensors in a model's output, whatever holds them."""
+    """Return the tensors in a model's output, whatever holds them: containers, data classes, objects with attributes.
+
+    The key and value caches of transformers are left out: a state for the model's own next call, as wide as its heads.
+
+    Raises:
+        UserError: something in it that cannot be looked into.
+    """
     found: list[Tensor] = []
-    for leaf in tree_leaves(output):
-        if isinstance(leaf, Tensor):
-            found.append(leaf)
-        elif isinstance(leaf, Mapping):
-            found += tensors(list(leaf.values()))
-        elif dataclasses.is_dataclass(leaf) and not isinstance(leaf, type):
-            found += tensors([getattr(leaf, field.name) for field in dataclasses.fields(leaf)])
+    seen: dict[int, Any] = {}
+
+    def look(value: Any) -> None:
+        for leaf in tree_leaves(value):
+            if isinstance(leaf, Tensor):
+                found.append(leaf)
+            elif not isinstance(leaf, PLAIN) and id(leaf) not in seen and not _is_cache(leaf):
+                seen[id(leaf)] = leaf  # kept alive, so that no other object gets its number
+                for part in _parts(leaf):
+                    look(part)
+
+    look(output)
     return found
+
+
+def _parts(holder: Any) -> list[Any]:
+    """Return what an object that PyTorch does not know as a container holds."""
+    if isinstance(holder, Mapping):
+        return list(holder.values())
+    if isinstance(holder, set | frozenset):
+        return list(holder)
+    slots = [name for kind in type(holder).__mro__ for name in vars(kind).get("__slots__", ()) if hasattr(holder, name)]
+    if isinstance(holder, nn.Module) or callable(holder) or not (slots or hasattr(holder, "__dict__")):
+        raise UserError(
+            f"the model's output holds a {type(holder).__name__}, into which AutoPrune cannot look: "
+            "return tensors, or containers, data classes and plain objects that hold them"
+        )
+    named = [getattr(holder, name) for name in slots if name not in ("__dict__", "__weakref__")]
+    return [*getattr(holder, "__dict__", {}).values(), *named]
+
+
+def _is_cache(leaf: Any) -> bool:
+    return any(kind.__module__ == "transformers.cache_utils" for kind in type(leaf).__mro__)
 
 
 @dataclass
@@ -77,6 +113,8 @@ class _Tracer(Layers, Moves):
             if axis.name.rpartition(".")[0] in keep and self.roles.get((axis.name, axis.dim)) in ("out", "carry"):
                 labels = torch.arange(axis.start, axis.start + axis.shape[0], dtype=torch.int32)
                 self.ledger.keep(labels, f"{axis.name.rpartition('.')[0]} is to be kept")
+        if not self.outputs:
+            raise UserError("the model's output holds no tensor: AutoPrune must see the output to keep its size")
         macs = {name: count / _batch(example_input) for name, count in self.macs.items()}
         return Trace(self.ledger, self.axes, self.roles, macs, [tensor.shape for tensor in self.outputs])
 
@@ -87,6 +125,9 @@ def trace(model: nn.Module, example_input: Any, keep: Sequence[str] = (), inexac
     Args:
         keep: layers whose output channels stay.
         inexact: let channels under a LayerNorm go one by one, which changes the function.
+
+    Raises:
+        UserError: the output holds no tensor, or something that cannot be looked into.
     """
     modes = [(module, module.training) for module in model.modules()]
     fastpath = torch.backends.mha.get_fastpath_enabled()
@@ -120,7 +161,7 @@ def _run_in_training(model: nn.Module, example_input: Any) -> list[Tensor]:
     try:
         with torch.random.fork_rng(devices=[]):
             return tensors(call(model.train(), tree_map(_twice, example_input)))
-    except (RuntimeError, ValueError):
+    except Exception:
         return []
     finally:
         for name, buffer in model.named_buffers():
