@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from autoprune.errors import TrialFailure
+from autoprune.pruning.accepted import accepted
 from autoprune.pruning.blocks import drop, find_blocks
 from autoprune.pruning.groups import Groups, removed_positions
 from autoprune.pruning.resize import fit_attributes
@@ -38,7 +39,7 @@ def remove_channels(
     try:
         with torch.no_grad():
             shapes = [output.shape[1:] for output in tensors(call(smaller, example_input))]
-    except (RuntimeError, ValueError, AssertionError, IndexError) as error:
+    except Exception as error:
         raise TrialFailure(f"the pruned network does not run: {error}") from error
     if shapes != [shape[1:] for shape in groups.outputs]:
         raise TrialFailure("the pruned network's output has another shape than the dense one's")
@@ -54,7 +55,7 @@ def cut(model: nn.Module, gone: Mapping[tuple[str, int], Tensor]) -> nn.Module:
     Raises:
         TrialFailure: a parameter would be left empty.
     """
-    memo: dict[int, Any] = {}
+    model, memo = accepted(model), {}
     state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     for name in {name for name, _ in gone}:
         old = state[name]

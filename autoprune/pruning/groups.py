@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from autoprune.pruning.accepted import accepted
 from autoprune.pruning.follower import SINGLE, Axis
 from autoprune.pruning.trace import Trace, trace
 
@@ -184,6 +185,7 @@ def find_groups(
         The prunable groups, and those left alone with the reason: the output, a layer in ``keep``, or a shape whose
         removal would not preserve the function.
     """
+    model = accepted(model)
     exact = _assemble(model, trace(model, example_input, tuple(keep)))
     groups = exact
     if allow_inexact:
