@@ -148,7 +148,8 @@ def load_task_or_model(reference: str, shape: str) -> tuple[Task | nn.Module, An
         model = found() if callable(found) and not isinstance(found, nn.Module) else found
         if isinstance(model, nn.Module):
             try:
-                return model, torch.zeros(*(int(size) for size in shape.split(",")))
+                sizes = [int(size) for size in shape.split(",")]
+                return model, torch.randn(sizes, generator=torch.Generator().manual_seed(0))
             except (ValueError, RuntimeError):
                 raise UserError(f"--shape {shape!r} is not a shape: write it as 1,3,224,224") from None
     task = load_task(reference)

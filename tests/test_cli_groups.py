@@ -47,3 +47,9 @@ def test_sensitivity_is_the_accuracy_lost_without_half_of_a_group(printed):
 def test_what_is_no_model_is_refused(reference, shape, message):
     with pytest.raises(UserError, match=message):
         load_task_or_model(reference, shape)
+
+
+def test_a_bare_model_is_given_random_numbers():
+    _, example = load_task_or_model("torchvision.models:resnet18", "1,3,8,8")
+    assert example.shape == (1, 3, 8, 8)
+    assert example.std() > 0.5

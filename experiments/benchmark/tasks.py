@@ -67,7 +67,7 @@ vgg = Task(
     name="benchmark_vgg",
     model=partial(VGG, ("M", 16, 32, "M", 64, 64, "M", 128, 128), hidden=64, in_channels=1),
     data=fashion_mnist,
-    example_input=torch.zeros(1, 1, 28, 28),
+    example_input=torch.randn(1, 1, 28, 28, generator=torch.Generator().manual_seed(0)),
     training=Recipe(steps=2000, learning_rate=0.05),
     # python experiments/benchmark/tune_recipe.py vgg --trials 16
     recovery=Recipe(steps=100, learning_rate=0.026, distillation=0.6, temperature=1.0),
@@ -78,7 +78,7 @@ resnet = Task(
     name="benchmark_resnet",
     model=partial(ResNet, depth=8, widths=(16, 32, 64), stem_stride=2),
     data=cifar10,
-    example_input=torch.zeros(1, 3, 32, 32),
+    example_input=torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)),
     training=Recipe(steps=5000, learning_rate=0.1),
     # python experiments/benchmark/tune_recipe.py resnet --trials 16
     recovery=Recipe(steps=100, learning_rate=0.034, distillation=0.3, temperature=8.0),

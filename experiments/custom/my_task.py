@@ -32,7 +32,7 @@ task = autoprune.Task(
     name="tumours",
     model=Network,
     data=data,
-    example_input=torch.zeros(1, 30),
+    example_input=torch.randn(1, 30, generator=torch.Generator().manual_seed(0)),
     training=autoprune.Recipe(steps=200, batch_size=32, learning_rate=0.05),
     recovery=autoprune.Recipe(steps=100, batch_size=32, learning_rate=0.02, distillation=0.5),
 )
