@@ -60,7 +60,8 @@ def prepare_search(
     found = _probe(task, data, dense, criterion, candidate.schedule == "shared", seed, round_to, blocks)
     spare = []
     if blocks:
-        batch = next(training.batches(data.train, task.recovery.batch_size))
+        size = task.recovery.batch_size
+        batch = next(training.batches(training.sample_of(data.train, size, seed), size))
         rise = block_importance(dense.model, blocks, task.loss, batch)
         spare = sorted(rise, key=rise.get)
     allocations = []

@@ -36,7 +36,7 @@ LENGTH = 6
 """The most steps of the shared training, in recoveries."""
 
 VERSIONS, EXAMPLES = 4, 1024
-"""Fixed random versions, and validation examples, that say whether the training still helps."""
+"""Fixed random versions, and validation examples (a stratified sample), that say whether the training still helps."""
 
 NEAR = 0.01
 """How much accuracy a version may lack before its training, to begin between the dense and the shared weights."""
@@ -154,7 +154,7 @@ def is_as_good(nearer: nn.Module, version: nn.Module, task: Task, data: Splits, 
 
 def _adapted_accuracy(task: Task, version: nn.Module, data: Splits, seed: int) -> float:
     adapt(task, version, data, seed)
-    return training.accuracy(version, training.first_of(data.validation, EXAMPLES))
+    return training.accuracy(version, training.sample_of(data.validation, EXAMPLES, seed))
 
 
 def adapt(task: Task, version: nn.Module, data: Splits, seed: int = 0) -> None:
