@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 from torch import Tensor, nn
 
-from autoprune import measure, training
-from autoprune.errors import UserError
-from autoprune.paths import cache_dir
+from autoprune import cache, finite, measure, training
+from autoprune.errors import TrialFailure, UserError
+from autoprune.fit import check_data
 from autoprune.pruning.groups import Groups, find_groups
-from autoprune.task import Recipe, Splits, Task
+from autoprune.task import Splits, Task
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class Dense:
         model: the trained network, in evaluation mode.
         initial: the weights it had before training, which lottery tickets rewind to.
         measures: its ``accuracy`` on the validation split, ``params``, ``macs``, ``bytes`` and ``latency_ms``.
-        key: names it by content.
+        key: names all that decides it, its groups included (:mod:`autoprune.cache`).
         groups: its coupled channel groups, found once for all trials.
     """
 
@@ -42,31 +40,45 @@ def prepare(task: Task, data: Splits, checkpoint: str | Path | None = None, seed
     """Return the dense model: the checkpoint's, else the cache's, else a newly trained one (then cached).
 
     Raises:
-        UserError: the checkpoint cannot be read, or does not fit the task's model.
+        UserError: the checkpoint cannot be read, or does not fit the task's model; data that cannot be trained on
+            (:func:`autoprune.fit.check_data`); a training that diverges.
     """
     model = task.build(seed)
     initial = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     if checkpoint:
         load_checkpoint(model, checkpoint, task.name)
-    key = _key(task, data, model, seed)
-    file = cache_dir() / "dense" / f"{task.name}-{key}.pt"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{file}.lock"):
-        if not file.exists():
+    check_data(task, data, model)
+
+    def make(file: Path) -> None:
+        try:
             if not checkpoint:
                 training.train(task, model, data.train, task.training, seed)
-            measures = {"accuracy": training.accuracy(model, data.validation)}
-            measures |= measure.measure(model, task.example_input)
-            _write(file.with_suffix(".json"), json.dumps(measures).encode())
-            _save(file, model.state_dict())
-        model.load_state_dict(torch.load(file, weights_only=True))
-        measures = json.loads(file.with_suffix(".json").read_text())
+            measures = finite.checked({"accuracy": training.accuracy(model, data.validation)})
+        except TrialFailure as failure:
+            raise UserError(f"the dense model of task {task.name}: {failure}") from None
+        measures |= measure.measure(model, task.example_input)
+        torch.save({"weights": model.state_dict(), "measures": measures}, file)
+
+    key = cache.training_key(task, data, model, seed, bool(checkpoint))
+    saved = torch.load(cache.cached("dense", task.name, key, ".pt", make), weights_only=True)
+    model.load_state_dict(saved["weights"])
     groups = find_groups(model.eval(), task.example_input, task.keep)
-    return Dense(model, initial, measures, key, groups)
+    key = cache.key_of(dense=key, keep=tuple(task.keep), groups=groups.prunable)
+    return Dense(model, initial, saved["measures"], key, groups)
+
+
+WITHIN = ("state_dict", "model_state_dict", "model")
+"""Where training scripts and Lightning put the state dict in a checkpoint."""
+
+PREFIXES = ("module.", "_orig_mod.", "model.")
+"""What DataParallel, torch.compile and Lightning put before the names of parameters."""
 
 
 def load_checkpoint(model: nn.Module, checkpoint: str | Path, task_name: str) -> None:
     """Load a state dict into ``model``.
+
+    It may lie within a larger checkpoint (:data:`WITHIN`), and its names may begin with what wrappers put before them
+    (:data:`PREFIXES`).
 
     Raises:
         UserError: the file is missing, is no state dict, or does not fit.
@@ -80,40 +92,22 @@ def load_checkpoint(model: nn.Module, checkpoint: str | Path, task_name: str) ->
         raise UserError(
             f"checkpoint {checkpoint} is not a plain state dict: save it with torch.save(model.state_dict(), FILE)"
         ) from None
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
     try:
-        model.load_state_dict(state)
+        model.load_state_dict(_unwrapped(state, set(model.state_dict())))
     except (RuntimeError, TypeError, AttributeError) as error:
         why = " ".join(str(error).split()).partition(": ")[2] or str(error)
         raise UserError(f"checkpoint {checkpoint} does not fit the model of task {task_name}: {why[:300]}") from None
 
 
-def _key(task: Task, data: Splits, model: nn.Module, seed: int) -> str:
-    """Hash all that decides the trained weights: the starting weights, the recipe, the data and the seed."""
-    digest = hashlib.sha256(json.dumps([_told(task.training), seed, torch.__version__]).encode())
-    for name, tensor in model.state_dict().items():
-        digest.update(name.encode() + tensor.numpy().tobytes())
-    for split in data[:2]:
-        digest.update(str(len(split)).encode())
-        for i in torch.linspace(0, len(split) - 1, min(len(split), 64)).long().tolist():
-            for part in split[i]:
-                digest.update(torch.as_tensor(part).numpy().tobytes())
-    return digest.hexdigest()[:12]
-
-
-def _told(recipe: Recipe) -> dict[str, Any]:
-    """Return the fields that differ from their defaults, so that a new field with a default renames no old model."""
-    return {f.name: value for f in fields(recipe) if (value := getattr(recipe, f.name)) != f.default}
-
-
-def _save(file: Path, state: dict[str, Tensor]) -> None:
-    partial = file.with_suffix(".partial")
-    torch.save(state, partial)
-    partial.replace(file)
-
-
-def _write(file: Path, content: bytes) -> None:
-    partial = file.with_suffix(".partial")
-    partial.write_bytes(content)
-    partial.replace(file)
+def _unwrapped(state: Any, names: set[str]) -> Any:
+    """Return the state dict in a checkpoint, by the model's own ``names`` where only a prefix makes the difference."""
+    for key in WITHIN:
+        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
+            state = state[key]
+    found = state
+    while isinstance(found, Mapping) and not names <= found.keys():
+        prefix = next((each for each in PREFIXES if any(str(name).startswith(each) for name in found)), None)
+        if prefix is None:
+            return state
+        found = {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
+    return found

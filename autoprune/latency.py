@@ -21,9 +21,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from autoprune.cache import cached, key_of
 from autoprune.dense import Dense
 from autoprune.errors import UserError
-from autoprune.paths import cached
+from autoprune.machine import processor
 from autoprune.search.command import RUNTIMES
 
 Pass = Callable[[], Any]
@@ -175,7 +176,8 @@ def reference_ms(dense: Dense, example_input: Tensor, runtime: str, batch_size: 
             (times,) = time_in_turn([one_pass])
         file.write_text(json.dumps(median(times)))
 
-    return float(json.loads(cached("latency", dense.key, [runtime, batch_size], ".json", make).read_text()))
+    key = key_of(dense=dense.key, runtime=runtime, batch_size=batch_size, processor=processor())
+    return float(json.loads(cached("latency", runtime, key, ".json", make).read_text()))
 
 
 def beside_reference(

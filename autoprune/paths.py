@@ -1,13 +1,7 @@
 """Where AutoPrune keeps things on this machine."""
 
-import hashlib
-import json
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-from filelock import FileLock
 
 
 def cache_dir() -> Path:
@@ -18,26 +12,3 @@ def cache_dir() -> Path:
 def data_dir() -> Path:
     """Data sets: ``$AUTOPRUNE_DATA``, else ``data`` in the cache."""
     return Path(os.environ.get("AUTOPRUNE_DATA", cache_dir() / "data")).expanduser()
-
-
-def cached(kind: str, name: str, key: Any, suffix: str, make: Callable[[Path], None]) -> Path:
-    """Return the file of the cache that goes by ``key``; it is made now if it is not there.
-
-    One process makes it, and the others that want it wait; nobody ever sees it half-written.
-
-    Args:
-        kind: the folder in the cache.
-        name: how the file's name begins.
-        key: all that decides its content, for JSON.
-        suffix: of the file, ``.pt`` say.
-        make: writes it to the path that it is called with.
-    """
-    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]
-    file = cache_dir() / kind / f"{name}-{digest}{suffix}"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{file}.lock"):
-        if not file.exists():
-            partial = file.with_suffix(".partial")
-            make(partial)
-            partial.replace(file)
-    return file

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from autoprune import shared, training
+from autoprune import cache, shared, training
 from autoprune.candidate import Candidate
 from autoprune.dense import Dense
 from autoprune.errors import UserError
-from autoprune.paths import cached
 from autoprune.pruning.allocation import allocate
 from autoprune.pruning.blocks import Block, block_importance, choose_blocks, find_blocks
 from autoprune.pruning.criteria import get_criterion
@@ -60,7 +56,8 @@ def prepare_search(
     found = _probe(task, data, dense, criterion, candidate.schedule == "shared", seed, round_to, blocks)
     spare = []
     if blocks:
-        batch = next(training.batches(data.train, task.recovery.batch_size))
+        size = task.recovery.batch_size
+        batch = next(training.batches(training.sample_of(data.train, size, seed), size))
         rise = block_importance(dense.model, blocks, task.loss, batch)
         spare = sorted(rise, key=rise.get)
     allocations = []
@@ -98,6 +95,14 @@ def _probe(
         found = probe(task, data, model, dense.model, dense.groups, criterion, seed, round_to)
         file.write_text(json.dumps(found._asdict()))
 
-    key = [dense.key, asdict(task.recovery), criterion, on_shared, seed, round_to, torch.__version__]
-    key += [[block.name for block in blocks], task.shared_steps, RATIOS, EXAMPLES]
-    return Probe(**json.loads(cached("probe", task.name, key, ".json", make).read_text()))
+    weights = shared.key_of(task, dense, dense.groups, criterion, seed, round_to, blocks) if on_shared else None
+    key = cache.key_of(
+        dense=dense.key,
+        shared=weights,
+        recipe=task.recovery,
+        criterion=(criterion, get_criterion(criterion)),
+        seed=seed,
+        round_to=round_to,
+        constants=(RATIOS, EXAMPLES),
+    )
+    return Probe(**json.loads(cache.cached("probe", task.name, key, ".json", make).read_text()))

@@ -11,13 +11,11 @@ from statistics import fmean
 from typing import Any
 
 import optuna
-import torch
 
-from autoprune import training
+from autoprune import cache, training
 from autoprune.candidate import Candidate
 from autoprune.dense import Dense
 from autoprune.errors import TrialFailure
-from autoprune.paths import cached
 from autoprune.task import Recipe, Splits, Task
 from autoprune.trial import run_trial
 
@@ -60,8 +58,15 @@ def search_recipe(
         found = _search(task, data, dense, trials, seed, round_to, on_tried)
         file.write_text(json.dumps([asdict(each) for each in found]))
 
-    key = [dense.key, asdict(task.recovery), trials, seed, round_to, torch.__version__]
-    file = cached("recipe", task.name, key, ".json", make)
+    key = cache.key_of(
+        dense=dense.key,
+        recipe=task.recovery,
+        trials=trials,
+        seed=seed,
+        round_to=round_to,
+        constants=(SPARSITIES, SEARCHED),
+    )
+    file = cache.cached("recipe", task.name, key, ".json", make)
     found = [Tried(**each) for each in json.loads(file.read_text())]
     return sorted(found, key=lambda each: -each.accuracy)
 

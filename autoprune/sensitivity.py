@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -10,7 +11,7 @@ from torch.utils.data import Dataset
 
 from autoprune import dense, shared, training
 from autoprune.candidate import channels_kept
-from autoprune.errors import UserError
+from autoprune.errors import TrialFailure, UserError
 from autoprune.pruning.channels import cut
 from autoprune.pruning.criteria import Context, channels_to_remove, get_criterion
 from autoprune.pruning.groups import Groups, removed_positions
@@ -20,7 +21,7 @@ from autoprune.task import Splits, Task, load_task
 RATIOS = (0.25, 0.5, 0.75, 15 / 16)
 """The sparsities at which each group is probed."""
 EXAMPLES = 1024
-"""Validation examples that a probe looks at, at most."""
+"""Validation examples that a probe looks at, at most: a stratified sample, the same for all groups."""
 
 Curve = list[tuple[float, float]]
 """``(sparsity, accuracy or loss)`` pairs, the first of sparsity 0."""
@@ -52,7 +53,7 @@ def probe(
             shared weights.
         round_to: kept channels are a multiple of this.
     """
-    seen = training.first_of(data.validation, EXAMPLES)
+    seen = training.sample_of(data.validation, EXAMPLES, seed)
     context = Context(task, data.train, seed, task.recovery.steps)
     asked = {
         ratio: {g.name: g.channels - channels_kept(g.channels, ratio, round_to) for g in groups} for ratio in RATIOS
@@ -76,14 +77,20 @@ def probe(
 
 @torch.no_grad()
 def evaluate(task: Task, model: nn.Module, data: Dataset) -> tuple[float, float]:
-    """Return the accuracy, in [0, 1], and the mean loss of ``model`` on ``data``."""
+    """Return the accuracy, in [0, 1], and the mean loss of ``model`` on ``data``.
+
+    Raises:
+        TrialFailure: the outputs or the loss are not finite.
+    """
     model.eval()
     correct = total = loss = 0.0
     for x, y in training.batches(data, 512):
         outputs = model(x)
         loss += task.loss(outputs, y).item() * len(y)
-        correct += (outputs.argmax(-1) == y).sum().item()
+        correct += training.count_correct(outputs, y)
         total += len(y)
+    if not math.isfinite(loss):
+        raise TrialFailure(f"the loss at the evaluation is {loss}: lower the learning rate")
     return correct / total, loss / total
 
 

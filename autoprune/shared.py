@@ -12,22 +12,21 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from autoprune import training
+from autoprune import cache, training
 from autoprune.dense import Dense
 from autoprune.errors import TrialFailure
-from autoprune.paths import cached
 from autoprune.pruning.blocks import Block
-from autoprune.pruning.criteria import Context
+from autoprune.pruning.criteria import Context, get_criterion
 from autoprune.pruning.groups import Groups
 from autoprune.pruning.resizable import Resizable
 from autoprune.task import Recipe, Splits, Task
-from autoprune.versions import Versions
+from autoprune.versions import Versions, constants
 
 LABELS = 0.3
 """The labels' share of a version's loss; the rest is what the teacher says (``experiments/shared_ways.py``)."""
@@ -36,7 +35,7 @@ LENGTH = 6
 """The most steps of the shared training, in recoveries."""
 
 VERSIONS, EXAMPLES = 4, 1024
-"""Fixed random versions, and validation examples, that say whether the training still helps."""
+"""Fixed random versions, and validation examples (a stratified sample), that say whether the training still helps."""
 
 NEAR = 0.01
 """How much accuracy a version may lack before its training, to begin between the dense and the shared weights."""
@@ -67,17 +66,6 @@ def prepare(
         TrialFailure: the loss became NaN.
     """
     recipe = recipe_for(task)
-    key = [
-        dense.key,
-        asdict(recipe),
-        bool(task.shared_steps),
-        LABELS,
-        criterion,
-        seed,
-        round_to,
-        torch.__version__,
-        [block.name for block in blocks],
-    ]
 
     def make(file: Path) -> None:
         context = Context(task, data.train, seed, recipe.steps)
@@ -86,10 +74,28 @@ def prepare(
         model = train_shared(task, data, dense.model, versions, recipe, seed, **ends_itself)
         torch.save(model.state_dict(), file)
 
-    file = cached("shared", task.name, key, ".pt", make)
+    key = key_of(task, dense, groups, criterion, seed, round_to, blocks)
+    file = cache.cached("shared", task.name, key, ".pt", make)
     model = copy.deepcopy(dense.model)
     model.load_state_dict(torch.load(file, weights_only=True))
     return model.eval()
+
+
+def key_of(
+    task: Task, dense: Dense, groups: Groups, criterion: str, seed: int, round_to: int, blocks: tuple[Block, ...]
+) -> str:
+    """Return the key of the shared weights that :func:`prepare` returns for the same arguments."""
+    return cache.key_of(
+        dense=dense.key,
+        groups=groups.prunable,
+        recipe=recipe_for(task),
+        ends_itself=not task.shared_steps,
+        criterion=(criterion, get_criterion(criterion)),
+        seed=seed,
+        round_to=round_to,
+        blocks=blocks,
+        constants=(LABELS, VERSIONS, EXAMPLES, *constants()),
+    )
 
 
 @dataclass
@@ -154,7 +160,7 @@ def is_as_good(nearer: nn.Module, version: nn.Module, task: Task, data: Splits, 
 
 def _adapted_accuracy(task: Task, version: nn.Module, data: Splits, seed: int) -> float:
     adapt(task, version, data, seed)
-    return training.accuracy(version, training.first_of(data.validation, EXAMPLES))
+    return training.accuracy(version, training.sample_of(data.validation, EXAMPLES, seed))
 
 
 def adapt(task: Task, version: nn.Module, data: Splits, seed: int = 0) -> None:

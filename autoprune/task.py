@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib
 import importlib.util
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
@@ -156,20 +158,41 @@ def load_task_or_model(reference: str, shape: str) -> tuple[Task | nn.Module, An
     return task, task.example_input
 
 
-def _import(place: str):
-    """Import a module by name, or a file by path."""
+def _import(place: str) -> ModuleType:
+    """Import a module by name, or a file by path; from its folder a file may import its neighbours, now or later."""
     try:
         if not place.endswith(".py"):
+            _let_import_from(Path.cwd())
             return importlib.import_module(place)
         path = Path(place)
         if not path.is_file():
             raise UserError(f"task file {place} does not exist (looked in {Path.cwd()})")
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module
-        spec.loader.exec_module(module)
+        return _import_file(path.resolve())
     except UserError:
         raise
     except Exception as error:
         raise UserError(f"task {place} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def _import_file(path: Path) -> ModuleType:
+    """Import a file under a name of its own, whatever it is called: ``json.py`` must not pass for another ``json``."""
+    name = f"task_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    _let_import_from(path.parent)
+    before = sys.modules.get(name)
+    sys.modules[name] = module  # where pickle looks for the classes that the file defines
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(name)
+        if before:
+            sys.modules[name] = before
+        raise
     return module
+
+
+def _let_import_from(folder: Path) -> None:
+    """Put a folder behind all others from which modules come: it adds some, and shadows none."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))

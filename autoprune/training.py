@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -139,20 +140,77 @@ def distillation_loss(outputs: Tensor, target: Tensor, temperature: float) -> Te
 
 @torch.no_grad()
 def accuracy(model: nn.Module, data: Dataset, batch_size: int = 512) -> float:
-    """Return the fraction of ``data`` that ``model`` classifies correctly, in [0, 1]."""
+    """Return the fraction of ``data`` that ``model`` classifies correctly, in [0, 1].
+
+    Raises:
+        TrialFailure: outputs are not numbers.
+    """
     model.eval()
     correct = total = 0
     for x, y in batches(data, batch_size):
-        correct += (model(x).argmax(-1) == y).sum().item()
+        correct += count_correct(model(x), y)
         total += len(y)
     return correct / total
 
 
-def first_of(data: Dataset, most: int) -> Dataset:
-    """Return the first ``most`` examples of ``data``, or all if it has no more."""
+def count_correct(outputs: Tensor, labels: Tensor) -> int:
+    """Return how many of the ``outputs``, shape ``(N, classes)``, are largest at their label.
+
+    Raises:
+        TrialFailure: outputs are not numbers: the class that argmax finds among them means nothing.
+    """
+    if outputs.isnan().any():
+        raise TrialFailure("the network's outputs became NaN at the evaluation: lower the learning rate")
+    return int((outputs.argmax(-1) == labels).sum())
+
+
+def sample_of(data: Dataset, most: int, seed: int = 0) -> Dataset:
+    """Return ``most`` examples of ``data`` drawn by ``seed``, in their order, or all if it has no more.
+
+    Where the labels are known without reading the examples (:func:`labels_of`), each class has its share of them, and
+    at least one example if there are as many.
+    """
+    if len(data) <= most:
+        return data
+    order = torch.randperm(len(data), generator=stream(seed, "sample"))
+    labels = labels_of(data)
+    if labels is not None:
+        _, number, counts = labels[order].unique(return_inverse=True, return_counts=True)
+        by_class = number.argsort(stable=True)
+        rank = torch.arange(len(data)) - (counts.cumsum(0) - counts)[number[by_class]]  # of each within its class
+        share = rank / counts[number[by_class]]
+        order = order[by_class[share.argsort(stable=True)]]
+    chosen = order[:most].sort().values
     if isinstance(data, TensorDataset):
-        return TensorDataset(*(tensor[:most] for tensor in data.tensors))
-    return data if len(data) <= most else Subset(data, range(most))
+        return TensorDataset(*(tensor[chosen] for tensor in data.tensors))
+    return Subset(data, chosen.tolist())
+
+
+def labels_of(data: Dataset) -> Tensor | None:
+    """Return the labels of all examples, shape ``(N,)``, where they can be had without reading these; else None.
+
+    They are the second tensor of a ``TensorDataset``, or the ``targets`` or ``labels`` that torchvision's data sets
+    have; also of a ``Subset`` of such.
+    """
+    if isinstance(data, Subset):
+        labels = labels_of(data.dataset)
+        return None if labels is None else labels[torch.as_tensor(data.indices)]
+    if isinstance(data, TensorDataset):
+        found = data.tensors[1] if len(data.tensors) == 2 else None
+    else:
+        found = getattr(data, "targets", getattr(data, "labels", None))
+    try:
+        labels = torch.as_tensor(found)
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    whole = not labels.is_floating_point() and not labels.is_complex()
+    return labels if labels.shape == (len(data),) and whole else None
+
+
+def stream(seed: int, purpose: str) -> torch.Generator:
+    """Return a generator of random numbers of its own for each purpose."""
+    digest = hashlib.sha256(f"{seed} {purpose}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 def endless_batches(data: Dataset, batch_size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:

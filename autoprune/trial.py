@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from autoprune import measure, shared, training
+from autoprune import finite, measure, shared, training
 from autoprune.candidate import Candidate, channels_kept
 from autoprune.dense import Dense
 from autoprune.errors import UserError
@@ -62,7 +62,7 @@ def run_trial(
         repeat: another number gives the candidate's own training another seed; the shared weights stay what they are.
 
     Raises:
-        TrialFailure: the loss became NaN, or a layer would be left empty.
+        TrialFailure: the loss or a measure is not a finite number, or a layer would be left empty.
         UserError: the candidate names an unknown criterion, schedule, group or block, or ones that do not go together.
     """
     groups = groups or dense.groups or find_groups(dense.model, task.example_input, task.keep)
@@ -96,8 +96,8 @@ def run_trial(
         model, masks = _train_sparse(run)
     else:
         model, masks = _prune_weights(run)
-    accuracy = training.accuracy(model, data.validation)
-    return TrialResult(model, {"accuracy": accuracy} | measure.measure(model, task.example_input), kept, masks)
+    measures = {"accuracy": training.accuracy(model, data.validation)} | measure.measure(model, task.example_input)
+    return TrialResult(model, finite.checked(measures), kept, masks)
 
 
 def _prune_channels(run: _Run) -> tuple[nn.Module, dict[str, int]]:
@@ -242,7 +242,8 @@ class _Run:
         seed = self.seed + self.repeat
         training.train(self.task, model, self.data.train, recipe, seed, teacher, start=start, **hooks)
         if t < 1:
-            self.on_round(training.accuracy(model, self.data.validation))
+            reached = finite.checked({"accuracy": training.accuracy(model, self.data.validation)})
+            self.on_round(reached["accuracy"])
 
     @property
     def training_recipe(self) -> Recipe:

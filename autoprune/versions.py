@@ -22,6 +22,12 @@ LEVELS = tuple(i / 16 for i in range(16))
 DROPPED = 0.2
 """The chance of each residual block to be missing from a random version (LayerDrop, Fan et al. 2020)."""
 
+
+def constants() -> tuple[tuple[float, ...], float]:
+    """Return what decides, beside the arguments, which versions there are and how often they are trained."""
+    return LEVELS, DROPPED
+
+
 Removal = Mapping[str, list[int]]
 """Indices of the units that a version lacks, by group name."""
 

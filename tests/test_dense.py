@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from autoprune import dense, training
 from autoprune.errors import UserError
@@ -43,6 +44,34 @@ def test_a_checkpoint_that_would_run_code_is_refused(digits, tmp_path):
     torch.save(digits[2].model, tmp_path / "pickled.pt")
     with pytest.raises(UserError, match="not a plain state dict"):
         dense.prepare(*digits[:2], tmp_path / "pickled.pt")
+
+
+WRAPPED = {
+    "state_dict": lambda state: {"epoch": 3, "state_dict": state},
+    "model_state_dict": lambda state: {"model_state_dict": state, "optimizer_state_dict": {"state": {}}},
+    "model": lambda state: {"model": state, "args": None},
+    "DataParallel": lambda state: {f"module.{name}": value for name, value in state.items()},
+    "compiled, then distributed": lambda state: {f"module._orig_mod.{name}": value for name, value in state.items()},
+    "Lightning": lambda state: {
+        "state_dict": {f"model.{name}": value for name, value in state.items()} | {"loss.weight": torch.ones(10)},
+        "pytorch-lightning_version": "2.5",
+    },
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)
+def test_a_state_dict_is_found_within_a_checkpoint_and_behind_a_prefix(digits, tmp_path, wrap):
+    task, _, first = digits
+    torch.save(wrap(first.model.state_dict()), tmp_path / "wrapped.pt")
+    model = task.build(1)
+    dense.load_checkpoint(model, tmp_path / "wrapped.pt", "digits")
+    assert all(torch.equal(value, first.model.state_dict()[name]) for name, value in model.state_dict().items())
+
+
+def test_a_model_whose_own_names_begin_with_a_prefix_keeps_them(tmp_path):
+    model = nn.ModuleDict({"model": nn.Linear(2, 2), "module": nn.Linear(2, 2)})
+    torch.save(model.state_dict(), tmp_path / "own.pt")
+    dense.load_checkpoint(model, tmp_path / "own.pt", "own")
 
 
 def test_a_missing_checkpoint_is_refused(digits, tmp_path):

@@ -1,3 +1,8 @@
+import importlib
+import multiprocessing
+import pickle
+import sys
+
 import pytest
 import torch
 
@@ -48,6 +53,51 @@ def test_a_task_of_ones_own_is_found_in_a_file_or_a_module(own, monkeypatch):
 def test_an_unknown_task_is_refused_with_the_near_matches(reference, message):
     with pytest.raises(UserError, match=message):
         load_task(reference)
+
+
+def test_a_task_file_imports_its_neighbours_now_and_later(own, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    own.write_text(
+        "from neighbour_now import side\n" + OWN + "def later():\n    import neighbour_later as n\n    return n\n"
+    )
+    (own.parent / "neighbour_now.py").write_text("side = 4\n")
+    (own.parent / "neighbour_later.py").write_text("")
+    monkeypatch.chdir(own.parent)
+    task = load_task(own.name)
+    monkeypatch.chdir("/")
+    later = sys.modules[task.data.__module__].later
+    assert later().__name__ == "neighbour_later"
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert pool.apply(later_in_a_worker, (task.data.__module__,)) == "neighbour_later"
+
+
+def later_in_a_worker(module: str) -> str:
+    return sys.modules[module].later().__name__
+
+
+@pytest.mark.parametrize("name", ["json.py", "random.py", "torch.py", "colorsys.py"])
+def test_a_task_file_with_the_name_of_a_library_takes_no_ones_place(own, monkeypatch, name):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = sys.modules.get(name[:-3])
+    file = own.rename(own.with_name(name))
+    assert load_task(str(file)).name == "own"
+    assert sys.modules.get(name[:-3]) is before
+    if not before:  # nobody has imported it yet
+        assert not hasattr(importlib.import_module(name[:-3]), "task")
+
+
+def test_what_a_task_file_defines_can_be_pickled(own):
+    task = load_task(str(own))
+    assert pickle.loads(pickle.dumps(task.data)) is task.data
+
+
+def test_two_task_files_of_one_name_do_not_mix(own, tmp_path):
+    other = tmp_path / "elsewhere" / own.name
+    other.parent.mkdir()
+    other.write_text(OWN.replace('"own"', '"elsewhere"'))
+    first, second = load_task(str(own)), load_task(str(other))
+    assert (first.name, second.name) == ("own", "elsewhere")
+    assert pickle.loads(pickle.dumps(first.data)) is first.data
 
 
 def test_a_file_without_a_task_is_refused(own):

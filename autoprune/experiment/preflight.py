@@ -65,6 +65,7 @@ def check(config: ExperimentConfig) -> None:
     with chdir(config.trial_code_directory):
         from autoprune.dense import load_checkpoint
         from autoprune.experiment.setup import check_task_space, settings_task
+        from autoprune.fit import check_data
         from autoprune.pruning.groups import find_groups
 
         task = settings_task(settings)
@@ -75,7 +76,7 @@ def check(config: ExperimentConfig) -> None:
         if space is None and config.search_space_file is not None:
             space = load_yaml(config.search_space_file)
         check_task_space(task, model, find_groups(model, task.example_input, task.keep), space)
-        task.data()
+        check_data(task, task.data(), model)
 
 
 def check_tuner(tuner: AlgorithmConfig | None) -> None:

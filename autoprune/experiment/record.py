@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoprune import finite
 from autoprune.errors import TrialFailure, UserError
 from autoprune.search.prepared import FILE as PREPARED
 
@@ -55,11 +56,12 @@ def carry_out(
         result = run_trial(task, candidate, data, dense, settings.seed, settings.round_to, on_round)
     how = (settings.latency, settings.latency_batch)
     pruned_ms, dense_ms = latency.beside_reference(dense, result.model, task.example_input, *how)
-    measures = result.measures | {"latency_ms": pruned_ms}
+    measures = finite.checked(result.measures | {"latency_ms": pruned_ms})
     dense_measures = dense.measures | {"latency_ms": dense_ms}
     metrics = scalar(measures, dense_measures, settings.size_weight) | measures
     if candidate.baseline is None:
         metrics |= baselines.margins(measures, dense_measures, finished_baselines(folder.parent))
+    finite.checked(metrics)
     torch.save(result.model.state_dict(), folder / MODEL)
     record = {
         "parameters": candidate.to_parameters(),
@@ -118,7 +120,7 @@ def finished_baselines(trials: Path) -> dict[str, list[dict[str, float]]]:
     for file in sorted(trials.glob(f"*/{RESULT}")):
         record = json.loads(file.read_text())
         name = record["parameters"].get("baseline")
-        if name and name != baselines.DENSE:
+        if name and name != baselines.DENSE and not finite.why_not(record["measures"]):
             found.setdefault(name, []).append(record["measures"])
     return found
 

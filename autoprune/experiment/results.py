@@ -6,11 +6,12 @@ import json
 import sqlite3
 import time
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from autoprune import finite
 from autoprune.errors import UserError
 from autoprune.experiment.record import FAILURE, MODEL, RESULT
 from autoprune.search import baselines, prepared
@@ -54,7 +55,7 @@ class Trial:
     @property
     def succeeded(self) -> bool:
         """Whether it has a result."""
-        return all(name in self.metrics for name in MEASURES)
+        return all(finite.is_finite(self.metrics.get(name)) for name in MEASURES)
 
     @property
     def measures(self) -> dict[str, float]:
@@ -128,7 +129,8 @@ class Experiment:
     @cached_property
     def dense(self) -> dict[str, float] | None:
         """The dense model's measures, or None before the first trial has finished."""
-        return next((trial.record["dense"] for trial in self.trials if trial.record), None)
+        found = (trial.record["dense"] for trial in self.trials if trial.record)
+        return next((measures for measures in found if not finite.why_not(measures)), None)
 
     @property
     def candidates(self) -> list[Trial]:
@@ -260,6 +262,10 @@ def _trials(events, folder: Path) -> list[Trial]:
 
 def _finish(trial: Trial, metrics: Any, folder: Path) -> Trial:
     changes: dict[str, Any] = {"metrics": metrics if isinstance(metrics, dict) else {}}
+    wrong = finite.why_not({name: value for name, value in changes["metrics"].items() if name in MEASURES})
+    if wrong:  # of a search that did not look
+        return replace(trial, status="FAILED", reason=wrong)
+    changes["metrics"] = {name: value for name, value in changes["metrics"].items() if finite.is_finite(value)}
     failure = trial.folder / FAILURE
     ended_empty = trial.status == "SUCCEEDED" and not changes["metrics"]
     if trial.status == "FAILED" or ended_empty:

@@ -83,9 +83,10 @@ def _start(address: Path, words: list[str]) -> socket.socket | None:
         # The server is no trial: without NNI's variables its import of nni opens no trial's log.
         environment = {key: value for key, value in os.environ.items() if not key.startswith("NNI_")}
         module = "autoprune.experiment.warm_server"
+        # -P: a task's json.py in this folder must not stand in for the standard library's.
         with log.open("ab") as output:
             server = subprocess.Popen(
-                [sys.executable, "-m", module, str(address), f"{manager.hostname}:{manager.port or 80}", *words],
+                [sys.executable, "-P", "-m", module, str(address), f"{manager.hostname}:{manager.port or 80}", *words],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

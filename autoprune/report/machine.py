@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+
+from autoprune.machine import processor
 
 PACKAGES = ("autoprune", "torch", "nni", "torch-pruning", "optuna")
 
@@ -18,7 +19,7 @@ def versions() -> dict[str, str]:
 def describe() -> dict[str, str]:
     """Return this machine's processor, cores and operating system."""
     cores = f"{os.cpu_count()} cores"
-    return {"Processor": f"{_processor()}, {cores}", "System": f"{platform.system()} {platform.release()}"}
+    return {"Processor": f"{processor()}, {cores}", "System": f"{platform.system()} {platform.release()}"}
 
 
 def _version(package: str) -> str:
@@ -26,10 +27,3 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

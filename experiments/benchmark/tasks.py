@@ -13,7 +13,6 @@ from autoprune.models.vgg import VGG
 from autoprune.paths import cache_dir, data_dir
 from autoprune.task import Recipe, Splits, Task
 from autoprune.tasks import fashion_mnist as full_fashion_mnist
-from autoprune.training import first_of
 
 TRAIN, VALIDATION = 20_000, 2_000
 """Images that the benchmark trains on and searches with; the test split is the whole one (10,000 images)."""
@@ -22,7 +21,11 @@ TRAIN, VALIDATION = 20_000, 2_000
 def fashion_mnist() -> Splits:
     """Fashion-MNIST, shape (1, 28, 28): the first images of the built-in task's splits, and its whole test split."""
     splits = full_fashion_mnist.data()
-    return Splits(first_of(splits.train, TRAIN), first_of(splits.validation, VALIDATION), splits.test)
+    train, validation = (
+        TensorDataset(*(tensor[:count] for tensor in split.tensors))
+        for split, count in ((splits.train, TRAIN), (splits.validation, VALIDATION))
+    )
+    return Splits(train, validation, splits.test)
 
 
 def cifar10() -> Splits:
