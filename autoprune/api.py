@@ -168,6 +168,7 @@ def run_search(
         2
     """
     check("trials", trials, Count)
+    latency.check(latency_runtime, latency_batch, 1)
     settings = TrialCommand.checked(
         task=task if isinstance(task, str) else task.name,
         checkpoint=None if checkpoint is None else str(checkpoint),
