@@ -14,11 +14,13 @@ from torch import nn
 
 from autoprune import dense, latency
 from autoprune.candidate import Candidate
+from autoprune.checked import Count, check
 from autoprune.dense import Dense
 from autoprune.errors import UserError
 from autoprune.experiment.record import carry_out, record_failure
 from autoprune.experiment.results import Experiment, Trial
 from autoprune.experiment.setup import check_task_space
+from autoprune.places import check_folder
 from autoprune.pruning.groups import find_groups
 from autoprune.search import baselines as baselines_
 from autoprune.search.command import TrialCommand
@@ -165,16 +167,29 @@ def run_search(
         >>> len(result.candidates)
         2
     """
-    if trials < 1:
-        raise UserError(f"trials must be at least 1, not {trials}")
+    check("trials", trials, Count)
     latency.check(latency_runtime, latency_batch, 1)
-    OptunaTuner.validate(objectives, sampler, constraints=constraints, rungs=rungs)
+    settings = TrialCommand.checked(
+        task=task if isinstance(task, str) else task.name,
+        checkpoint=None if checkpoint is None else str(checkpoint),
+        seed=seed,
+        round_to=round_to,
+        baselines=baselines,
+        latency=latency_runtime,
+        latency_batch=latency_batch,
+        warm_start=warm_start,
+    )
+    arguments = {"objectives": objectives, "sampler": sampler, "seed": seed, "constraints": constraints, "rungs": rungs}
+    OptunaTuner.validate(**arguments)
+    if folder is not None:
+        check_folder(Path(folder))
     with latency.pinned(1):
         found = load_task(task) if isinstance(task, str) else task
         model = found.build(seed)
         groups = find_groups(model, found.example_input, found.keep)
         space = dict(space) if space is not None else build_space(groups)
         check_task_space(found, model, groups, space)
+        OptunaTuner.check_search(space, warm_start, **arguments)
         data = found.data()
         loaded = (found, data, dense.prepare(found, data, checkpoint, seed))
         keeper = None
@@ -182,19 +197,7 @@ def run_search(
             keeper = tempfile.TemporaryDirectory(prefix="autoprune-")
             folder = keeper.name
         place = _new_folder(Path(folder))
-        name = task if isinstance(task, str) else found.name
-        settings = TrialCommand(
-            name,
-            checkpoint=str(checkpoint) if checkpoint else None,
-            seed=seed,
-            round_to=round_to,
-            baselines=baselines,
-            latency=latency_runtime,
-            latency_batch=latency_batch,
-            warm_start=warm_start,
-        )
-        arguments = {"objectives": list(objectives), "sampler": sampler, "seed": seed}
-        arguments |= {"constraints": list(constraints), "rungs": rungs}
+        arguments |= {"objectives": list(objectives), "constraints": list(constraints or ())}
         config = _config(settings, found.name, trials, arguments, space)
         tuner = OptunaTuner(**arguments, storage=str(place / "optuna.journal"))
         tuner.update_search_space(space)

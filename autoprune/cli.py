@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from autoprune.errors import UserError
+from autoprune.places import check_file
 
 app = typer.Typer(
     help="Search for the sparsity of every layer, and take home a really smaller model.",
@@ -26,22 +28,56 @@ Rule = Annotated[
 Objectives = Annotated[
     str | None, typer.Option(help="comma-separated, such as accuracy,params; the config's if unsaid")
 ]
-PictureFile = Annotated[Path | None, typer.Option(help="draws it to a .png, .pdf or .svg file as well")]
+Port = Annotated[int, typer.Option(min=1, max=65_535, help="of NNI's web UI, on 127.0.0.1")]
+Threads = Annotated[int, typer.Option(min=1, help="CPU threads of the runtimes, at most the machine's cores")]
+
+
+def _picture(file: Path | None) -> Path | None:
+    if file is not None:
+        from autoprune.report.picture import check_picture
+
+        check_picture(file)
+    return file
+
+
+def _file(file: Path | None) -> Path | None:
+    if file is not None:
+        check_file(file)
+    return file
+
+
+PictureFile = Annotated[
+    Path | None, typer.Option(callback=_picture, help="draws it to a .png, .pdf or .svg file as well")
+]
+
+UsageError = typer.BadParameter.__base__  # click's own, or that of typer's copy of click
+assert UsageError is not None
 
 
 def main() -> None:
     """Run the command line; bad input is one line and exit status 2."""
     try:
-        app()
-    except UserError as error:
-        print(f"autoprune: {error}", file=sys.stderr)
-        sys.exit(2)
+        status = app(standalone_mode=False)
+        sys.stdout.flush()  # now, while a reader that went away can be handled
+    except (UserError, UsageError) as error:
+        print(f"autoprune: {_line(error)}", file=sys.stderr)
+        status = 2
+    except typer.Abort:
+        status = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed at the exit
+        status = 1
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(error.format_message().split()) if isinstance(error, UsageError) else str(error)
 
 
 @app.command()
 def run(
     config: ConfigFile,
-    port: Annotated[int, typer.Option(help="of NNI's web UI, on 127.0.0.1")] = 8080,
+    port: Port = 8080,
     choose: Rule = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="where the results' folder goes")] = Path("outputs"),
 ) -> None:
@@ -87,7 +123,7 @@ def export(
         Literal["int8"] | None, typer.Option(help="write an ONNX file of eight-bit integers as well")
     ] = None,
     qat_steps: Annotated[int, typer.Option(help="steps of quantisation-aware fine-tuning for it")] = 0,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads of the runtimes")] = 1,
+    threads: Threads = 1,
 ) -> None:
     """Export a model of an experiment, each file loaded back by its own runtime and compared with the model."""
     from autoprune.experiment.finish import Options, finish
@@ -118,9 +154,11 @@ def latency(
     choose: Rule = None,
     runtime: Annotated[str, typer.Option(help="eager, compile or onnxruntime, several with commas")] = "eager",
     batch_sizes: Annotated[str, typer.Option(help="examples per pass, several with commas")] = "1,32",
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads of the runtimes")] = 1,
-    runs: Annotated[int, typer.Option(min=1, help="timed passes")] = 100,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="a JSON file for the figures")] = None,
+    threads: Threads = 1,
+    runs: Annotated[int, typer.Option(min=1, max=10**6, help="timed passes")] = 100,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", callback=_file, help="a JSON file for the figures")
+    ] = None,
 ) -> None:
     """Time a model of an experiment and the dense one in turn, in the runtimes and at the batch sizes named."""
     import json
@@ -143,13 +181,14 @@ def latency(
     print(f"trial {chosen.id}, chosen by {reason}")
     show(latency_table(found))
     if output:
+        output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(json.dumps([each.to_dict() for each in found], indent=2) + "\n")
 
 
 @app.command()
 def report(
     experiment_id: ExperimentId = "latest",
-    output: Annotated[Path, typer.Option("--output", "-o", help="the page")] = Path("report.html"),
+    output: Annotated[Path, typer.Option("--output", "-o", callback=_file, help="the page")] = Path("report.html"),
 ) -> None:
     """Write an experiment's report, one page that needs nothing else."""
     from autoprune.experiment.results import find_experiment, load_experiment
@@ -161,7 +200,9 @@ def report(
 @app.command()
 def space(
     task: TaskName,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="search_spaces/TASK.yaml if unsaid")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", callback=_file, help="search_spaces/TASK.yaml if unsaid")
+    ] = None,
     with_blocks: Annotated[bool, typer.Option("--blocks", help="whole residual blocks may be dropped as well")] = False,
 ) -> None:
     """Write a task's search space, in NNI's format, from the coupled groups of its model."""
@@ -241,8 +282,8 @@ def sensitivity(
 @app.command()
 def recipe(
     task: TaskName,
-    trials: Annotated[int, typer.Option(min=1, help="how many recipes are tried")] = 8,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    trials: Annotated[int, typer.Option(min=1, max=10**9, help="how many recipes are tried")] = 8,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 0,
 ) -> None:
     """Search a task's recovery recipe: the learning rate, its schedule, the distillation's weight and temperature."""
     from rich.console import Console
@@ -291,8 +332,8 @@ def stop(experiment_id: ExperimentId) -> None:
 @app.command()
 def resume(
     experiment_id: ExperimentId,
-    port: Annotated[int, typer.Option(help="of NNI's web UI, on 127.0.0.1")] = 8080,
-    trials: Annotated[int, typer.Option(min=0, help="more than the config allows")] = 0,
+    port: Port = 8080,
+    trials: Annotated[int, typer.Option(min=0, max=10**9, help="more than the config allows")] = 0,
 ) -> None:
     """Go on with an experiment that was stopped or died, and watch it."""
     from autoprune.experiment.manage import resume as resume_experiment

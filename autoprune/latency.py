@@ -10,20 +10,23 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
+from autoprune import checked
 from autoprune.cache import cached, key_of
 from autoprune.dense import Dense
-from autoprune.errors import UserError
+from autoprune.errors import UserError, unknown
 from autoprune.machine import processor
 from autoprune.search.command import RUNTIMES
 
@@ -128,12 +131,21 @@ def check(runtime: str, batch_size: int, threads: int) -> None:
     """Check how a latency is to be measured.
 
     Raises:
-        UserError: an unknown runtime, or a batch size or number of threads below 1.
+        UserError: an unknown runtime, or a batch size or number of threads that cannot be.
     """
-    if runtime not in RUNTIMES:
-        raise UserError(f"unknown runtime {runtime!r}: use {', '.join(RUNTIMES)}")
-    if batch_size < 1 or threads < 1:
-        raise UserError(f"batch size {batch_size} and threads {threads}: both must be at least 1")
+    if not isinstance(runtime, str) or runtime not in RUNTIMES:
+        raise unknown("runtime", runtime, RUNTIMES)
+    checked.check("batch size", batch_size, checked.Batch)
+    check_threads(threads)
+
+
+def check_threads(threads: int) -> None:
+    """Check a number of CPU threads: more than there are cores measure nothing, and many end the process.
+
+    Raises:
+        UserError: it is below 1, or above the machine's cores.
+    """
+    checked.check("threads", threads, Annotated[int, Field(ge=1, le=max(os.cpu_count() or 1, 2))])
 
 
 def time_in_turn(passes: Sequence[Pass], runs: int = 50, warmup: int = 10) -> list[list[float]]:

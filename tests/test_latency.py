@@ -74,7 +74,9 @@ def test_threads_are_as_asked_while_timing_and_as_before_afterwards():
     "arguments, message",
     [
         (("tensorrt", 1, 1), "unknown runtime 'tensorrt': use eager, compile, onnxruntime"),
-        (("eager", 0, 1), "batch size 0 and threads 1: both must be at least 1"),
+        (("eager", 0, 1), "batch size must be at least 1, not 0"),
+        (("eager", 1, 0), "threads must be at least 1, not 0"),
+        (("eager", 1, 999_999), "threads must be at most"),
     ],
 )
 def test_a_wrong_way_to_measure_is_refused(arguments, message):

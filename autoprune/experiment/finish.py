@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from autoprune import export, latency, training
+from autoprune.checked import Count, Whole, check
 from autoprune.dense import Dense
 from autoprune.errors import UserError
 from autoprune.experiment.recovered import members, recover_all
@@ -58,10 +59,9 @@ class Options:
 
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing."""
-        for name, lowest in (("recovery_steps", 0), ("threads", 1), ("runs", 1), ("qat_steps", 0)):
-            value = getattr(self, name)
-            if value is not None and value < lowest:
-                raise UserError(f"--{name.replace('_', '-')} must be at least {lowest}, not {value}")
+        for name, kind in (("recovery_steps", Whole | None), ("runs", Count), ("qat_steps", Whole)):
+            check(f"--{name.replace('_', '-')}", getattr(self, name), kind)
+        latency.check_threads(self.threads)
         if self.qat_steps and not self.int8:
             raise UserError("--qat-steps is for a quantised model: add --quantize int8")
 

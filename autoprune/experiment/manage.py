@@ -74,7 +74,11 @@ def resume(experiment_id: str, port: int, more: int) -> int:
     logging.getLogger("nni").setLevel(logging.ERROR)
     bridge.register()
     bridge.check_port(port)
-    bridge.resume(known.id, known.folder.parent, port, now.total + more if now.total and more else None)
+    try:
+        bridge.resume(known.id, known.folder.parent, port, now.total + more if now.total and more else None)
+    except bridge.TunerFailed as error:
+        print(f"autoprune: {error}", file=sys.stderr)
+        return 1
     resumed = known_experiment(known.id)
     page = f"{resumed.url}/pareto/"
     terminal.print(f"Experiment [bold]{known.id}[/] goes on; NNI's web UI: [link]{resumed.url}[/], the front: {page}\n")

@@ -1,56 +1,41 @@
-"""Checking an experiment's config before anything starts."""
+"""Checking an experiment before anything starts."""
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import importlib
 import inspect
+import json
 import re
+import subprocess
 import sys
 from contextlib import chdir
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoprune.errors import UserError
+from autoprune.experiment.algorithms import Kind, one_line
+from autoprune.experiment.config import load_config
+from autoprune.places import check_folder
 from autoprune.search.command import TrialCommand
-from autoprune.search.space import load_yaml
+from autoprune.yaml_file import load_yaml
 
 if TYPE_CHECKING:
     from nni.experiment.config import AlgorithmConfig, ExperimentConfig
 
+__all__ = ["check", "check_algorithm", "load_config"]
 
-def load_config(path: str | Path) -> ExperimentConfig:
-    """Read an NNI config file, its paths made absolute.
-
-    Raises:
-        UserError: it is missing, is not YAML (with line and column), or is not a config that NNI takes.
-    """
-    content = load_yaml(path)
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: is not an NNI config: it must map names to values")
-    space_file = content.get("searchSpaceFile")
-    if isinstance(space_file, str):
-        load_yaml(Path(path).parent / space_file)
-    from nni.experiment.config import ExperimentConfig
-    from nni.experiment.config.utils.internal import camel_case
-
-    known = [camel_case(field.name) for field in dataclasses.fields(ExperimentConfig)]
-    for name in content:
-        if str(name).lower().replace("_", "") not in [each.lower() for each in known]:
-            near = difflib.get_close_matches(str(name), known)
-            hint = f"did you mean {near[0]}?" if near else "see docs/config.md"
-            raise UserError(f"{path}: unknown field {name}: {hint}")
-    try:
-        return ExperimentConfig.load(path).canonical_copy()
-    except Exception as error:
-        raise UserError(f"{path}: {' '.join(str(error).split())}") from None
+TRY_LIMIT = 60
+"""Seconds that a tuner of NNI's or somebody else's has to be made, on trial."""
 
 
 def check(config: ExperimentConfig) -> None:
     """Check all that can be checked before an experiment starts: task, data, checkpoint, search space and tuner.
 
     A config whose trial command does not run ``autoprune trial`` is not AutoPrune's to judge.
+
+    Args:
+        config: as NNI takes it, with absolute paths.
 
     Raises:
         UserError: something is wrong.
@@ -61,7 +46,7 @@ def check(config: ExperimentConfig) -> None:
     name = config.experiment_name or ""
     if name.startswith(".") or not re.fullmatch(r"[^/\\\x00-\x1f]*", name):
         raise UserError(f"experimentName {name!r} names a folder: it must not start with a dot or have slashes in it")
-    check_tuner(config.tuner)
+    check_folder(Path(config.experiment_working_directory))
     with chdir(config.trial_code_directory):
         from autoprune.dense import load_checkpoint
         from autoprune.experiment.setup import check_task_space, settings_task
@@ -76,72 +61,108 @@ def check(config: ExperimentConfig) -> None:
         if space is None and config.search_space_file is not None:
             space = load_yaml(config.search_space_file)
         check_task_space(task, model, find_groups(model, task.example_input, task.keep), space)
+        check_algorithm("tuner", config.tuner, space, settings.warm_start)
+        if config.assessor is not None:
+            check_algorithm("assessor", config.assessor, space, settings.warm_start)
         check_data(task, task.data(), model)
 
 
-def check_tuner(tuner: AlgorithmConfig | None) -> None:
-    """Check that the tuner exists and takes the arguments it is given.
+def check_algorithm(kind: Kind, section: AlgorithmConfig | None, space: Any, warm_start: bool = True) -> None:
+    """Check that a tuner or an assessor exists, takes the arguments it is given, and then the search space.
+
+    One that has a method ``check_search`` says itself whether it does, without being made. Others are made on trial in
+    a process of their own.
+
+    Args:
+        space: in NNI's format, checked already.
+        warm_start: whether the search is prepared, see :class:`autoprune.search.command.TrialCommand`.
 
     Raises:
         UserError: it does not, with the near matches.
     """
-    if tuner is None:
+    if section is None:
         raise UserError(
-            "the config names no tuner: use `className: autoprune.search.OptunaTuner`, or NNI's `name: TPE`"
+            f"the config names no {kind}: use `className: autoprune.search.OptunaTuner`, or NNI's `name: TPE`"
         )
-    arguments = tuner.class_args or {}
-    name = getattr(tuner, "name", None)
-    if isinstance(name, str) and name:
-        _check_built_in(name, arguments)
+    arguments = section.class_args or {}
+    name = getattr(section, "name", None)
+    found = _built_in(kind, name) if name else _own(kind, section)
+    label = f"{kind} {name or section.class_name}"
+    try:
+        inspect.signature(found).bind(**arguments)
+    except TypeError as error:
+        raise UserError(f"{label}: {error}; it takes {', '.join(inspect.signature(found).parameters)}") from None
+    if "check_search" in vars(found):
+        found.check_search(space, warm_start, **arguments)
         return
-    module_name, _, class_name = tuner.class_name.rpartition(".")
-    if getattr(tuner, "code_directory", None):
-        sys.path.insert(0, str(tuner.code_directory))
+    if name:
+        _ask_validator(kind, name, label, arguments)
+    from nni.runtime.msg_dispatcher_base import MsgDispatcherBase
+
+    if issubclass(found, MsgDispatcherBase):  # NNI's advisors speak with a manager as soon as they are made
+        return
+    _try(kind, section, label, space)
+
+
+def _own(kind: Kind, section: AlgorithmConfig) -> type:
+    module_name, _, class_name = section.class_name.rpartition(".")
+    if getattr(section, "code_directory", None):
+        sys.path.insert(0, str(section.code_directory))
     try:
         module = importlib.import_module(module_name)
     except Exception as error:
         raise UserError(
-            f"tuner {tuner.class_name}: module {module_name or '(none)'} cannot be imported: {error}"
+            f"{kind} {section.class_name}: module {module_name or '(none)'} cannot be imported: {one_line(error)}"
         ) from None
     found = getattr(module, class_name, None)
-    if found is None:
+    if not isinstance(found, type):
         near = difflib.get_close_matches(class_name, [*dir(module), *getattr(module, "__all__", [])])
         hint = f": did you mean {module_name}.{near[0]}?" if near else ""
-        raise UserError(f"tuner {tuner.class_name}: {module_name} has no class {class_name}{hint}")
-    _check_arguments(tuner.class_name, found, arguments)
+        raise UserError(f"{kind} {section.class_name}: {module_name} has no class {class_name}{hint}")
+    return found
 
 
-def _check_arguments(name: str, tuner: type, arguments: dict[str, Any]) -> None:
-    try:
-        inspect.signature(tuner).bind(**arguments)
-    except TypeError as error:
-        raise UserError(f"tuner {name}: {error}; it takes {', '.join(inspect.signature(tuner).parameters)}") from None
-    if hasattr(tuner, "validate"):
-        tuner.validate(**arguments)
-
-
-def _check_built_in(name: str, arguments: dict[str, Any]) -> None:
+def _built_in(kind: Kind, name: str) -> type:
     from nni.tools.package_utils.config_manager import get_algo_meta, get_all_algo_meta
-    from nni.tools.package_utils.tuner_factory import create_validator_instance
 
     meta = get_algo_meta(name)
-    if meta is None or meta.algo_type != "tuner":
-        known = {meta.name.lower(): meta.name for meta in get_all_algo_meta() if meta.algo_type == "tuner"}
+    if meta is None or meta.algo_type != kind:
+        known = {meta.name.lower(): meta.name for meta in get_all_algo_meta() if meta.algo_type == kind}
         near = [known[match] for match in difflib.get_close_matches(name.lower(), known)] or sorted(known.values())
-        raise UserError(
-            f"unknown tuner {name!r}: NNI has {', '.join(near)}; AutoPrune's are autoprune.search.OptunaTuner "
-            "and autoprune.search.AmcTuner"
-        )
+        ours = {
+            "tuner": "autoprune.search.OptunaTuner and autoprune.search.AmcTuner",
+            "assessor": "autoprune.search.ParetoAssessor",
+        }
+        raise UserError(f"unknown {kind} {name!r}: NNI has {', '.join(near)}; AutoPrune has {ours[kind]}")
     module, _, class_name = meta.class_name.rpartition(".")
     try:
-        tuner = getattr(importlib.import_module(module), class_name)
+        return getattr(importlib.import_module(module), class_name)
     except Exception as error:
-        why = f"{type(error).__name__}: {error}"
-        raise UserError(f"tuner {name} does not run here: {why}; use TPE, Evolution or Random") from None
-    _check_arguments(name, tuner, arguments)
-    validator = create_validator_instance("tuners", meta.name)
+        why = f"{type(error).__name__}: {one_line(error)}"
+        raise UserError(f"{kind} {name} does not run here: {why}; use TPE, Evolution or Random") from None
+
+
+def _ask_validator(kind: Kind, name: str, label: str, arguments: dict[str, Any]) -> None:
+    """Have NNI's own check of the arguments, where it has one."""
+    from nni.tools.package_utils.tuner_factory import create_validator_instance
+
+    validator = create_validator_instance(f"{kind}s", name)
     if validator:
         try:
             validator.validate_class_args(**arguments)
         except Exception as error:
-            raise UserError(f"tuner {name}: {' '.join(str(error).split())}") from None
+            raise UserError(f"{label}: {one_line(error)}") from None
+
+
+def _try(kind: Kind, section: AlgorithmConfig, label: str, space: Any) -> None:
+    names = {"name": "name", "class_name": "className", "code_directory": "codeDirectory", "class_args": "classArgs"}
+    given = {right: getattr(section, name, None) for name, right in names.items()}
+    task = json.dumps({"kind": kind, "section": given, "space": space}, default=str)
+    command = [sys.executable, "-m", "autoprune.experiment.try_algorithm"]
+    try:
+        done = subprocess.run(command, input=task, capture_output=True, text=True, timeout=TRY_LIMIT)
+    except subprocess.TimeoutExpired:
+        raise UserError(f"{label}: making it takes more than {TRY_LIMIT} s") from None
+    if done.returncode:
+        reason = (done.stdout.strip().splitlines() or done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise UserError(reason if reason.startswith(label) else f"{label}: {reason}")

@@ -14,7 +14,9 @@ from rich.console import Console
 from autoprune.errors import UserError
 from autoprune.experiment import live, preflight
 from autoprune.experiment.results import Experiment, load_experiment
+from autoprune.places import check_folder
 from autoprune.search.command import TrialCommand
+from autoprune.search.pareto import read_rule
 
 
 def run(config_file: Path, port: int, rule: str | None, output: Path) -> int:
@@ -38,6 +40,9 @@ def run(config_file: Path, port: int, rule: str | None, output: Path) -> int:
     logging.getLogger("nni").setLevel(logging.ERROR)
     logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # what torchao, if installed, makes it say
     bridge.register()
+    if rule is not None:
+        read_rule(rule)
+    check_folder(output)
     config = preflight.load_config(config_file)
     settings = TrialCommand.parse(str(config.trial_command))
     if settings is None:
@@ -46,7 +51,11 @@ def run(config_file: Path, port: int, rule: str | None, output: Path) -> int:
     preflight.check(config)
     _prepare_dense(terminal, settings, config.trial_code_directory)
 
-    experiment_id = bridge.start(config, port)
+    try:
+        experiment_id = bridge.start(config, port)
+    except bridge.TunerFailed as error:
+        print(f"autoprune: {error}", file=sys.stderr)
+        return 1
     folder = Path(config.experiment_working_directory or "~/nni-experiments").expanduser() / experiment_id
     url = f"http://127.0.0.1:{port}"
     terminal.print(

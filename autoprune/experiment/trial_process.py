@@ -8,6 +8,7 @@ import traceback
 from pathlib import Path
 
 from autoprune.candidate import Candidate
+from autoprune.errors import TrialFailure, UserError
 from autoprune.experiment import record
 from autoprune.search.command import TrialCommand
 
@@ -22,9 +23,11 @@ def _recorded(trial) -> int:
     try:
         trial()
     except Exception as error:
-        traceback.print_exc()
+        known = isinstance(error, UserError | TrialFailure)
+        if not known:
+            traceback.print_exc()
         print(f"autoprune trial failed: {record.record_failure(error, _folder())}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, UserError) else 1
     return 0
 
 

@@ -19,7 +19,7 @@ from autoprune.experiment.bridge.serializer import load, receive_plain_json
 from autoprune.experiment.channel import Channel, ManagerLost
 from autoprune.search import baselines
 from autoprune.search.prepared import FILE, Prepared
-from autoprune.search.space import load_yaml
+from autoprune.yaml_file import load_yaml
 
 _logger = logging.getLogger("autoprune.tuner")
 

@@ -20,6 +20,7 @@ from autoprune.export import onnx, pt2, state_dict
 from autoprune.export.base import ExportMismatch, Format, Run
 from autoprune.export.state_dict import load_pruned
 from autoprune.latency import Comparison, compare_passes, pinned
+from autoprune.places import check_file, check_folder
 from autoprune.task import Task
 
 __all__ = ["FORMATS", "TOLERANCE", "ExportMismatch", "Exported", "Format", "export", "load_pruned"]
@@ -74,17 +75,21 @@ def formats_for(names: str | None, place: Path) -> tuple[str, ...]:
 
 
 def files_at(place: Path, formats: Sequence[str]) -> dict[str, Path]:
-    """Return the file of each format: ``place`` itself if it has a suffix, else ``model.SUFFIX`` in that folder.
+    """Return the file of each format: ``place`` itself if it ends as one of them, else ``model.SUFFIX`` in that folder.
+
+    A dot in a folder's name (``resnet18.v2``) makes no file of it.
 
     Raises:
-        UserError: one file for several formats.
+        UserError: one file for several formats, or a place that cannot be written.
     """
-    if not place.suffix or place.is_dir():
+    if place.is_dir() or not place.name.endswith(tuple("." + kind.suffix for kind in FORMATS.values())):
+        check_folder(place)
         return {name: place / f"model.{FORMATS[name].suffix}" for name in formats}
     if len(formats) > 1:
         raise UserError(
             f"{place} is one file for the formats {', '.join(formats)}: name one with --format, or a folder"
         )
+    check_file(place)
     return {formats[0]: place}
 
 

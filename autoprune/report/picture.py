@@ -7,11 +7,13 @@ from pathlib import Path
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
 from autoprune.errors import UserError
 from autoprune.experiment.results import Experiment, Trial
+from autoprune.places import check_file
 from autoprune.report.rows import SIZES
 
 COLORS = ("#0b5cad", "#d98200", "#00856a", "#7a4fa3", "#c8371b", "#8a6d3b")
@@ -83,20 +85,29 @@ def _star(axes: Axes, experiment: Experiment, size: str, label: str) -> None:
         axes.plot([experiment.dense[size]], [experiment.dense["accuracy"]], "*", color="#1f2933", ms=14, label=label)
 
 
+def check_picture(file: Path) -> None:
+    """Check that a picture can be drawn to a file.
+
+    Raises:
+        UserError: its ending is none that matplotlib knows, or it cannot be written.
+    """
+    if file.suffix.lstrip(".").lower() not in FigureCanvasBase.get_supported_filetypes():
+        raise UserError(f"{file}: cannot draw a {file.suffix or 'file without an ending'}: use .png, .pdf or .svg")
+    check_file(file)
+
+
 def save(figure: Figure, axes: Axes, file: Path, title: str) -> Path:
     """Write a figure with a title and a legend, as its file's ending says.
 
     Raises:
-        UserError: the ending is none that matplotlib knows.
+        UserError: see :func:`check_picture`.
     """
+    check_picture(file)
     axes.set_title(title)
     labels = axes.get_legend_handles_labels()[1]
     if labels:
         many = len(labels) > 12
         axes.legend(ncols=1 + len(labels) // 13, fontsize="x-small" if many else "medium")
-    known = figure.canvas.get_supported_filetypes()
-    if file.suffix.lstrip(".").lower() not in known:
-        raise UserError(f"{file}: cannot draw a {file.suffix or 'file without an ending'}: use .png, .pdf or .svg")
     file.parent.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context({"svg.hashsalt": "autoprune"}):
         figure.savefig(file, dpi=150)

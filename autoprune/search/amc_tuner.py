@@ -7,13 +7,16 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from nni.tuner import Tuner
+from pydantic import Field
 
 from autoprune.candidate import PREFIX, Candidate
+from autoprune.checked import Count, Seed, Text, check
 from autoprune.errors import UserError, unknown
+from autoprune.places import check_folder
 from autoprune.search.amc_store import Episode, Store
 from autoprune.search.amc_walk import Walk, check_space, predicted_loss
 from autoprune.search.prepared import Prepared
@@ -29,6 +32,11 @@ UNIT = 0.1
 TRIES = 50
 """Walks in search of a candidate that was not judged before."""
 GOLDEN = (math.sqrt(5) - 1) / 2
+
+UNPREPARED = (
+    "the RL tuner needs the preparation of the search, which tells it the sizes of the candidates: "
+    "run it with `autoprune trial TASK` as the trial command, without --no-warm-start"
+)
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +79,7 @@ class AmcTuner(Tuner):
         seed: int = 0,
         storage: str | None = None,
     ) -> None:
-        self.validate(target, size, warmup, shaping, seed)
+        self.validate(target, size, warmup, shaping, seed, storage)
         self.target, self.size, self.warmup, self.shaping, self.seed = target, size, warmup, shaping, seed
         self._store = Store(Path(storage or os.environ.get("NNI_CHECKPOINT_DIRECTORY", ".")))
         self._state = self._store.load()
@@ -88,23 +96,38 @@ class AmcTuner(Tuner):
         warmup: int = 15,
         shaping: bool = True,
         seed: int = 0,
-        **_: Any,
+        storage: str | None = None,
     ) -> None:
         """Check the arguments of the constructor without making an agent.
 
         Raises:
             UserError: one is wrong.
         """
-        if target is not None and (isinstance(target, bool) or not _finite(target) or not 0 < target <= 1):
-            raise UserError(f"target is {target!r}: it must be a fraction of the dense size in (0, 1], or left out")
-        if size not in SIZES:
+        check("target", target, Annotated[float, Field(gt=0, le=1)] | None)
+        if not isinstance(size, str) or size not in SIZES:
             raise unknown("size", size, SIZES)
-        if isinstance(warmup, bool) or not isinstance(warmup, int) or warmup < 1:
-            raise UserError(f"warmup is {warmup!r}: it must be a number of episodes, at least 1")
-        if not isinstance(shaping, bool):
-            raise UserError(f"shaping is {shaping!r}: it must be true or false")
-        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-            raise UserError(f"seed is {seed!r}: it must be a whole number, at least 0")
+        check("warmup", warmup, Count)
+        check("shaping", shaping, bool)
+        check("seed", seed, Seed)
+        check("storage", storage, Text | None)
+        if storage is not None:
+            check_folder(Path(storage))
+
+    @staticmethod
+    def check_search(space: Mapping[str, Mapping[str, Any]], warm_start: bool, **arguments: Any) -> None:
+        """Check the constructor's arguments, and that a search over ``space`` can begin with them.
+
+        Args:
+            space: in NNI's format, checked already.
+            warm_start: whether the search is prepared.
+
+        Raises:
+            UserError: it cannot.
+        """
+        AmcTuner.validate(**arguments)
+        check_space(space)
+        if not warm_start:
+            raise UserError(UNPREPARED)
 
     @property
     def episodes(self) -> Sequence[Episode]:
@@ -230,10 +253,7 @@ class AmcTuner(Tuner):
 
     def _ready(self) -> tuple[Walk, Agent]:
         if self._walk is None or self._agent is None:
-            raise UserError(
-                "the RL tuner needs the preparation of the search, which tells it the sizes of the candidates: "
-                "run it with `autoprune trial TASK` as the trial command, without --no-warm-start"
-            )
+            raise UserError(UNPREPARED)
         return self._walk, self._agent
 
     def _target(self, walk: Walk, number: int) -> float:

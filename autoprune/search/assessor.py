@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from nni.assessor import Assessor, AssessResult
 
-from autoprune.errors import UserError
+from autoprune.checked import Count, Share, check
 from autoprune.search.pareto import DEFAULT_OBJECTIVES, DIRECTIONS, check_objectives
 
 Point = dict[str, float]
@@ -64,11 +64,18 @@ class ParetoAssessor(Assessor):
             UserError: one is wrong.
         """
         check_objectives(objectives)
-        if isinstance(min_trials, bool) or not isinstance(min_trials, int) or min_trials < 1:
-            raise UserError(f"assessor: min_trials must be a whole number from 1 up, not {min_trials!r}")
-        for name, value in (("quantile", quantile), ("margin", margin)):
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-                raise UserError(f"assessor: {name} must lie between 0 and 1, not {value!r}")
+        check("assessor: min_trials", min_trials, Count)
+        check("assessor: quantile", quantile, Share)
+        check("assessor: margin", margin, Share)
+
+    @staticmethod
+    def check_search(space: Mapping[str, Any], warm_start: bool, **arguments: Any) -> None:
+        """Check the constructor's arguments; any search will do.
+
+        Raises:
+            UserError: one is wrong.
+        """
+        ParetoAssessor.validate(**arguments)
 
     def assess_trial(self, trial_job_id: str, trial_history: Sequence[Any]) -> AssessResult:
         """Judge a running trial by its intermediate results, the oldest first."""

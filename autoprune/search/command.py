@@ -7,19 +7,28 @@ launcher, the dispatcher and the trial all read the same line.
 from __future__ import annotations
 
 import argparse
+import difflib
 import shlex
-from dataclasses import dataclass, fields
-from typing import NoReturn
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Annotated, Literal, NoReturn, get_args
 
+from pydantic import Field, TypeAdapter
+from pydantic.dataclasses import dataclass
+
+from autoprune.checked import STRICT, Batch, Count, Seed, Text, Whole, plainly
 from autoprune.errors import UserError
 
-RUNTIMES = ("eager", "compile", "onnxruntime")
+Runtime = Literal["eager", "compile", "onnxruntime"]
+RUNTIMES = get_args(Runtime)
 """Where latency can be measured: PyTorch eager, torch.compile, ONNX Runtime; all on the CPU."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class TrialCommand:
-    """The settings of an experiment's trials.
+    """The settings of an experiment's trials, and at once the options of the command.
+
+    The option of a field has its name, with ``-`` for ``_``; that of a boolean, which is true by itself, ``--no-NAME``.
 
     Args:
         task: a built-in name, ``FILE.py[:ATTRIBUTE]`` or ``MODULE:ATTRIBUTE``.
@@ -35,21 +44,34 @@ class TrialCommand:
         warm_start: whether the search is prepared: sensitivities probed, first candidates solved for.
         latency: the runtime in which trials measure ``latency_ms``, a name in :data:`RUNTIMES`.
         latency_batch: examples per pass in that measurement.
+
+    Raises:
+        pydantic.ValidationError: a value of another kind (:meth:`checked` says the same in one line).
     """
 
-    task: str
-    checkpoint: str | None = None
-    seed: int = 0
-    round_to: int = 8
-    recovery_steps: int | None = None
-    shared_steps: int | None = None
-    size_weight: float = 0.07
+    task: Text
+    checkpoint: Text | None = None
+    seed: Seed = 0
+    round_to: Count = 8
+    recovery_steps: Count | None = None
+    shared_steps: Count | None = None
+    size_weight: Annotated[float, Field(ge=0, le=10)] = 0.07
     baselines: bool = True
-    recipe_trials: int = 0
-    seeds: int = 3
+    recipe_trials: Whole = 0
+    seeds: Annotated[int, Field(ge=1, le=1000)] = 3
     warm_start: bool = True
-    latency: str = "eager"
-    latency_batch: int = 1
+    latency: Runtime = "eager"
+    latency_batch: Batch = 1
+
+    @classmethod
+    def checked(cls, **values: object) -> TrialCommand:
+        """Return the settings with these values.
+
+        Raises:
+            UserError: a value of another kind.
+        """
+        with plainly(lambda place: str(place[-1]), [field.name for field in fields(cls)]):
+            return cls(**values)  # type: ignore[arg-type]
 
     @classmethod
     def parse(cls, command: str) -> TrialCommand | None:
@@ -68,46 +90,37 @@ class TrialCommand:
         return None
 
     @classmethod
-    def from_words(cls, words: list[str]) -> TrialCommand:
+    def from_words(cls, words: Sequence[str]) -> TrialCommand:
         """Read the words that follow ``autoprune trial``.
 
         Raises:
             UserError: a wrong option or value.
         """
-        parser = _Parser(prog="autoprune trial", add_help=False, allow_abbrev=False)
+        parser = _Parser(prog="autoprune trial", add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
         parser.add_argument("task")
-        parser.add_argument("--checkpoint")
-        parser.add_argument("--seed", type=int, default=cls.seed)
-        parser.add_argument("--round-to", type=int, default=cls.round_to)
-        parser.add_argument("--recovery-steps", type=int)
-        parser.add_argument("--shared-steps", type=int)
-        parser.add_argument("--size-weight", type=float, default=cls.size_weight)
-        parser.add_argument("--no-baselines", dest="baselines", action="store_false")
-        parser.add_argument("--recipe-trials", type=int, default=cls.recipe_trials)
-        parser.add_argument("--seeds", type=int, default=cls.seeds)
-        parser.add_argument("--no-warm-start", dest="warm_start", action="store_false")
-        parser.add_argument("--latency", choices=RUNTIMES, default=cls.latency)
-        parser.add_argument("--latency-batch", type=int, default=cls.latency_batch)
-        settings = cls(**vars(parser.parse_args(words)))
-        from_one = dict.fromkeys(("round_to", "recovery_steps", "shared_steps", "latency_batch", "seeds"), 1)
-        for name, lowest in (from_one | dict.fromkeys(("seed", "size_weight", "recipe_trials"), 0)).items():
-            value = getattr(settings, name)
-            if value is not None and value < lowest:
-                raise UserError(f"autoprune trial: --{name.replace('_', '-')} must be at least {lowest}, not {value}")
-        return settings
+        for field in fields(cls)[1:]:
+            how = {"action": "store_const", "const": "false"} if field.default is True else {}
+            parser.add_argument(_option(field.name, field.default), dest=field.name, **how)
+        values = vars(parser.parse_args(words))
+        with plainly(lambda place: _option(str(place[-1])), where="autoprune trial: "):
+            return TypeAdapter(cls).validate_strings(values, strict=False)
 
     def to_words(self) -> list[str]:
         """Return the words of the command (the inverse of :meth:`parse`), without what is unsaid."""
         words = ["autoprune", "trial", self.task]
         for field in fields(self)[1:]:
             value = getattr(self, field.name)
-            if field.name in ("baselines", "warm_start"):
-                words += [] if value else [f"--no-{field.name.replace('_', '-')}"]
-            elif value != field.default:
-                words += [f"--{field.name.replace('_', '-')}", str(value)]
+            if value != field.default:
+                words += [_option(field.name, field.default), *([] if value is False else [str(value)])]
         return words
+
+
+def _option(name: str, default: object = None) -> str:
+    return ("--no-" if default is True else "--") + name.replace("_", "-")
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{self.prog}: {message}")
+        wrong = next((word for word in message.split() if word.startswith("--")), "")
+        near = difflib.get_close_matches(wrong, self._option_string_actions) if "unrecognized" in message else []
+        raise UserError(f"{self.prog}: {message}" + (f": did you mean {near[0]}?" if near else ""))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from autoprune.errors import UserError
+from autoprune.errors import UserError, short
 
 SCALE = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}
 FRACTION = {"": 1.0, "%": 0.01}
@@ -57,6 +58,8 @@ class Limit:
         limit = cls(words.strip(), measure, float(match[3]) * units[match[4] or ""])
         if units is FRACTION and limit.bound > 1:
             raise UserError(f"{limit.words}: more than 100 %: write {measure}{side}={match[3]}%")
+        if not math.isfinite(limit.bound):
+            raise UserError(f"{limit.words}: must be a finite number")
         if limit.bound == 0 and measure != "drop":
             raise UserError(f"{limit.words}: must be more than 0")
         return limit
@@ -95,7 +98,7 @@ def read_limits(words: Sequence[str]) -> tuple[Limit, ...]:
     for each in words:
         limit = Limit.read(each) if isinstance(each, str) else None
         if limit is None:
-            raise UserError(f"cannot read the constraint {each!r}: write {EXAMPLES}")
+            raise UserError(f"cannot read the constraint {short(each)}: write {EXAMPLES}")
         if limit.measure in [other.measure for other in limits]:
             raise UserError(f"constraints: there are two on {limit.measure}: keep one")
         limits.append(limit)

@@ -6,15 +6,17 @@ import logging
 import math
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import optuna
 from nni.tuner import Tuner
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from pydantic import Field
 
 from autoprune.candidate import PREFIX, Candidate
+from autoprune.checked import Seed, Text, check
 from autoprune.errors import UserError, unknown
 from autoprune.search import halving
 from autoprune.search.distributions import draw, grid, nearest, rounded, to_distribution
@@ -33,6 +35,11 @@ how many of its proposals may be too large before one is made smaller."""
 
 COSTLY_ATTEMPTS, COSTLY_REFUSALS = 4, 1
 """The same for samplers that take seconds for each."""
+
+NO_DENSE = (
+    "constraints: a drop is counted from the dense model's accuracy, which the trial that prepares the "
+    "search measures: take --no-warm-start out of the trial command, or write accuracy>=0.98"
+)
 
 _log = logging.getLogger(__name__)
 
@@ -113,17 +120,31 @@ class OptunaTuner(Tuner):
             UserError: one is wrong; for unknown names with the near matches.
         """
         check_objectives(objectives)
-        if sampler not in SAMPLERS:
+        if not isinstance(sampler, str) or sampler not in SAMPLERS:
             raise unknown("sampler", sampler, SAMPLERS)
-        read_limits(constraints or ())
+        read_limits(() if constraints is None else constraints)
         check_storage(storage)
-        for name, value, lowest in (("seed", seed, 0), ("reduction", reduction, 2)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-                raise UserError(f"{name} must be a whole number from {lowest} up, not {value!r}")
-        if not isinstance(rungs, bool):
-            raise UserError(f"rungs must be true or false, not {rungs!r}")
-        if not isinstance(study, str) or not study:
-            raise UserError(f"study must be a name, not {study!r}")
+        check("seed", seed, Seed)
+        check("reduction", reduction, Annotated[int, Field(ge=2, le=100)])
+        check("rungs", rungs, bool)
+        check("study", study, Annotated[Text, Field(max_length=200)])
+
+    @staticmethod
+    def check_search(space: Mapping[str, Mapping[str, Any]], warm_start: bool, **arguments: Any) -> None:
+        """Check the constructor's arguments, and that a search over ``space`` can begin with them.
+
+        Args:
+            space: in NNI's format, checked already.
+            warm_start: whether the search is prepared.
+
+        Raises:
+            UserError: it cannot.
+        """
+        OptunaTuner.validate(**arguments)
+        for name, entry in space.items():
+            to_distribution(name, entry)
+        if not warm_start and any(limit.measure == "drop" for limit in read_limits(arguments.get("constraints") or ())):
+            raise UserError(NO_DENSE)
 
     def update_search_space(self, search_space: Mapping[str, Mapping[str, Any]]) -> None:
         """Take NNI's search space.
@@ -169,10 +190,7 @@ class OptunaTuner(Tuner):
         It was not judged before, unless the search space holds hardly any other.
         """
         if self._dense_accuracy is None and any(limit.measure == "drop" for limit in self.limits):
-            raise UserError(
-                "constraints: a drop is counted from the dense model's accuracy, which the trial that prepares the "
-                "search measures: take --no-warm-start out of the trial command, or write accuracy>=0.98"
-            )
+            raise UserError(NO_DENSE)
         rung, trial = self._promotion() or (0, self._new())
         self._running[parameter_id] = (rung, trial)
         parameters = rounded(trial.params)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from autoprune.errors import UserError
+from autoprune.errors import UserError, short
 from autoprune.search.limits import EXAMPLES, Limit
 
 DIRECTIONS = {
@@ -27,11 +27,15 @@ def check_objectives(objectives: Sequence[str]) -> tuple[str, ...]:
     """Return the objectives as a tuple.
 
     Raises:
-        UserError: one is unknown, or none is given.
+        UserError: they are no list, one is unknown or there twice, or none is given.
     """
-    unknown = [name for name in objectives if name not in DIRECTIONS]
+    if isinstance(objectives, str) or not isinstance(objectives, Sequence):
+        raise UserError(f"objectives must be a list, such as [accuracy, macs], not {short(objectives)}")
+    unknown = [name for name in objectives if not isinstance(name, str) or name not in DIRECTIONS]
     if unknown or not objectives:
-        raise UserError(f"unknown objective {', '.join(map(repr, unknown)) or '(none)'}: use {', '.join(DIRECTIONS)}")
+        raise UserError(f"unknown objective {', '.join(map(short, unknown)) or '(none)'}: use {', '.join(DIRECTIONS)}")
+    if len(set(objectives)) < len(objectives):
+        raise UserError(f"objectives must be there once each, not {short(objectives)}")
     return tuple(objectives)
 
 
@@ -72,6 +76,18 @@ def hypervolume(points: Iterable[tuple[float, float]]) -> float:
     return area
 
 
+def read_rule(rule: str) -> Limit | None:
+    """Read a rule that is no key: a limit, or None for ``knee``.
+
+    Raises:
+        UserError: the rule is not understood.
+    """
+    limit = Limit.read(rule)
+    if limit is None and rule.strip() != "knee":
+        raise UserError(f"cannot choose by {short(rule)}: use {EXAMPLES}, knee, or a trial's id")
+    return limit
+
+
 def choose(
     rule: str, measures: Mapping[Key, Mapping[str, float]], dense: Mapping[str, float], objectives: Sequence[str]
 ) -> Key:
@@ -91,11 +107,9 @@ def choose(
     if not measures:
         raise UserError("no trial has succeeded yet: there is nothing to choose from")
     size = next((name for name in objectives if name != "accuracy"), "params")
-    if rule.strip() == "knee":
-        return _knee(measures, size)
-    limit = Limit.read(rule)
+    limit = read_rule(rule)
     if limit is None:
-        raise UserError(f"cannot choose by {rule!r}: use {EXAMPLES}, knee, or a trial's id")
+        return _knee(measures, size)
     fit = [key for key, m in measures.items() if limit.violation(m, dense.get("accuracy")) <= 0]
     if limit.measure in ("drop", "accuracy"):
         best = min(fit, key=lambda k: (measures[k][size], -measures[k]["accuracy"]), default=None)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, Protocol
 
 import yaml
 
-from autoprune.candidate import BLOCK_PREFIX, PREFIX, channels_kept
-from autoprune.errors import UserError
+from autoprune.candidate import BLOCK_PREFIX, PREFIX, Candidate, channels_kept
+from autoprune.errors import UserError, short
+from autoprune.search.entries import check_block, check_entry, check_sparsities
 
 Space = dict[str, dict[str, Any]]
 """Parameter name -> ``{"_type": ..., "_value": [...]}``, as NNI reads it."""
@@ -99,25 +99,6 @@ def space_to_yaml(
     return text
 
 
-def load_yaml(path: str | Path) -> Any:
-    """Read a YAML file.
-
-    Raises:
-        UserError: the file is missing or is not YAML, with line and column.
-    """
-    path = Path(path)
-    try:
-        return yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: is not a text file") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise UserError(f"{path}: {where}not valid YAML: {getattr(error, 'problem', None) or error}") from None
-
-
 def check_space(
     space: Any,
     groups: Iterable[str],
@@ -130,46 +111,41 @@ def check_space(
 
     Raises:
         UserError: an unknown parameter, group, block, criterion, schedule or allocation (with the near matches), a
-            malformed entry, a sparsity outside [0, 1), or a block's value that is not 0 or 1.
+            malformed entry, a sparsity outside [0, 1), a block's value that is not 0 or 1, or parts that do not go
+            together.
     """
     groups, blocks = list(groups), list(blocks)
     if not isinstance(space, dict) or not space:
         raise UserError("the search space is empty: write one with `autoprune space TASK`")
     known = {"criterion": list(criteria), "schedule": list(schedules), "allocation": list(allocations)}
     for name, entry in space.items():
-        if not (isinstance(entry, dict) and {"_type", "_value"} <= set(entry) and isinstance(entry["_value"], list)):
-            raise UserError(f"search space: {name} must be {{_type: ..., _value: [...]}}")
+        label = f"search space: {short(name)[1:-1]}" if isinstance(name, str) else f"search space: {short(name)}"
         if name in known:
-            if entry["_type"] != "choice":
-                raise UserError(f"search space: {name} must have _type choice")
+            check_entry(label, entry, ("choice",))
             for value in entry["_value"]:
                 _known(value, known[name], f"search space: unknown {name}")
         elif str(name).startswith(PREFIX):
             _known(name.removeprefix(PREFIX), groups, "search space: the model has no group")
-            _check_sparsities(name, entry)
+            check_sparsities(label, entry)
         elif str(name).startswith(BLOCK_PREFIX):
             _known(name.removeprefix(BLOCK_PREFIX), blocks, "search space: the model has no residual block")
-            if entry["_type"] != "choice" or any(isinstance(v, bool) or v not in (0, 1) for v in entry["_value"]):
-                raise UserError(f"search space: {name} must be {{_type: choice, _value: [0, 1]}}")
+            check_block(label, entry)
         elif name == "sparsity":
-            _check_sparsities(name, entry)
+            check_sparsities(label, entry)
         else:
+            near = difflib.get_close_matches(str(name), [*known, "sparsity", *(PREFIX + each for each in groups)], 1)
             raise UserError(
-                f"search space: unknown parameter {name!r}: use criterion, schedule, sparsity, allocation, "
-                f"{PREFIX}GROUP, {BLOCK_PREFIX}NAME"
+                f"search space: unknown parameter {short(name)}: "
+                + (f"did you mean {near[0]}, or one of " if near else "use ")
+                + f"criterion, schedule, sparsity, allocation, {PREFIX}GROUP, {BLOCK_PREFIX}NAME"
             )
-
-
-def _check_sparsities(name: str, entry: dict[str, Any]) -> None:
-    values = entry["_value"] if entry["_type"] == "choice" else entry["_value"][:2]
-    if entry["_type"] not in ("choice", "uniform", "quniform", "loguniform", "qloguniform"):
-        raise UserError(f"search space: {name} has the _type {entry['_type']!r}: use quniform, uniform or choice")
-    for value in values:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
-            raise UserError(f"search space: {name} reaches {value!r}: a sparsity must lie in [0, 1)")
+    Candidate.from_parameters({name: entry["_value"][0] for name, entry in space.items()})
+    if "allocation" in space and "sparsity" not in space:
+        raise UserError("search space: allocation spreads the one number `sparsity`: add it")
 
 
 def _known(value: Any, names: list[str], what: str) -> None:
-    if value not in names:
-        near = difflib.get_close_matches(str(value), names) or names or ["none"]
-        raise UserError(f"{what} {value!r}: {'it has' if 'the model' in what else 'use'} {', '.join(near)}")
+    if not isinstance(value, str) or value not in names:
+        near = difflib.get_close_matches(value, names) if isinstance(value, str) else []
+        has = "it has" if "the model" in what else "use"
+        raise UserError(f"{what} {short(value)}: {has} {', '.join(near or names or ['none'])}")

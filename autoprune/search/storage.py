@@ -13,27 +13,35 @@ from filelock import FileLock
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
-from autoprune.errors import UserError
+from autoprune.errors import UserError, short
+from autoprune.places import check_file
 
 
 def check_storage(where: str | None) -> None:
     """Check what names a storage, without opening it.
 
     Raises:
-        UserError: it is an URL that SQLAlchemy cannot read, of a database whose driver is not installed.
+        UserError: it is an URL that SQLAlchemy cannot read, of a database whose driver is not installed, or a file that
+            cannot be written.
     """
-    if where is None or (isinstance(where, str) and where and "://" not in where):
+    if where is None:
         return
     if not isinstance(where, str) or not where:
-        raise UserError(f"storage must be a file or an URL such as sqlite:///study.db, not {where!r}")
+        raise UserError(f"storage must be a file or an URL such as sqlite:///study.db, not {short(where)}")
+    if "://" not in where:
+        check_file(Path(where))
+        return
     from sqlalchemy.engine import make_url
 
     try:
-        make_url(where).get_dialect().import_dbapi()
+        url = make_url(where)
+        url.get_dialect().import_dbapi()
     except ImportError as error:
         raise UserError(f"storage {_hidden(where)}: its driver is missing: pip install {error.name}") from None
     except Exception as error:
         raise UserError(f"storage {_hidden(where)}: {_line(error)}") from None
+    if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
+        check_file(Path(url.database))
 
 
 def open_storage(where: str | None) -> BaseStorage:

@@ -21,8 +21,8 @@ from autoprune.pruning.blocks import block_importance, choose_blocks, find_block
 from autoprune.pruning.channels import rebuild
 from autoprune.pruning.groups import find_groups
 from autoprune.pruning.proof import randomise
-from autoprune.search.space import load_yaml
 from autoprune.trial import run_trial
+from autoprune.yaml_file import load_yaml
 
 IMAGE = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 SEQUENCE = torch.randn(1, 5, 16, generator=torch.Generator().manual_seed(1))

@@ -283,13 +283,13 @@ def test_a_search_that_was_not_prepared_says_so(tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"target": 0.0}, r"target is 0.0: it must be a fraction"),
-        ({"target": 1.5}, r"in \(0, 1\]"),
-        ({"target": "half"}, "target is 'half'"),
+        ({"target": 0.0}, r"target must be greater than 0, not 0.0"),
+        ({"target": 1.5}, "target must be at most 1, not 1.5"),
+        ({"target": "half"}, "target must be a number, not 'half'"),
         ({"size": "flops"}, "unknown size 'flops': use macs, params"),
-        ({"warmup": 0}, "warmup is 0"),
-        ({"shaping": "no"}, "shaping is 'no'"),
-        ({"seed": -1}, "seed is -1"),
+        ({"warmup": 0}, "warmup must be at least 1, not 0"),
+        ({"shaping": "no"}, "shaping must be true or false, not 'no'"),
+        ({"seed": -1}, "seed must be at least 0, not -1"),
     ],
 )
 def test_wrong_arguments_are_refused(tmp_path, arguments, message):

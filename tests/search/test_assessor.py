@@ -105,9 +105,9 @@ def test_trials_that_do_not_report_the_objectives_are_never_stopped(value):
     "arguments, message",
     [
         ({"objectives": ["flops"]}, "unknown objective 'flops'"),
-        ({"min_trials": 0}, "min_trials must be a whole number from 1 up"),
-        ({"quantile": 90}, "quantile must lie between 0 and 1, not 90"),
-        ({"margin": "1%"}, "margin must lie between 0 and 1"),
+        ({"min_trials": 0}, "min_trials must be at least 1, not 0"),
+        ({"quantile": 90}, "quantile must be at most 1, not 90"),
+        ({"margin": "1%"}, "margin must be a number, not '1%'"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments, message):

@@ -57,7 +57,17 @@ def test_the_trial_command_is_read_wherever_autoprune_lies():
 
 @pytest.mark.parametrize(
     "options, message",
-    [("--sed 3", "--sed"), ("--seed x", "invalid int"), ("--round-to 0", "at least 1"), ("'", "cannot be read")],
+    [
+        ("--sed 3", "--sed 3: did you mean --seed"),
+        ("--seed x", "--seed must be a whole number, not 'x'"),
+        ("--round-to 0", "--round-to must be at least 1, not '0'"),
+        ("--size-weight nan", "--size-weight must be at most 10, not 'nan'"),
+        ("--seed 4294967296", "--seed must be at most 2,147,483,647"),
+        ("--latency eagr", "--latency must be 'eager', 'compile' or 'onnxruntime'"),
+        ("--checkpoint ''", "--checkpoint must not be empty"),
+        ("--checkpoint a\0b", "--checkpoint must be text, without characters that no file has"),
+        ("'", "cannot be read"),
+    ],
 )
 def test_a_wrong_option_is_refused(options, message):
     with pytest.raises(UserError, match=message):

@@ -116,13 +116,13 @@ def test_results_of_another_study_are_imported(tmp_path):
     [
         ({"sampler": "tpee"}, "unknown sampler 'tpee': use tpe"),
         ({"objectives": ["flops"]}, "unknown objective 'flops'"),
-        ({"seed": -1}, "seed must be a whole number from 0 up, not -1"),
-        ({"seed": "one"}, "seed must be a whole number"),
+        ({"seed": -1}, "seed must be at least 0, not -1"),
+        ({"seed": "one"}, "seed must be a whole number, not 'one'"),
         ({"constraints": ["fast"]}, "cannot read the constraint 'fast'"),
         ({"constraints": "drop<=1%"}, "constraints must be a list"),
         ({"rungs": "yes"}, "rungs must be true or false, not 'yes'"),
-        ({"reduction": 1}, "reduction must be a whole number from 2 up"),
-        ({"study": ""}, "study must be a name"),
+        ({"reduction": 1}, "reduction must be at least 2, not 1"),
+        ({"study": ""}, "study must not be empty"),
     ],
 )
 def test_wrong_arguments_are_refused_with_the_near_matches(tmp_path, arguments, message):

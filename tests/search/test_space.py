@@ -6,7 +6,8 @@ import yaml
 
 from autoprune.candidate import channels_kept
 from autoprune.errors import UserError
-from autoprune.search.space import build_space, check_space, load_yaml, space_to_yaml
+from autoprune.search.space import build_space, check_space, space_to_yaml
+from autoprune.yaml_file import load_yaml
 
 
 @dataclass

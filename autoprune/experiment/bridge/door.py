@@ -15,14 +15,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from subprocess import Popen
-from typing import Any
+from typing import Annotated, Any
 
 import psutil
 from nni.experiment import Experiment, RunMode, launcher, rest
 from nni.experiment.config import ExperimentConfig
 from nni.experiment.config.utils import parse_time
 from nni.tools.nnictl.config_utils import Experiments
+from pydantic import Field
 
+from autoprune.checked import check
 from autoprune.errors import UserError
 
 PRELOAD = Path(__file__).resolve().with_name("manager.js")
@@ -106,10 +108,16 @@ def resume(experiment_id: str, directory: Path, port: int, trials: int | None = 
 
 
 def check_port(port: int) -> None:
-    """Raise :class:`UserError` if something listens at ``port``."""
+    """Raise :class:`UserError` if a manager cannot listen at ``port``."""
+    check("port", port, Annotated[int, Field(ge=1, le=65_535)])
     with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", port)) == 0:
-            raise UserError(f"port {port} is in use: choose another one with --port")
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Node does: what is left of closed ones is free
+        try:
+            probe.bind(("127.0.0.1", port))
+        except PermissionError:
+            raise UserError(f"port {port} is the system's: choose one from 1024 up with --port") from None
+        except OSError:
+            raise UserError(f"port {port} is in use: choose another one with --port") from None
 
 
 def stop(experiment_id: str, limit: float = 30) -> None:
