@@ -3,8 +3,10 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from filelock import FileLock
@@ -18,6 +20,21 @@ def cache_dir() -> Path:
 def data_dir() -> Path:
     """Data sets: ``$AUTOPRUNE_DATA``, else ``data`` in the cache."""
     return Path(os.environ.get("AUTOPRUNE_DATA", cache_dir() / "data")).expanduser()
+
+
+@contextmanager
+def replacing(file: Path) -> Iterator[Path]:
+    """Yield a path to write to, which then takes the place of ``file``: nobody ever sees that half-written."""
+    with TemporaryDirectory(prefix=".partial-", dir=file.parent) as folder:
+        draft = Path(folder, file.name)
+        yield draft
+        draft.replace(file)
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a text file that nobody ever sees half-written."""
+    with replacing(file) as draft:
+        draft.write_text(text, encoding="utf-8")
 
 
 def cached(kind: str, name: str, key: Any, suffix: str, make: Callable[[Path], None]) -> Path:
