@@ -33,8 +33,13 @@ def replacing(file: Path) -> Iterator[Path]:
 
 def write_text(file: Path, text: str) -> None:
     """Write a text file that nobody ever sees half-written."""
+    write_bytes(file, text.encode())
+
+
+def write_bytes(file: Path, content: bytes) -> None:
+    """Write a file that nobody ever sees half-written."""
     with replacing(file) as draft:
-        draft.write_text(text, encoding="utf-8")
+        draft.write_bytes(content)
 
 
 def cached(kind: str, name: str, key: Any, suffix: str, make: Callable[[Path], None]) -> Path:

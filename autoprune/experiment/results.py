@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 import time
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -223,9 +224,9 @@ def find_experiment(experiment_id: str) -> Path:
     """
     known = registry()
     if experiment_id == "latest" and known:
-        experiment_id = max(known, key=lambda key: known[key].get("startTime") or 0)
+        experiment_id = max(known, key=lambda key: known[key]["startTime"])
     if experiment_id not in known:
-        recent = sorted(known, key=lambda key: known[key].get("startTime") or 0)[-3:]
+        recent = sorted(known, key=lambda key: known[key]["startTime"])[-3:]
         hint = f"the latest are {', '.join(reversed(recent))}" if recent else "there is none yet"
         raise UserError(f"no experiment {experiment_id!r}: {hint}; `nnictl experiment list --all` shows all")
     return Path(known[experiment_id]["logDir"]).expanduser() / experiment_id
@@ -244,9 +245,24 @@ def registry() -> dict[str, dict[str, Any]]:
         except (OSError, ValueError):  # NNI does not write it in one go
             time.sleep(0.05)
     entries = content if isinstance(content, dict) else rescued(file)
-    return {
-        key: each for key, each in entries.items() if isinstance(each, dict) and isinstance(each.get("logDir"), str)
-    }
+    fit = {key: each for key, each in entries.items() if isinstance(each, dict) and isinstance(each.get("logDir"), str)}
+    return {key: each | {"startTime": _number(each.get("startTime"))} for key, each in fit.items()}
+
+
+def _number(value: Any) -> float:
+    return value if isinstance(value, int | float) else 0
+
+
+def open_experiment(experiment_id: str) -> Experiment:
+    """Return an experiment that was asked for by its id, or ``latest``; say on stderr what is damaged about it.
+
+    Raises:
+        UserError: NNI knows no such experiment, or its database cannot be read.
+    """
+    experiment = load_experiment(find_experiment(experiment_id))
+    for line in experiment.damage:
+        print(f"autoprune: experiment {experiment.id} is damaged: {line}", file=sys.stderr)
+    return experiment
 
 
 def load_experiment(folder: Path) -> Experiment:

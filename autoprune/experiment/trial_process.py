@@ -8,6 +8,7 @@ import traceback
 from pathlib import Path
 
 from autoprune.candidate import Candidate
+from autoprune.errors import UserError
 from autoprune.experiment import record
 from autoprune.search.command import TrialCommand
 
@@ -68,7 +69,10 @@ class Prepared:
 
         receive_plain_json()
         folder = _folder()
-        candidate = Candidate.from_parameters(nni.get_next_parameter() or {})
+        parameters = nni.get_next_parameter()
+        if not isinstance(parameters, dict | None):
+            raise UserError(f"the parameters must map names to values, not be {parameters!r:.80}")
+        candidate = Candidate.from_parameters(parameters or {})
 
         sizes: dict[str, float] = {}
 
