@@ -87,7 +87,10 @@ class Trial:
 
     @cached_property
     def _read(self) -> tuple[dict[str, Any], str | None]:
-        return read_object(self.folder / RESULT)
+        content, damage = read_object(self.folder / RESULT)
+        if not all(isinstance(content.get(name, {}), dict) for name in ("measures", "kept", "dense", "channels")):
+            return {}, f"{RESULT} does not hold what a trial writes"
+        return content, damage
 
 
 @dataclass(frozen=True)

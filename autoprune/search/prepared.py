@@ -53,5 +53,5 @@ class Prepared:
         try:
             content = json.loads(file.read_text())
             return cls(**{**content, "sizes": SizeModel.from_dict(content["sizes"])})
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise UserError(f"{file} is damaged: {type(error).__name__}: {' '.join(str(error).split())}") from None
