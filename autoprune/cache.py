@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_map
 
 import autoprune
 from autoprune.fingerprint import fingerprint, fingerprint_data
-from autoprune.paths import cache_dir
+from autoprune.paths import cache_dir, replacing
 
 if TYPE_CHECKING:
     from autoprune.task import Splits, Task
@@ -74,9 +74,8 @@ def cached(kind: str, name: str, key: str, suffix: str, make: Callable[[Path], N
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{file}.lock"):
         if not file.exists():
-            partial = file.with_suffix(".partial")
-            make(partial)
-            partial.replace(file)
+            with replacing(file) as draft:
+                make(draft)
     return file
 
 

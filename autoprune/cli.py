@@ -127,11 +127,11 @@ def export(
 ) -> None:
     """Export a model of an experiment, each file loaded back by its own runtime and compared with the model."""
     from autoprune.experiment.finish import Options, finish
-    from autoprune.experiment.results import find_experiment, load_experiment
+    from autoprune.experiment.results import open_experiment
     from autoprune.export import formats_for
     from autoprune.export.table import exported_table, show
 
-    experiment = load_experiment(find_experiment(experiment_id))
+    experiment = open_experiment(experiment_id)
     place = output or Path("outputs") / f"{experiment.name}-{experiment.id}"
     options = Options(
         formats_for(formats, place), recovery_steps, threads, int8=quantize == "int8", qat_steps=qat_steps
@@ -165,15 +165,16 @@ def latency(
 
     from autoprune import latency
     from autoprune.experiment.finish import choose_trial, load
-    from autoprune.experiment.results import find_experiment, load_experiment
+    from autoprune.experiment.results import open_experiment
     from autoprune.export import load_pruned
     from autoprune.export.table import latency_table, show
+    from autoprune.paths import write_text
 
     runtimes, sizes = runtime.split(","), latency.parse_sizes(batch_sizes)
     for name in runtimes:
         for size in sizes:
             latency.check(name, size, threads)
-    experiment = load_experiment(find_experiment(experiment_id))
+    experiment = open_experiment(experiment_id)
     chosen, reason = choose_trial(experiment, choose)
     task, _, dense = load(experiment)
     pair = (dense.model, load_pruned(task, chosen.model_file))
@@ -182,7 +183,7 @@ def latency(
     show(latency_table(found))
     if output:
         output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(json.dumps([each.to_dict() for each in found], indent=2) + "\n")
+        write_text(output, json.dumps([each.to_dict() for each in found], indent=2) + "\n")
 
 
 @app.command()
@@ -191,10 +192,10 @@ def report(
     output: Annotated[Path, typer.Option("--output", "-o", callback=_file, help="the page")] = Path("report.html"),
 ) -> None:
     """Write an experiment's report, one page that needs nothing else."""
-    from autoprune.experiment.results import find_experiment, load_experiment
+    from autoprune.experiment.results import open_experiment
     from autoprune.report.page import write_report
 
-    print(write_report(load_experiment(find_experiment(experiment_id)), None, output))
+    print(write_report(open_experiment(experiment_id), None, output))
 
 
 @app.command()
@@ -207,6 +208,7 @@ def space(
 ) -> None:
     """Write a task's search space, in NNI's format, from the coupled groups of its model."""
     from autoprune import measure
+    from autoprune.paths import write_text
     from autoprune.pruning.blocks import find_blocks
     from autoprune.pruning.groups import find_groups
     from autoprune.search.space import build_space, space_to_yaml
@@ -222,7 +224,7 @@ def space(
     search_space = build_space(groups, blocks=blocks)
     output = output or Path("search_spaces") / f"{found.name}.yaml"
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(space_to_yaml(search_space, task, groups, totals, blocks))
+    write_text(output, space_to_yaml(search_space, task, groups, totals, blocks))
     print(f"{output}: {len(groups)} coupled groups" + (f", {len(blocks)} residual blocks" if with_blocks else ""))
 
 

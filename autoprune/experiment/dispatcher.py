@@ -15,6 +15,7 @@ import os
 from pathlib import Path
 
 from autoprune.experiment.channel import Channel, ManagerLost
+from autoprune.paths import write_text
 
 ERROR_FILE = "tuner_error.txt"
 """In the experiment's log folder: why the tuner failed, on one line."""
@@ -35,7 +36,7 @@ def main() -> int:
     try:
         reason = run(config, channel)
         if reason is not None:
-            error_file.write_text(reason + "\n")
+            write_text(error_file, reason + "\n")
             channel.report_error(reason)
         channel.close()
     except ManagerLost:

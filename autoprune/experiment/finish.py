@@ -21,6 +21,7 @@ from autoprune.experiment.setup import load_settings
 from autoprune.export.card import model_card, write_card
 from autoprune.export.int8 import export_int8
 from autoprune.export.recovery import Recovery, recover
+from autoprune.paths import write_text
 from autoprune.report.data import front_as_csv
 from autoprune.report.final import Final
 from autoprune.report.recovered import recovered_of
@@ -186,7 +187,7 @@ def finish(
         recovered=recovered,
     )
     if not one_file:
-        (place / "front.csv").write_text(front_as_csv(experiment, final=final))
+        write_text(place / "front.csv", front_as_csv(experiment, final=final))
     cards = write_card(model_card(experiment, final), stem)
     return replace(final, cards=cards)
 

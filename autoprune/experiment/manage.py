@@ -7,8 +7,10 @@ import sys
 from datetime import datetime
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from autoprune.errors import UserError
 from autoprune.experiment import live
@@ -85,20 +87,37 @@ def resume(experiment_id: str, port: int, more: int) -> int:
     return _watch_to_the_end(terminal, resumed, stop_at_end=True)
 
 
-def list_experiments() -> Table:
-    """Return a table of every experiment that NNI knows on this machine, the latest first."""
+def list_experiments() -> Group:
+    """Return a table of every experiment that NNI knows on this machine, the latest first, and what is wrong with any.
+
+    A damaged one does not keep the others from being listed.
+    """
     table = Table("id", "name", "status", box=box.SIMPLE_HEAD)
     for title in ("done", "failed", "front"):
         table.add_column(title, justify="right")
     table.add_column("started")
     table.add_column("port", justify="right")
+    notes: list[str] = []
     for known in known_experiments():
-        begun = known.entry.get("startTime")
-        started = datetime.fromtimestamp(begun / 1000).strftime("%Y-%m-%d %H:%M") if begun else "-"
-        name = known.results.name if known.results else known.entry.get("experimentName") or "-"
-        port = str(known.port) if known.alive else "-"
-        table.add_row(known.id, name, known.status, *_counts(known), started, port)
-    return table
+        try:
+            row, reasons = _row(known)
+        except Exception as error:  # whatever is in its files
+            row = [known.id, "-", "damaged", "-", "-", "-", "-", "-"]
+            reasons = [f"damaged: {type(error).__name__}: {error}"]
+        table.add_row(*map(escape, row))
+        notes += [f"{known.id}: {' '.join(reason.split())}" for reason in reasons]
+    return Group(table, *map(Text, notes))
+
+
+def _row(known: Known) -> tuple[list[str], list[str]]:
+    begun = known.entry["startTime"]
+    started = datetime.fromtimestamp(begun / 1000).strftime("%Y-%m-%d %H:%M") if begun else "-"
+    name = known.results.name if known.results else known.entry.get("experimentName") or "-"
+    status = f"{known.status}, damaged" if known.results and known.damage else known.status
+    port = str(known.port) if known.alive else "-"
+    reasons = [f"failed: {known.failure}"] if known.failure else []
+    reasons += [f"damaged: {line}" for line in known.damage]
+    return [known.id, str(name), status, *_counts(known), started, port], reasons
 
 
 def _counts(known: Known) -> tuple[str, str, str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoprune import finite
 from autoprune.errors import TrialFailure, UserError
+from autoprune.paths import replacing, write_text
 from autoprune.search.prepared import FILE as PREPARED
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def carry_out(
     if candidate.baseline is None:
         metrics |= baselines.margins(measures, dense_measures, finished_baselines(folder.parent))
     finite.checked(metrics)
-    torch.save(result.model.state_dict(), folder / MODEL)
+    with replacing(folder / MODEL) as draft:
+        torch.save(result.model.state_dict(), draft)
     record = {
         "parameters": candidate.to_parameters(),
         "measures": measures,
@@ -93,7 +95,7 @@ def record_failure(error: Exception, folder: Path) -> str:
     """Leave the reason of a trial's failure in its folder and return it, in one line."""
     known = isinstance(error, TrialFailure | UserError)
     reason = " ".join((str(error) if known else f"{type(error).__name__}: {error}").split())
-    (folder / FAILURE).write_text(reason + "\n")
+    write_text(folder / FAILURE, reason + "\n")
     return reason
 
 
@@ -118,15 +120,24 @@ def finished_baselines(trials: Path) -> dict[str, list[dict[str, float]]]:
 
     found: dict[str, list[dict[str, float]]] = {}
     for file in sorted(trials.glob(f"*/{RESULT}")):
-        record = json.loads(file.read_text())
-        name = record["parameters"].get("baseline")
+        record, _ = read_object(file)  # a damaged one must not fail the others' trials
+        name = record.get("parameters", {}).get("baseline")
         if name and name != baselines.DENSE and not finite.why_not(record["measures"]):
             found.setdefault(name, []).append(record["measures"])
     return found
 
 
+def read_object(file: Path) -> tuple[dict[str, Any], str | None]:
+    """Return the JSON object in a file, and what is damaged about it; both are empty if there is no such file."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}, None
+    except (OSError, ValueError, RecursionError) as error:
+        return {}, f"{file.name} cannot be read: {' '.join(str(error).split())}"
+    return (content, None) if isinstance(content, dict) else ({}, f"{file.name} holds no object of JSON")
+
+
 def write_json(file: Path, content: Any) -> None:
     """Write a JSON file that nobody ever sees half-written."""
-    partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=1))
-    partial.replace(file)
+    write_text(file, json.dumps(content, indent=1))

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
+import json
 import multiprocessing
+import multiprocessing.connection
+import os
 import signal
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,8 +23,10 @@ from autoprune import training
 from autoprune.candidate import Candidate
 from autoprune.dense import Dense
 from autoprune.errors import TrialFailure
+from autoprune.experiment.record import write_json
 from autoprune.experiment.results import Experiment, Trial
 from autoprune.export import load_pruned
+from autoprune.paths import replacing
 from autoprune.pruning.schedules import SCHEDULES
 from autoprune.report.final import Recovered
 from autoprune.report.recovered import recovered_of, write_recovered
@@ -66,8 +74,8 @@ def recover_all(
 ) -> dict[str, Recovered]:
     """Fine-tune the networks of some trials to the end, with several seeds, and look at the test split at last.
 
-    What was done before is kept in the experiment's folder, and not done again. A trial that the search had recovered
-    in full stands for the first seed.
+    Each outcome is kept in the experiment's folder as soon as it is there, and not worked out again. A trial that the
+    search had recovered in full stands for the first seed.
 
     Args:
         seeds: how often each network is fine-tuned.
@@ -75,23 +83,26 @@ def recover_all(
         on_done: called with how many fine-tunings are over, and how many there are.
 
     Returns:
-        What came out, by trial id.
+        What came out, by trial id. Where a fine-tuning fails, or its process is killed twice, the network stays as it
+        was judged, with the reason among the failures.
     """
     known = recovered_of(experiment)
+    trials = list(trials)
     missing = [trial for trial in trials if len(known.get(trial.id, _NOTHING).validation) < seeds]
     jobs = [_Job(experiment, loaded, trial, repeat) for trial in missing for repeat in range(seeds)]
-    done: list[_Outcome] = []
-    for outcome in _carried_out(jobs, processes):
-        done.append(outcome)
+    done = {job: outcome for job in jobs if (outcome := job.outcome) is not None}
+    for job, outcome in _carried_out([job for job in jobs if job not in done], processes):
+        done[job] = outcome
         on_done(len(done), len(jobs))
     for trial in missing:
-        mine = [outcome for job, outcome in zip(jobs, done, strict=True) if job.trial is trial]
+        mine = [done[job] for job in jobs if job.trial is trial]
         known[trial.id] = Recovered(
             before=trial.measures["accuracy"],
             validation=tuple(each.validation for each in mine),
             test=tuple(each.test for each in mine),
             file=max(mine, key=lambda each: each.validation).file,
             steps=0 if is_complete(trial) else loaded[0].recovery.steps,
+            failures=tuple(each.failure for each in mine if each.failure),
         )
     if missing:
         write_recovered(experiment, known)
@@ -101,21 +112,40 @@ def recover_all(
 _NOTHING = Recovered(0.0, (), (), Path(), 0)
 
 
-class _Job(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """One fine-tuning of one network. Its outcome is a file, which outlives whoever waited for it."""
+
     experiment: Experiment
     loaded: Loaded
     trial: Trial
     repeat: int
 
-    def run(self) -> _Outcome:
+    @property
+    def outcome(self) -> _Outcome | None:
+        try:
+            content = json.loads(self._file("json").read_text())
+            return _Outcome(**content | {"file": Path(content["file"])})
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+    def run(self) -> None:
         torch.set_num_threads(1)
-        task, data, dense = self.loaded
-        model, file = load_pruned(task, self.trial.model_file), self.trial.model_file
-        with contextlib.suppress(TrialFailure):  # a fine-tuning that diverged leaves the network as it was judged
-            if not (self.repeat == 0 and is_complete(self.trial)):
-                model, file = self._tuned()
-        accuracies = (training.accuracy(model, split) for split in (data.validation, data.test))
-        return _Outcome(*accuracies, file)
+        try:
+            if self.repeat == 0 and is_complete(self.trial):
+                self._record(load_pruned(self.loaded[0], self.trial.model_file), self.trial.model_file)
+            else:
+                self._record(*self._tuned())
+        except TrialFailure as error:  # it diverged
+            self.fail(str(error))
+        except Exception as error:
+            traceback.print_exc()
+            self.fail(f"{type(error).__name__}: {error}")
+
+    def fail(self, reason: str) -> None:
+        """Leave the network as it was judged."""
+        line = " ".join(f"trial {self.trial.id}, fine-tuning {self.repeat}: {reason}".split())
+        self._record(load_pruned(self.loaded[0], self.trial.model_file), self.trial.model_file, line)
 
     def _tuned(self) -> tuple[nn.Module, Path]:
         task, data, dense = self.loaded
@@ -123,35 +153,76 @@ class _Job(NamedTuple):
         candidate = replace(Candidate.from_parameters(self.trial.parameters), budget=1.0)
         how = {"seed": settings.seed, "round_to": settings.round_to, "repeat": self.repeat}
         model = run_trial(task, candidate, data, dense, **how).model
-        file = self.experiment.folder / "recovered" / f"{self.trial.id}-{self.repeat}.pt"
-        file.parent.mkdir(exist_ok=True)
-        torch.save(model.state_dict(), file)
-        return model, file
+        with replacing(self._file("pt")) as draft:
+            torch.save(model.state_dict(), draft)
+        return model, self._file("pt")
+
+    def _record(self, model: nn.Module, file: Path, failure: str | None = None) -> None:
+        _, data, _ = self.loaded
+        validation, test = (training.accuracy(model, split) for split in (data.validation, data.test))
+        outcome = _Outcome(validation, test, file, failure)
+        write_json(self._file("json"), outcome._asdict() | {"file": str(file)})
+
+    def _file(self, suffix: str) -> Path:
+        folder = self.experiment.folder / "recovered"
+        folder.mkdir(exist_ok=True)
+        return folder / f"{self.trial.id}-{self.repeat}.{suffix}"
 
 
 class _Outcome(NamedTuple):
     validation: float
     test: float
     file: Path
+    failure: str | None = None
 
 
-_jobs: list[_Job] = []
+def _carried_out(jobs: list[_Job], processes: int) -> Iterator[tuple[_Job, _Outcome]]:
+    """Yield each job with its outcome as soon as it is there.
 
-
-def _run(number: int) -> _Outcome:
-    return _jobs[number].run()
-
-
-def _carried_out(jobs: list[_Job], processes: int) -> Iterable[_Outcome]:
-    """Yield the outcome of each job, in order; models and data reach the processes by fork."""
+    Each has a process of its own, which models and data reach by fork. One that is killed is tried once more.
+    """
     if processes == 1 or len(jobs) < 2:
-        yield from (job.run() for job in jobs)
+        for job in jobs:
+            job.run()
+            yield job, job.outcome
         return
-    _jobs[:] = jobs
-    with multiprocessing.get_context("fork").Pool(processes, _leave_interrupts_to_the_parent) as pool:
-        yield from pool.imap(_run, range(len(jobs)))
-    _jobs.clear()
+    context = multiprocessing.get_context("fork")
+    waiting, running, killed = deque(jobs), {}, set()
+    try:
+        while waiting or running:
+            while waiting and len(running) < processes:
+                process = context.Process(target=_work, args=(waiting[0], os.getpid()))
+                process.start()
+                running[process.sentinel] = process, waiting.popleft()
+            for sentinel in multiprocessing.connection.wait(list(running)):
+                process, job = running.pop(sentinel)
+                process.join()
+                if job.outcome is None and job not in killed:
+                    killed.add(job)
+                    waiting.appendleft(job)
+                    continue
+                if job.outcome is None:
+                    job.fail(f"its process {_end_of(process.exitcode)}, twice")
+                yield job, job.outcome
+    finally:
+        for process, _ in running.values():
+            process.kill()
+            process.join()
 
 
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # leaving the pool ends its processes
+def _work(job: _Job, parent: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its processes
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+    job.run()
+
+
+def _die_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def _end_of(exit_code: int) -> str:
+    return f"was killed by signal {-exit_code}" if exit_code < 0 else f"ended with status {exit_code}"

@@ -68,35 +68,58 @@ class Known:
 
     @cached_property
     def status(self) -> str:
-        """How it is: one of :data:`WORDS`, ``stopped``, ``died`` (the manager ended without a goodbye), ``deleted``.
+        """How it is: one of :data:`WORDS`, ``stopped``, ``died``, ``damaged`` or ``deleted``.
 
-        A running manager is asked. Of one that is gone, the files tell how it went.
+        A running manager is asked. Of one that is gone, the files tell how it went: it died if it said no goodbye.
         """
         if self.alive:
             status, _ = manager_status(self.port, self.prefix, attempts=1)
             return WORDS.get(status, "does not answer" if status == "GONE" else status.lower())
         if self.results is None:
-            return "deleted"
-        if (self.folder / "log" / ERROR_FILE).is_file():
+            return "damaged" if (self.folder / "db" / "nni.sqlite").is_file() else "deleted"
+        if self._failure.is_file():
             return "failed"
-        if not _said_goodbye(self.folder / "log" / "nnimanager.log"):
+        if not said_goodbye(self.folder):
             return "died"
         ended = Progress(self.results, "STOPPED", (), 0.0)
         return "done" if ended.total and ended.ended >= ended.total else "stopped"
 
-    @cached_property
+    @property
+    def damage(self) -> list[str]:
+        """What is damaged about its files, a line each."""
+        if self.results is None:
+            return [] if self.status == "deleted" else [str(self._loaded)]
+        return self.results.damage
+
+    @property
+    def failure(self) -> str | None:
+        """Why it failed, in one line, or None."""
+        if self.status != "failed":
+            return None
+        told = self._failure.read_text(errors="replace") if self._failure.is_file() else ""
+        return " ".join(told.split()) or f"see {self.folder / 'log'}"
+
+    @property
     def results(self) -> Experiment | None:
-        """Its trials so far, or None if its database is gone."""
+        """Its trials so far, or None if its database is gone or damaged."""
+        return self._loaded if isinstance(self._loaded, Experiment) else None
+
+    @cached_property
+    def _loaded(self) -> Experiment | UserError:
         try:
             return load_experiment(self.folder)
-        except UserError:
-            return None
+        except UserError as error:
+            return error
+
+    @property
+    def _failure(self) -> Path:
+        return self.folder / "log" / ERROR_FILE
 
 
 def known_experiments() -> list[Known]:
     """Return every experiment in NNI's registry, the latest first."""
     entries = registry()
-    ids = sorted(entries, key=lambda key: entries[key].get("startTime") or 0, reverse=True)
+    ids = sorted(entries, key=lambda key: entries[key]["startTime"], reverse=True)
     return [Known(key, Path(entries[key]["logDir"]).expanduser() / key, entries[key]) for key in ids]
 
 
@@ -110,8 +133,9 @@ def known_experiment(experiment_id: str) -> Known:
     return Known(folder.name, folder, registry()[folder.name])
 
 
-def _said_goodbye(log: Path) -> bool:
-    """Say whether the last manager that wrote ``log`` ended as it should."""
+def said_goodbye(folder: Path) -> bool:
+    """Say whether the last manager of the experiment in ``folder`` ended as it should."""
+    log = folder / "log" / "nnimanager.log"
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 4096))

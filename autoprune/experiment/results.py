@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 import time
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,8 @@ from typing import Any
 
 from autoprune import finite
 from autoprune.errors import UserError
-from autoprune.experiment.record import FAILURE, MODEL, RESULT
+from autoprune.experiment.record import FAILURE, MODEL, RESULT, read_object
+from autoprune.experiment.rescue import rescued
 from autoprune.search import baselines, prepared
 from autoprune.search.command import TrialCommand
 from autoprune.search.limits import Limit, read_limits, satisfies
@@ -24,6 +26,8 @@ MEASURES = ("accuracy", "params", "macs", "bytes", "latency_ms")
 RUNNING = ("WAITING", "RUNNING", "UNKNOWN")
 STOPPED = ("EARLY_STOPPED", "USER_CANCELED")
 """NNI's statuses of trials that an assessor or a person stopped."""
+
+ENDED = (*STOPPED, "SUCCEEDED", "FAILED", "SYS_CANCELED")
 
 
 @dataclass(frozen=True)
@@ -74,9 +78,20 @@ class Trial:
 
     @cached_property
     def record(self) -> dict[str, Any]:
-        """What the trial wrote down beside what it reported (``kept``, ``dense``)."""
-        file = self.folder / RESULT
-        return json.loads(file.read_text()) if file.is_file() else {}
+        """What the trial wrote down beside what it reported (``kept``, ``dense``); nothing if that is damaged."""
+        return self._read[0]
+
+    @property
+    def damage(self) -> str | None:
+        """What is damaged about what it wrote down, if anything."""
+        return self._read[1]
+
+    @cached_property
+    def _read(self) -> tuple[dict[str, Any], str | None]:
+        content, damage = read_object(self.folder / RESULT)
+        if not all(isinstance(content.get(name, {}), dict) for name in ("measures", "kept", "dense", "channels")):
+            return {}, f"{RESULT} does not hold what a trial writes"
+        return content, damage
 
 
 @dataclass(frozen=True)
@@ -129,7 +144,7 @@ class Experiment:
     @cached_property
     def dense(self) -> dict[str, float] | None:
         """The dense model's measures, or None before the first trial has finished."""
-        found = (trial.record["dense"] for trial in self.trials if trial.record)
+        found = (dense for trial in self.trials if (dense := trial.record.get("dense")))
         return next((measures for measures in found if not finite.why_not(measures)), None)
 
     @property
@@ -154,8 +169,29 @@ class Experiment:
     @cached_property
     def prepared(self) -> list[Prepared]:
         """What was learnt before the search, one for each criterion with a shared recovery of its own."""
-        folders = [trial.folder for trial in self.trials if trial.baseline == baselines.DENSE]
-        return [Prepared.read(file) for folder in folders if (file := folder / prepared.FILE).is_file()]
+        return [each for each in self._prepared.values() if isinstance(each, Prepared)]
+
+    @cached_property
+    def _prepared(self) -> dict[str, Prepared | UserError]:
+        """What each trial that learnt something wrote down, or why that cannot be read, by its id."""
+        found: dict[str, Prepared | UserError] = {}
+        for trial in self.trials:
+            if trial.baseline == baselines.DENSE and (file := trial.folder / prepared.FILE).is_file():
+                try:
+                    found[trial.id] = Prepared.read(file)
+                except UserError as error:
+                    found[trial.id] = error
+        return found
+
+    @property
+    def damage(self) -> list[str]:
+        """What is damaged about its files, a line each; all that can be read still counts."""
+        from autoprune.report.recovered import read_recovered
+
+        lines = [f"trial {trial.id}: {trial.damage}" for trial in self.trials if trial.damage]
+        lines += [f"trial {key}: {each}" for key, each in self._prepared.items() if isinstance(each, UserError)]
+        damaged = read_recovered(self.folder)[1]
+        return lines + ([damaged] if damaged else [])
 
     def front(self, objectives: tuple[str, ...] | None = None) -> list[Trial]:
         """Return the Pareto-optimal candidates within the constraints, the best in the first objective first.
@@ -193,47 +229,79 @@ def find_experiment(experiment_id: str) -> Path:
     """
     known = registry()
     if experiment_id == "latest" and known:
-        experiment_id = max(known, key=lambda key: known[key].get("startTime") or 0)
+        experiment_id = max(known, key=lambda key: known[key]["startTime"])
     if experiment_id not in known:
-        recent = sorted(known, key=lambda key: known[key].get("startTime") or 0)[-3:]
+        recent = sorted(known, key=lambda key: known[key]["startTime"])[-3:]
         hint = f"the latest are {', '.join(reversed(recent))}" if recent else "there is none yet"
         raise UserError(f"no experiment {experiment_id!r}: {hint}; `nnictl experiment list --all` shows all")
     return Path(known[experiment_id]["logDir"]).expanduser() / experiment_id
 
 
 def registry() -> dict[str, dict[str, Any]]:
-    """Return NNI's registry of experiments, by id."""
+    """Return NNI's registry of experiments, by id; a damaged one as far as the experiments' folders tell."""
     file = Path("~/nni-experiments/.experiment").expanduser()
+    content: Any = None
     for _attempt in range(5):
         try:
-            return json.loads(file.read_text())
-        except OSError:
+            content = json.loads(file.read_text())
+            break
+        except FileNotFoundError:
             return {}
-        except json.JSONDecodeError:  # NNI does not write it in one go
+        except (OSError, ValueError):  # NNI does not write it in one go
             time.sleep(0.05)
-    return {}
+    entries = content if isinstance(content, dict) else rescued(file)
+    fit = {key: each for key, each in entries.items() if isinstance(each, dict) and isinstance(each.get("logDir"), str)}
+    return {key: each | {"startTime": _number(each.get("startTime"))} for key, each in fit.items()}
+
+
+def _number(value: Any) -> float:
+    return value if isinstance(value, int | float) else 0
+
+
+def open_experiment(experiment_id: str) -> Experiment:
+    """Return an experiment that was asked for by its id, or ``latest``; say on stderr what is damaged about it.
+
+    Raises:
+        UserError: NNI knows no such experiment, or its database cannot be read.
+    """
+    experiment = load_experiment(find_experiment(experiment_id))
+    for line in experiment.damage:
+        print(f"autoprune: experiment {experiment.id} is damaged: {line}", file=sys.stderr)
+    return experiment
 
 
 def load_experiment(folder: Path) -> Experiment:
     """Read an experiment from its folder.
 
     Raises:
-        UserError: the folder has no database.
+        UserError: the folder has no database, or one that cannot be read.
     """
     file = folder / "db" / "nni.sqlite"
     if not file.is_file():
         raise UserError(f"experiment {folder.name} has no database at {file}: was it deleted?")
     # Not mode=ro: what a killed manager left half-written could then not be rolled back, and nothing be read.
-    with closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True, timeout=10)) as db:
-        profiles = db.execute("select params from ExperimentProfile order by revision desc limit 1").fetchall()
-        events = db.execute("select timestamp, trialJobId, event, data, sequenceId from TrialJobEvent order by rowid")
-        trials = _trials(events.fetchall(), folder)
-        query = "select trialJobId, data from MetricData where type = 'FINAL' order by rowid"
-        metrics = {trial: json.loads(json.loads(data)) for trial, data in db.execute(query)}
+    try:
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True, timeout=10)) as db:
+            return _read_database(db, folder)
+    except (sqlite3.Error, ValueError, TypeError, KeyError, AttributeError) as error:
+        why = " ".join(f"{error}".split()) if isinstance(error, sqlite3.Error) else "it does not hold what NNI writes"
+        raise UserError(f"experiment {folder.name} is damaged: its database {file} cannot be read: {why}") from None
+
+
+def _read_database(db: sqlite3.Connection, folder: Path) -> Experiment:
+    db.row_factory = sqlite3.Row
+    profiles = db.execute("select * from ExperimentProfile order by revision desc limit 1").fetchall()
+    events = db.execute("select timestamp, trialJobId, event, data, sequenceId from TrialJobEvent order by rowid")
+    trials = _trials(events.fetchall(), folder)
+    query = "select trialJobId, data from MetricData where type = 'FINAL' order by rowid"
+    metrics = {trial: json.loads(json.loads(data)) for trial, data in db.execute(query)}
+    profile = dict(profiles[0]) if profiles else {"params": "{}"}
+    if profile.get("id", folder.name) != folder.name:
+        raise sqlite3.DatabaseError(f"it is that of experiment {profile['id']}")
     return Experiment(
         folder.name,
         folder,
-        json.loads(profiles[0][0]) if profiles else {},
+        dict(json.loads(profile["params"])),
         [_finish(trial, metrics.get(trial.id), folder) for trial in sorted(trials, key=lambda t: t.sequence)],
     )
 
@@ -245,13 +313,13 @@ def _trials(events, folder: Path) -> list[Trial]:
             continue
         trial = found.setdefault(trial_id, {"started": None, "ended": None, "status": "WAITING", "parameters": {}})
         if data and event in RUNNING:  # the first event of a trial brings its parameters
-            trial |= {"parameters": json.loads(data)["parameters"], "sequence": sequence}
-        if event in (*RUNNING, *STOPPED, "SUCCEEDED", "FAILED", "SYS_CANCELED"):
-            trial["status"] = event
+            trial |= {"parameters": json.loads(data)["parameters"], "sequence": int(sequence)}
+        if event in ENDED:
+            trial |= {"status": event, "ended": int(timestamp)}
+        elif event in RUNNING:  # once more, if it was interrupted
+            trial |= {"status": event, "ended": None}
         if event == "RUNNING":
             trial["started"] = int(timestamp)
-        elif event not in RUNNING:
-            trial["ended"] = int(timestamp)
     root = folder / "environments" / "local-env" / "trials"
     return [
         Trial(id=key, folder=root / key, metrics={}, reason=None, **trial)
@@ -261,6 +329,9 @@ def _trials(events, folder: Path) -> list[Trial]:
 
 
 def _finish(trial: Trial, metrics: Any, folder: Path) -> Trial:
+    if not isinstance(trial.parameters, dict):  # somebody sent them to NNI's API
+        reason = f"its parameters are {json.dumps(trial.parameters)}, where names with values belong"
+        return replace(trial, parameters={}, status="FAILED", reason=reason)
     changes: dict[str, Any] = {"metrics": metrics if isinstance(metrics, dict) else {}}
     wrong = finite.why_not({name: value for name, value in changes["metrics"].items() if name in MEASURES})
     if wrong:  # of a search that did not look
@@ -269,7 +340,7 @@ def _finish(trial: Trial, metrics: Any, folder: Path) -> Trial:
     failure = trial.folder / FAILURE
     ended_empty = trial.status == "SUCCEEDED" and not changes["metrics"]
     if trial.status == "FAILED" or ended_empty:
-        told = failure.read_text().strip() if failure.is_file() else ""
+        told = failure.read_text(errors="replace").strip() if failure.is_file() else ""
         changes["status"] = "FAILED"
         changes["reason"] = told or f"ended without a result: see {trial.folder / 'trial.stderr'}"
-    return Trial(**(trial.__dict__ | changes))
+    return replace(trial, **changes)

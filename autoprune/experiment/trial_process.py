@@ -71,7 +71,10 @@ class Prepared:
 
         receive_plain_json()
         folder = _folder()
-        candidate = Candidate.from_parameters(nni.get_next_parameter() or {})
+        parameters = nni.get_next_parameter()
+        if not isinstance(parameters, dict | None):
+            raise UserError(f"the parameters must map names to values, not be {parameters!r:.80}")
+        candidate = Candidate.from_parameters(parameters or {})
 
         sizes: dict[str, float] = {}
 

@@ -17,6 +17,7 @@ from autoprune.errors import UserError
 from autoprune.experiment import algorithms
 from autoprune.experiment.bridge.serializer import load, receive_plain_json
 from autoprune.experiment.channel import Channel, ManagerLost
+from autoprune.paths import write_text
 from autoprune.search import baselines
 from autoprune.search.prepared import FILE, Prepared
 from autoprune.yaml_file import load_yaml
@@ -65,7 +66,11 @@ class Dispatcher(MsgDispatcher):
         self._release()
 
     def handle_import_data(self, data: list[dict[str, Any]]) -> None:
-        """Pass earlier results to the tuner, less those of baselines, which need not run again."""
+        """Pass earlier results to the tuner, less those of baselines, which need not run again.
+
+        What is no result of named parameters, which anybody may send to NNI's API, is left out.
+        """
+        data = [entry for entry in data if isinstance(entry["parameter"], dict)]
         self._waiting = [each for each in self._waiting if each not in [entry["parameter"] for entry in data]]
         super().handle_import_data([entry for entry in data if not self._is_baseline(entry["parameter"])])
 
@@ -112,7 +117,7 @@ class Dispatcher(MsgDispatcher):
         found = [Prepared.read(file) for file in sorted(self._folder.glob(f"environments/*/trials/*/{FILE}"))]
         if not found:
             return
-        (self._folder / "log" / "sensitivity.json").write_text(json.dumps(found[0].sensitivity))
+        write_text(self._folder / "log" / "sensitivity.json", json.dumps(found[0].sensitivity))
         if hasattr(self.tuner, "prepare"):
             self.tuner.prepare(found)
 

@@ -20,6 +20,7 @@ from autoprune.export import onnx, pt2, state_dict
 from autoprune.export.base import ExportMismatch, Format, Run
 from autoprune.export.state_dict import load_pruned
 from autoprune.latency import Comparison, compare_passes, pinned
+from autoprune.paths import replacing
 from autoprune.places import check_file, check_folder
 from autoprune.task import Task
 
@@ -125,7 +126,8 @@ def export(
 def _export(name, task, model, dense, validation, inputs, file, threads, runs) -> Exported:
     kind = FORMATS[name]
     file.parent.mkdir(parents=True, exist_ok=True)
-    kind.write(model, inputs, file)
+    with replacing(file) as draft:
+        kind.write(model, inputs, draft)
     run = kind.load(file, task, threads)
     expected = model(inputs)
     outputs = torch.cat([run(part) for part in (inputs[:1], inputs[1:])])  # two batch sizes

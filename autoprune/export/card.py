@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from scipy.stats import binomtest
 
+from autoprune.paths import write_text
 from autoprune.report import units
 
 if TYPE_CHECKING:
@@ -64,8 +65,8 @@ def model_card(experiment: Experiment, final: Final) -> dict[str, Any]:
 def write_card(card: dict[str, Any], stem: Path) -> tuple[Path, Path]:
     """Write a card to ``STEM_card.json`` and ``STEM_card.md`` and return both."""
     data, text = (stem.with_name(f"{stem.name}_card.{suffix}") for suffix in ("json", "md"))
-    data.write_text(json.dumps(card, indent=2) + "\n")
-    text.write_text(to_markdown(card))
+    write_text(data, json.dumps(card, indent=2) + "\n")
+    write_text(text, to_markdown(card))
     return data, text
 
 

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import Tensor, nn
 
+from autoprune.errors import UserError
 from autoprune.export.base import Format, Run
 from autoprune.pruning.channels import rebuild
 from autoprune.task import Task
 
 
 def load_pruned(task: Task, file: Path) -> nn.Module:
-    """Return the pruned network whose state dict is in ``file``, in evaluation mode."""
-    return rebuild(task.build(), torch.load(file, weights_only=True), task.example_input)
+    """Return the pruned network whose state dict is in ``file``, in evaluation mode.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    try:
+        state = torch.load(file, weights_only=True)
+    except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
+        why = " ".join(str(error).split("\n", 1)[0].split())
+        raise UserError(f"the model file {file} cannot be read: {why or type(error).__name__}") from None
+    return rebuild(task.build(), state, task.example_input)
 
 
 def write(model: nn.Module, inputs: Tensor, file: Path) -> None:

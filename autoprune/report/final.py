@@ -24,6 +24,7 @@ class Recovered:
         test: the test accuracy of the same networks.
         file: the state dict of the one that is best on validation data.
         steps: optimiser steps of each fine-tuning; 0 where the search had recovered it in full already.
+        failures: why fine-tunings failed, if any did; the network as it was judged stands for each of them.
     """
 
     before: float
@@ -31,6 +32,7 @@ class Recovered:
     test: tuple[float, ...]
     file: Path
     steps: int
+    failures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

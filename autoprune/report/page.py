@@ -15,6 +15,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from autoprune.experiment.results import Experiment, Trial
+from autoprune.paths import write_text
 from autoprune.report import machine, units
 from autoprune.report.fidelity import agreements
 from autoprune.report.final import Final
@@ -85,7 +86,7 @@ def write_report(experiment: Experiment, final: Final | None, file: Path) -> Pat
         percent=units.percent,
     )
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(page, encoding="utf-8")
+    write_text(file, page)
     return file
 
 

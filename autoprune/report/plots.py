@@ -181,7 +181,9 @@ def _channels(experiment: Experiment) -> dict[str, int]:
     channels: dict[str, int] = {}
     for trial in experiment.trials:
         if trial.succeeded:
-            channels |= trial.record.get("channels") or (trial.record["kept"] if _is_sparse(experiment, trial) else {})
+            channels |= trial.record.get("channels") or (
+                trial.record.get("kept", {}) if _is_sparse(experiment, trial) else {}
+            )
     return channels
 
 

@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
+from autoprune.experiment.record import read_object
 from autoprune.experiment.results import Experiment
+from autoprune.paths import write_text
 from autoprune.report import units
 from autoprune.report.final import Final, Recovered
 
@@ -41,7 +44,7 @@ def write_recovered(experiment: Experiment, recovered: Mapping[str, Recovered]) 
     """Keep what the end of a search found, for ``autoprune pareto`` and ``autoprune report`` after it."""
     file = experiment.folder / FILE
     content = {key: asdict(each) | {"file": str(each.file)} for key, each in recovered.items()}
-    file.write_text(json.dumps(content, indent=1) + "\n")
+    write_text(file, json.dumps(content, indent=1) + "\n")
     return file
 
 
@@ -49,15 +52,24 @@ def recovered_of(experiment: Experiment, final: Final | None = None) -> dict[str
     """Return the front's networks that were fine-tuned to the end, by trial id; none before the end of a search."""
     if final and final.recovered:
         return final.recovered
-    file = experiment.folder / FILE
-    if not file.is_file():
-        return {}
-    return {
-        key: Recovered(
-            each["before"], tuple(each["validation"]), tuple(each["test"]), Path(each["file"]), each["steps"]
-        )
-        for key, each in json.loads(file.read_text()).items()
-    }
+    return read_recovered(experiment.folder)[0]
+
+
+def read_recovered(folder: Path) -> tuple[dict[str, Recovered], str | None]:
+    """Return what :func:`write_recovered` wrote into an experiment's folder, and what is damaged about it, if anything.
+
+    A damaged file counts as none: the fine-tunings' own files are still there.
+    """
+    content, damage = read_object(folder / FILE)
+    try:
+        return {key: _recovered(each) for key, each in content.items()}, damage
+    except (TypeError, KeyError, ValueError):
+        return {}, f"{FILE} does not hold what AutoPrune wrote"
+
+
+def _recovered(each: Mapping[str, Any]) -> Recovered:
+    accuracies = (tuple(map(float, each[name])) for name in ("validation", "test"))
+    return Recovered(each["before"], *accuracies, Path(each["file"]), each["steps"], tuple(each.get("failures", ())))
 
 
 def recovered_rows(experiment: Experiment, final: Final | None = None) -> list[RecoveredRow]:

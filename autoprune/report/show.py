@@ -9,7 +9,8 @@ from typing import Literal
 
 from rich.console import Console
 
-from autoprune.experiment.results import find_experiment, load_experiment
+from autoprune.errors import UserError
+from autoprune.experiment.results import find_experiment, open_experiment
 from autoprune.report.compare import comparison
 from autoprune.report.data import front_as_csv, front_as_json
 from autoprune.report.rows import SIZES
@@ -27,7 +28,7 @@ def show_front(
         form: how it is printed.
         plot: a picture file to be drawn as well.
     """
-    experiment = load_experiment(find_experiment(experiment_id))
+    experiment = open_experiment(experiment_id)
     chosen = check_objectives(objectives.split(",")) if objectives else None
     if form == "csv":
         sys.stdout.write(front_as_csv(experiment, chosen))
@@ -43,8 +44,23 @@ def show_front(
 
 
 def show_comparison(experiment_ids: Sequence[str], plot: Path | None) -> None:
-    """Print several searches side by side, and draw their fronts if ``plot`` is given."""
-    experiments = [load_experiment(find_experiment(each)) for each in experiment_ids]
+    """Print several searches side by side, and draw their fronts if ``plot`` is given.
+
+    A damaged one is left out, and said to be.
+
+    Raises:
+        UserError: NNI does not know one of them, or all are damaged.
+    """
+    experiments, damaged = [], []
+    for folder in [find_experiment(each) for each in experiment_ids]:
+        try:
+            experiments.append(open_experiment(folder.name))
+        except UserError as error:
+            damaged.append(error)
+    if not experiments:
+        raise damaged[0]
+    for error in damaged:
+        print(f"autoprune: left out: {error}", file=sys.stderr)
     _console().print(comparison(experiments))
     if plot:
         from autoprune.report.picture import fronts_picture

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from autoprune.errors import UserError
 from autoprune.sizes import SizeModel
 
 FILE = "prepared.json"
@@ -44,6 +45,13 @@ class Prepared:
 
     @classmethod
     def read(cls, file: Path) -> Prepared:
-        """Read what a trial wrote."""
-        content = json.loads(file.read_text())
-        return cls(**{**content, "sizes": SizeModel.from_dict(content["sizes"])})
+        """Read what a trial wrote.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        try:
+            content = json.loads(file.read_text())
+            return cls(**{**content, "sizes": SizeModel.from_dict(content["sizes"])})
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise UserError(f"{file} is damaged: {type(error).__name__}: {' '.join(str(error).split())}") from None

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
 from filelock import FileLock
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import BaseJournalBackend
 
 from autoprune.errors import UserError, short
+from autoprune.paths import write_bytes
 from autoprune.places import check_file
+
+_log = logging.getLogger(__name__)
 
 
 def check_storage(where: str | None) -> None:
@@ -61,9 +65,21 @@ def open_storage(where: str | None) -> BaseStorage:
             return RDBStorage(where, engine_kwargs=waiting)
         file = Path(where or Path(os.environ.get("NNI_CHECKPOINT_DIRECTORY", "."), "optuna.journal"))
         file.parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(_Journal(file))
+        return _open_journal(file)
     except Exception as error:
         raise UserError(f"storage {_hidden(str(where))} cannot be opened: {_line(error)}") from None
+
+
+def _open_journal(file: Path) -> JournalStorage:
+    try:
+        return JournalStorage(_Journal(file))
+    except OSError:
+        raise
+    except Exception as error:
+        # Each line is whole, but they do not follow from each other: NNI's results are the better memory.
+        _log.warning("%s is damaged (%s): its search goes on from NNI's results", file, _line(error))
+        file.replace(set_aside(file))
+        return JournalStorage(_Journal(file))
 
 
 def open_study(storage: BaseStorage, name: str, objectives: Sequence[str], directions: Sequence[str]) -> optuna.Study:
@@ -82,22 +98,73 @@ def open_study(storage: BaseStorage, name: str, objectives: Sequence[str], direc
     return study
 
 
-class _Journal(JournalFileBackend):
-    """Optuna's journal file, locked by the kernel and written without an fsync for each parameter of each trial.
+class _Journal(BaseJournalBackend):
+    """A journal file as Optuna's own, locked by the kernel and written without an fsync for each parameter of a trial.
 
     Optuna's own lock is a file that a killed process leaves behind, for half a minute; NNI gives a tuner ten seconds to
     start. What a killed process has written stays; after a power failure the last trials may have to be imported again.
+
+    What follows the last whole line of a damaged file is set aside when the file is opened. A file that is cut or
+    deleted while it is in use is written again.
     """
 
     def __init__(self, file: Path) -> None:
-        super().__init__(str(file))
         self._file = file
-        self._kernel_lock = FileLock(f"{file}.flock")
+        self._lock = FileLock(f"{file}.flock")
+        self._lines: list[bytes] = []
+        self._size = 0
+        with self._lock:
+            content = file.read_bytes() if file.exists() else b""
+            whole = _whole_lines(content)
+            if len(whole) < len(content):
+                _log.warning("%s is damaged: its search goes on from its %d whole bytes", file, len(whole))
+                write_bytes(set_aside(file), content)
+                write_bytes(file, whole)
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        with self._lock:
+            self._catch_up()
+        yield from (json.loads(line) for line in self._lines[log_number_from:])
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
-        with self._kernel_lock, self._file.open("ab") as out:
-            out.write(lines.encode())
+        with self._lock:
+            self._catch_up()
+            with self._file.open("ab") as out:
+                out.truncate(self._size)  # of what another process was killed over
+                out.write(lines.encode())
+
+    def _catch_up(self) -> None:
+        """Take in what was written since the last time, here or by another process."""
+        size = self._file.stat().st_size if self._file.exists() else 0
+        if size < self._size:
+            write_bytes(self._file, b"".join(self._lines))
+        elif size > self._size:
+            with self._file.open("rb") as file:
+                file.seek(self._size)
+                new = file.read()
+            new = new[: new.rfind(b"\n") + 1]
+            self._lines += new.splitlines(keepends=True)
+            self._size += len(new)
+
+
+def set_aside(file: Path) -> Path:
+    """Return where a damaged file's content is kept."""
+    return file.with_name(f"{file.name}.damaged")
+
+
+def _whole_lines(content: bytes) -> bytes:
+    """Return the entries of a journal up to the first that is broken."""
+    size = 0
+    for line in content.splitlines(keepends=True):
+        try:
+            whole = line.endswith(b"\n") and isinstance(json.loads(line)["op_code"], int)
+        except (ValueError, TypeError, KeyError):
+            whole = False
+        if not whole:
+            break
+        size += len(line)
+    return content[:size]
 
 
 def _hidden(url: str) -> str:

@@ -26,6 +26,8 @@ from pydantic import Field
 
 from autoprune.checked import check
 from autoprune.errors import UserError
+from autoprune.experiment.rescue import rescued
+from autoprune.paths import write_text
 
 PRELOAD = Path(__file__).resolve().with_name("manager.js")
 START_LIMIT = 120
@@ -55,6 +57,8 @@ def open_door() -> None:
         launcher.start_experiment = _checked(launcher.start_experiment)
         launcher._start_rest_server = _awaited(launcher._start_rest_server)
         Experiment._wait_completion = _wait_completion
+        Experiments.read_file = _read_registry
+        Experiments.write_file = _write_registry
 
 
 def start(config: ExperimentConfig, port: int, url_prefix: str | None = None) -> str:
@@ -226,6 +230,22 @@ def _awaited(original: Any) -> Any:
         raise TunerFailed("NNI's manager did not start; see log/nnictl_stderr.log and log/nnimanager.log")
 
     return _start_rest_server
+
+
+def _read_registry(experiments: Experiments) -> dict[str, Any]:
+    """Replace ``Experiments.read_file``, which takes a damaged registry for an empty one, and so has it emptied."""
+    file = Path(experiments.experiment_file)
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        return rescued(file)
+
+
+def _write_registry(experiments: Experiments) -> None:
+    """Replace ``Experiments.write_file``, which leaves half a registry if it is killed."""
+    write_text(Path(experiments.experiment_file), json.dumps(experiments.experiments, indent=4))
 
 
 def _wait_completion(experiment: Experiment) -> bool:

@@ -10,6 +10,7 @@ const Module = require('node:module');
 const net = require('node:net');
 const path = require('node:path');
 const { setTimeout: delay } = require('node:timers/promises');
+const ends = require('./ends.js');
 const guard = require('./guard.js');
 const page = require('./page.js');
 
@@ -151,6 +152,7 @@ const FIXES = [
             };
         },
     },
+    ...ends.FIXES,
     {
         name: 'sequence',
         fault: 'After a resume, sequence numbers of earlier trials are given out again.',

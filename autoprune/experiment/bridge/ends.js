@@ -1,0 +1,118 @@
+// How trials, the tuner and managers end, called by its name: fixes of the same form as those of manager.js.
+
+'use strict';
+
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+
+const FIXES = [
+    {
+        name: 'resumed',
+        fault: 'A trial that waited to be run again when its manager was killed is never run again.',
+        file: 'core/nniDataStore.js',
+        mend({ NNIDataStore }) {
+            const { getJobStatusByLatestEvent } = NNIDataStore.prototype;
+            NNIDataStore.prototype.getJobStatusByLatestEvent = function (oldStatus, event) {
+                return event === 'ADD_RESUMED' ? 'WAITING' : getJobStatusByLatestEvent.call(this, oldStatus, event);
+            };
+        },
+    },
+    {
+        name: 'resumed',
+        fault: 'A trial whose result was stored just before its manager was killed is run a second time.',
+        file: 'core/nnimanager.js',
+        mend({ NNIManager }) {
+            const { resumeExperiment } = NNIManager.prototype;
+            NNIManager.prototype.resumeExperiment = async function (readonly) {
+                if (!readonly) {
+                    fs.rmSync(errorFile(), { force: true });
+                    await endTrialsWithResult(this.dataStore);
+                }
+                return resumeExperiment.call(this, readonly);
+            };
+        },
+    },
+    {
+        name: 'signals',
+        fault: 'A trial that was killed by a signal counts as cancelled by its user, without a reason.',
+        file: 'common/trial_keeper/process.js',
+        mend({ TrialProcess }) {
+            const { spawn, kill, onStop } = TrialProcess.prototype;
+            TrialProcess.prototype.spawn = function (options) {
+                this.folder = options.outputDirectory;
+                fs.rmSync(failureFile(this.folder), { force: true }); // of the run that this one goes on with
+                return spawn.call(this, options);
+            };
+            TrialProcess.prototype.kill = function (timeout) {
+                this.stopWanted = true;
+                return kill.call(this, timeout);
+            };
+            TrialProcess.prototype.onStop = function (callback) {
+                onStop.call(this, (time, code, signal) => {
+                    const number = signal ? os.constants.signals[signal] : code - 128; // a shell adds 128 to it
+                    const name = nameOf(number);
+                    if (this.stopWanted || name === undefined) {
+                        return callback(time, code, signal);
+                    }
+                    writeOnce(failureFile(this.folder), `killed by signal ${number} (${name})${hint(name)}`);
+                    return callback(time, 128 + number, signal);
+                });
+            };
+        },
+    },
+    {
+        name: 'dispatcher',
+        fault: 'Why an experiment failed is forgotten when its manager ends.',
+        file: 'core/nnimanager.js',
+        mend({ NNIManager }) {
+            const { criticalError } = NNIManager.prototype;
+            NNIManager.prototype.criticalError = function (error) {
+                if (this.status.status !== 'ERROR') {
+                    writeOnce(errorFile(), `${error?.message ?? error}`.replace(/\s+/g, ' '));
+                }
+                criticalError.call(this, error);
+            };
+        },
+    },
+];
+
+async function endTrialsWithResult(store) {
+    const results = await store.getMetricData(undefined, 'FINAL');
+    const withResult = new Set(results.map(metric => metric.trialJobId));
+    for (const trial of await store.listTrialJobs()) {
+        if (['WAITING', 'RUNNING'].includes(trial.status) && withResult.has(trial.trialJobId)) {
+            await store.storeTrialJobEvent('SUCCEEDED', trial.trialJobId);
+        }
+    }
+}
+
+function errorFile() {
+    return path.join(global.nni.paths.logDirectory, 'tuner_error.txt');
+}
+
+function failureFile(folder) {
+    return path.join(folder, 'failure.txt');
+}
+
+function nameOf(number) {
+    return Object.entries(os.constants.signals).find(([, each]) => each === number)?.[0];
+}
+
+function hint(name) {
+    return name === 'SIGKILL' ? ': by the system, for want of memory, or by hand' : '';
+}
+
+// Whoever knew the reason first knew it best.
+function writeOnce(file, text) {
+    try {
+        if (!fs.existsSync(file)) {
+            fs.writeFileSync(`${file}.partial`, `${text}\n`);
+            fs.renameSync(`${file}.partial`, file);
+        }
+    } catch (error) {
+        console.error(`${file}: ${error.message}`);
+    }
+}
+
+module.exports = { FIXES };
