@@ -14,12 +14,15 @@ import hashlib
 import json
 import os
 import socket
+import stat
 import sys
 import time
 from pathlib import Path
 
 START_LIMIT = 300
 """Seconds to wait for the server, which may have to train the dense model first."""
+FOLDERS = 20
+"""Names that are tried for the folder of the sockets: others may have taken some, in a folder like /tmp."""
 
 
 def run(words: list[str]) -> int | None:
@@ -34,6 +37,8 @@ def run(words: list[str]) -> int | None:
     if sys.platform != "linux" or "NNI_TRIAL_COMMAND_CHANNEL" not in os.environ or os.environ.get("AUTOPRUNE_COLD"):
         return None
     address = _address(words)
+    if address is None:
+        return None
     connection = _connect(address) or _start(address, words)
     if connection is None:
         return None
@@ -45,15 +50,30 @@ def run(words: list[str]) -> int | None:
     return status[0] if status else 137  # no word from the child: it was killed
 
 
-def _address(words: list[str]) -> Path:
-    """Return the server's socket, in a folder that only this user can enter."""
-    folder = Path(os.environ.get("TMPDIR") or "/tmp", f"autoprune-{os.getuid()}")  # tempfile takes long to import
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o077:
-        raise PermissionError(f"{folder} is open to other users: remove it")
+def _address(words: list[str]) -> Path | None:
+    """Return the server's socket, or None if there is no folder for it."""
+    folder = _private_folder()
+    if folder is None:
+        return None
     manager = os.environ["NNI_TRIAL_COMMAND_CHANNEL"].split("/")[2]
     content = json.dumps([os.environ["NNI_EXP_ID"], manager, sys.executable, str(Path.cwd()), words])
     return folder / f"{hashlib.sha256(content.encode()).hexdigest()[:20]}.sock"
+
+
+def _private_folder() -> Path | None:
+    """Return the folder that only this user can enter, the same for every trial; None if none can be had."""
+    name = Path(os.environ.get("TMPDIR") or "/tmp", f"autoprune-{os.getuid()}")  # tempfile takes long to import
+    for folder in [name, *(name.with_name(f"{name.name}-{number}") for number in range(1, FOLDERS))]:
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            status = folder.lstat()  # of a link itself: it is passed over
+        except FileExistsError:
+            continue
+        except OSError:
+            return None
+        if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077:
+            return folder
+    return None
 
 
 def _connect(address: Path) -> socket.socket | None:

@@ -178,6 +178,10 @@ def nni_home(tmp_path, port):
 
 @pytest.fixture
 def port():
+    return free_port()
+
+
+def free_port() -> int:
     """Return a port that no other test of this machine, here or in a parallel worker, was lately given."""
     ledger = Path(tempfile.gettempdir(), f"autoprune-test-ports-{os.getuid()}")
     with FileLock(f"{ledger}.lock"):

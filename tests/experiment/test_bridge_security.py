@@ -117,7 +117,7 @@ def test_pickles_that_reach_the_tuner_stay_plain_data(nni_home):
 
 def test_without_the_bridge_the_manager_is_open_and_runs_what_it_is_sent(nni_home):
     config = nni_home.config("--sleep 9", maxTrialNumber=1)
-    assert nni_home.create(config, without="loopback,no_pickle,dispatcher").returncode == 0
+    assert nni_home.create(config, without="loopback,no_pickle,dispatcher,links").returncode == 0
     wait_until(nni_home.trials, what="a trial")
     assert addresses(nni_home) == {"::"}
     assert ask(nni_home, Host="evil.example")[0] == 200
@@ -153,8 +153,8 @@ def test_an_address_opened_on_purpose_asks_for_the_token_that_was_printed(nni_ho
         connect(f"ws://127.0.0.2:{nni_home.port}/tuner", proxy=None).__enter__()
     assert requests.get(status, params={"token": token}, timeout=20).status_code == 200
     assert requests.get(status, headers={"Authorization": f"Bearer {token}"}, timeout=20).status_code == 200
-    with connect(f"ws://127.0.0.2:{nni_home.port}/tuner-of-nobody?token={token}", proxy=None):
-        pass
+    with pytest.raises(InvalidStatus, match="403"):  # the token opens the page, but makes nobody the tuner
+        connect(f"ws://127.0.0.2:{nni_home.port}/tuner?token={token}", proxy=None).__enter__()
 
     session = requests.Session()  # a browser: the page's address gives it a cookie, and loses the token
     session.headers["Accept"] = "text/html"

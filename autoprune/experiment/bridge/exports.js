@@ -8,6 +8,7 @@
 const { spawn } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
+const { fileInside, isOwnFolder } = require('./files.js');
 
 const TRIAL_ID = /^[A-Za-z0-9]+$/;
 const EXPORT = 'from autoprune.cli import main; main()';
@@ -29,11 +30,15 @@ class Exports {
             return [400, { error: 'trial must be the id of a trial' }];
         }
         const trials = path.join(this.nni.paths.experimentRoot, 'environments', 'local-env', 'trials');
-        if (!fs.existsSync(path.join(trials, trial, 'model.pt'))) {
+        const folder = path.join(trials, trial);
+        if (!isOwnFolder(folder) || fileInside(folder, 'model.pt') === null) {
             return [404, { error: `no trial ${trial} has a model on this machine` }];
         }
         if (Object.values(this.states).some(each => each.state === 'running')) {
             return [409, { error: 'another export runs: wait for its end' }];
+        }
+        if (fs.existsSync(this.folder) && !isOwnFolder(this.folder)) {
+            return [409, { error: `${this.folder} is no folder` }];
         }
         this.run(trial);
         return [202, this.list()[trial]];
@@ -55,13 +60,15 @@ class Exports {
         child.stderr.on('data', data => { said = (said + data).slice(-4000); });
         child.on('error', error => { Object.assign(state, { state: 'failed', message: error.message }); });
         child.on('close', status => {
-            if (status === 0) {
-                fs.rmSync(final, { recursive: true, force: true });
-                fs.renameSync(draft, final);
-                state.state = 'done';
-            } else {
-                const message = said.trim().split('\n').at(-1) || `the export ended with status ${status}`;
-                Object.assign(state, { state: 'failed', message });
+            const message = said.trim().split('\n').at(-1) || `the export ended with status ${status}`;
+            try {
+                if (status === 0) {
+                    fs.rmSync(final, { recursive: true, force: true });
+                    fs.renameSync(draft, final);
+                }
+                Object.assign(state, status === 0 ? { state: 'done' } : { state: 'failed', message });
+            } catch (error) {
+                Object.assign(state, { state: 'failed', message: error.message });
             }
         });
     }
@@ -70,7 +77,9 @@ class Exports {
     list() {
         const found = {};
         for (const trial of names(this.folder).filter(name => TRIAL_ID.test(name))) {
-            found[trial] = { state: 'done', message: '', files: names(path.join(this.folder, trial)) };
+            const folder = path.join(this.folder, trial);
+            const files = names(folder).filter(name => fileInside(folder, name) !== null);
+            found[trial] = { state: 'done', message: '', files };
         }
         for (const [trial, state] of Object.entries(this.states)) {
             found[trial] = { files: [], ...found[trial], ...state };
@@ -78,19 +87,16 @@ class Exports {
         return found;
     }
 
-    // Returns the path of an exported file, or null. Only names that the folder lists lead anywhere.
+    // Returns the path of an exported file, or null. Only names of files that the folder lists lead anywhere.
     file(trial, name) {
         const known = new Map(Object.entries(this.list())).get(trial);
-        return known?.files.includes(name) ? path.join(this.folder, trial, name) : null;
+        return known?.files.includes(name) ? fileInside(path.join(this.folder, trial), name) : null;
     }
 }
 
+// What lies in a folder; nothing in one that is elsewhere, and only a link here.
 function names(folder) {
-    try {
-        return fs.readdirSync(folder);
-    } catch {
-        return [];
-    }
+    return isOwnFolder(folder) ? fs.readdirSync(folder) : [];
 }
 
 module.exports = { Exports };

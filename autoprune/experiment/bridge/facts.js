@@ -4,6 +4,7 @@
 
 const fs = require('node:fs');
 const path = require('node:path');
+const { readText } = require('./files.js');
 
 class Facts {
     // nni: the manager's globals, with its paths.
@@ -18,12 +19,12 @@ class Facts {
     read() {
         const { experimentRoot, logDirectory } = this.nni.paths;
         const trials = path.join(experimentRoot, 'environments', 'local-env', 'trials');
-        for (const trial of fs.existsSync(trials) ? fs.readdirSync(trials) : []) {
+        for (const trial of folders(trials)) {
             if (!(trial in this.kept)) {
                 this.add(trial, json(path.join(trials, trial, 'result.json')));
             }
             if (!(trial in this.reasons)) {
-                const reason = text(path.join(trials, trial, 'failure.txt'));
+                const reason = readText(path.join(trials, trial, 'failure.txt'));
                 if (reason !== null) {
                     this.reasons[trial] = reason.trim();
                 }
@@ -44,19 +45,16 @@ class Facts {
     }
 }
 
-function text(file) {
-    try {
-        return fs.readFileSync(file, 'utf8');
-    } catch {
-        return null; // not there yet
-    }
+function folders(folder) {
+    const entries = fs.existsSync(folder) ? fs.readdirSync(folder, { withFileTypes: true }) : [];
+    return entries.filter(entry => entry.isDirectory()).map(entry => entry.name);
 }
 
 function json(file) {
     try {
-        return JSON.parse(fs.readFileSync(file, 'utf8'));
+        return JSON.parse(readText(file));
     } catch {
-        return null;
+        return null; // half-written
     }
 }
 

@@ -29,35 +29,40 @@ function shownTokens(request) {
     const bearer = /^Bearer (\S+)$/i.exec(request.headers.authorization ?? '');
     const cookies = (request.headers.cookie ?? '').split(';').map(each => each.trim().split('='));
     const cookie = cookies.find(([name]) => name === cookieName(request));
-    return [bearer?.[1], cookie?.[1], tokenInUrl(request.url)].filter(Boolean);
+    return [bearer?.[1], cookie?.[1], inUrl(request.url, 'token')].filter(Boolean);
 }
 
-function tokenInUrl(url) {
+function inUrl(url, name) {
     const query = url.split('?').slice(1).join('?');
-    return new URLSearchParams(query).get('token') ?? undefined;
+    return new URLSearchParams(query).get(name) ?? undefined;
+}
+
+// Compares in constant time.
+function same(text, secret) {
+    const hash = value => crypto.createHash('sha256').update(value).digest();
+    return crypto.timingSafeEqual(hash(text), hash(secret));
 }
 
 function isToken(text) {
-    const hash = value => crypto.createHash('sha256').update(value).digest();
-    return token !== undefined && crypto.timingSafeEqual(hash(text), hash(token));
+    return token !== undefined && same(text, token);
 }
 
 function lacksToken(request) {
     return cameFromOutside(request) && !shownTokens(request).some(isToken);
 }
 
-// Returns the headers that turn a page's ?token= into a cookie and take it out of the address bar, else null.
+// Returns the headers that turn a page's ?token= into a cookie and take it out of the address bar, else null. Another
+// token than ours is left where it is: it becomes no cookie, and replaces none.
 function tokenToCookie(request) {
-    const shown = tokenInUrl(request.url);
     const page = request.method === 'GET' && (request.headers.accept ?? '').includes('text/html');
-    if (!page || shown === undefined || !cameFromOutside(request)) {
+    if (!page || !cameFromOutside(request) || !isToken(inUrl(request.url, 'token') ?? '')) {
         return null;
     }
     const [path, ...query] = request.url.split('?');
     const rest = new URLSearchParams(query.join('?'));
     rest.delete('token');
     return {
-        'Set-Cookie': `${cookieName(request)}=${shown}; Path=/; HttpOnly; SameSite=Lax`,
+        'Set-Cookie': `${cookieName(request)}=${token}; Path=/; HttpOnly; SameSite=Lax`,
         'Referrer-Policy': 'no-referrer',
         // One slash: //other.example would lead elsewhere.
         Location: path.replace(/^\/+/, '/') + ([...rest].length > 0 ? `?${rest}` : ''),
@@ -125,19 +130,25 @@ const CODE_MARKERS = [
 ];
 const PLAIN_DTYPE = /^(bool_?|u?int\d*|float\d*|complex\d*)$/;
 
-// Whether a parsed request body would make nni.load() run code, at any depth, also in JSON kept inside strings.
-function carriesCode(value) {
+const DEEPEST = 100; // Python's parser gives up at about a thousand levels
+
+// Whether a parsed request body would make nni.load() run code, at any depth, also in JSON kept inside strings. What is
+// nested too deeply to tell counts as code.
+function carriesCode(value, depth = 0) {
     if (typeof value === 'string') {
         return textCarriesCode(value);
     }
     if (value === null || typeof value !== 'object') {
         return false;
     }
+    if (depth > DEEPEST) {
+        return true;
+    }
     // json_tricks calls numpy's function of that name: a type name is fine, "load" is not.
     if ('__ndarray__' in value && !PLAIN_DTYPE.test(value.dtype)) {
         return true;
     }
-    return Object.entries(value).some(([key, item]) => textCarriesCode(key) || carriesCode(item));
+    return Object.entries(value).some(([key, item]) => textCarriesCode(key) || carriesCode(item, depth + 1));
 }
 
 function textCarriesCode(text) {
@@ -155,4 +166,22 @@ function textCarriesCode(text) {
     }
 }
 
-module.exports = { ANY_ADDRESS, openedAddress, token, refusal, tokenToCookie, carriesCode };
+// What the tuner shows that the manager has started: nobody else may speak as the tuner.
+const tunerSecret = crypto.randomBytes(24).toString('base64url');
+
+// Returns [status, reason] for a WebSocket that must not be opened, else null.
+// nni: the manager's arguments; `tunerCommandChannel` means that the tuner was not started by the manager.
+function webSocketRefusal(request, { urlPrefix, tunerCommandChannel }) {
+    const names = value => value.toLowerCase().split('/').filter(Boolean);
+    const [door] = names(request.url.split('?', 1)[0]).slice(names(urlPrefix).length);
+    if (door === 'platform') { // remote machines report here
+        return null;
+    }
+    if (door !== 'tuner') {
+        return [404, 'Not Found'];
+    }
+    const known = tunerCommandChannel || same(inUrl(request.url, 'secret') ?? '', tunerSecret);
+    return known ? null : [403, 'Forbidden: only the tuner that the manager has started speaks here'];
+}
+
+module.exports = { ANY_ADDRESS, openedAddress, token, tunerSecret, refusal, webSocketRefusal, tokenToCookie, carriesCode };

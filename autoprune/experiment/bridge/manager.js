@@ -1,19 +1,29 @@
 // Mends NNI 3.0's manager while it loads. Preloaded by `node --require`, through NODE_OPTIONS (see door.py).
 //
-// One row per patched file: the fix's name, NNI's fault, and how it is mended. AUTOPRUNE_WITHOUT="name,name" leaves
+// One row per patched file: the fix's name, NNI's fault, and how it is mended. Those of one file are applied in order. AUTOPRUNE_WITHOUT="name,name" leaves
 // fixes out, so that a test can show that the fault is still NNI's and the fix still needed.
 
 'use strict';
 
-const http = require('node:http');
+const fs = require('node:fs');
 const Module = require('node:module');
-const net = require('node:net');
 const path = require('node:path');
 const { setTimeout: delay } = require('node:timers/promises');
+const boundary = require('./boundary.js');
+const checks = require('./checks.js');
 const ends = require('./ends.js');
+const files = require('./files.js');
 const guard = require('./guard.js');
 const page = require('./page.js');
+const server = require('./server.js');
+const { Turns } = require('./turns.js');
 
+// Answers that grow with the number of trials.
+const COSTLY = [
+    '/api/v1/nni/trial-jobs', '/api/v1/nni/metric-data*', '/api/v1/nni/job-statistics', '/api/v1/nni/export-data',
+    '/api/v1/nni/experiment/imported-data', '/api/v1/nni/experiment-metadata', '/api/v1/nni/experiments-info',
+    '/api/v1/nni/trial-file/*', '/api/v1/autoprune/facts', '/api/v1/autoprune/exports',
+];
 const DIED = 'the tuner process died; see log/dispatcher.log and log/nnictl_stderr.log';
 
 const FIXES = [
@@ -33,6 +43,39 @@ const FIXES = [
                     }
                 });
                 return start.call(this);
+            };
+        },
+    },
+    {
+        name: 'boundary',
+        fault: 'Some requests end the manager or the search, get no answer, or may have 50 MB.',
+        file: 'common/globals/rest.js',
+        mend(exports) {
+            exports.RestManager = class extends exports.RestManager {
+                constructor() {
+                    super();
+                    this.app.set('env', 'production'); // no stack traces in answers
+                    this.app.use((request, _response, next) => {
+                        request.ws?.on('error', () => request.ws.terminate());
+                        next();
+                    });
+                    this.router.stack.shift(); // NNI's parser of bodies
+                    checks.addChecks(this.router);
+                }
+            };
+        },
+    },
+    {
+        name: 'turns',
+        fault: 'Whoever asks for all trials again and again leaves the search no time.',
+        file: 'common/globals/rest.js',
+        mend(exports) {
+            exports.RestManager = class extends exports.RestManager {
+                constructor() {
+                    super();
+                    const turns = new Turns();
+                    this.router.get(COSTLY, (...args) => turns.take(...args));
+                }
             };
         },
     },
@@ -180,6 +223,112 @@ const FIXES = [
         },
     },
     {
+        name: 'loopback',
+        fault: 'Whoever opens a WebSocket at /tuner takes the place of the tuner.',
+        file: 'common/utils.js',
+        mend(exports) {
+            const { getTunerProc } = exports;
+            exports.getTunerProc = (command, stdio, folder, environment, ...rest) => {
+                const { NNI_TUNER_COMMAND_CHANNEL: url } = environment;
+                const known = url && { NNI_TUNER_COMMAND_CHANNEL: `${url}?secret=${guard.tunerSecret}` };
+                return getTunerProc(command, stdio, folder, { ...environment, ...known }, ...rest);
+            };
+        },
+    },
+    {
+        name: 'descriptors',
+        fault: 'Two files of each trial stay open until no more can be opened.',
+        file: 'common/trial_keeper/process.js',
+        mend({ TrialProcess }) {
+            const { spawn } = TrialProcess.prototype;
+            TrialProcess.prototype.spawn = async function (options) {
+                const opened = [];
+                const { createWriteStream } = fs;
+                fs.createWriteStream = (...args) => {
+                    opened.push(createWriteStream(...args));
+                    return opened.at(-1);
+                };
+                let spawning;
+                try {
+                    spawning = spawn.call(this, options); // makes both streams before it first waits
+                } finally {
+                    fs.createWriteStream = createWriteStream;
+                }
+                try {
+                    return await spawning;
+                } finally {
+                    opened.forEach(stream => stream.destroy()); // the trial has its own
+                }
+            };
+        },
+    },
+    {
+        name: 'boundary',
+        fault: 'A request that fails early is never answered.',
+        file: 'rest_server/restHandler.js',
+        mend(exports) {
+            const { createRestHandler } = exports;
+            exports.createRestHandler = () => {
+                const router = createRestHandler();
+                router.stack.pop(); // NNI's handler of errors
+                return router.use(checks.answerError);
+            };
+        },
+    },
+    {
+        name: 'boundary',
+        fault: 'The experiment can be started over while it runs, and a metric that is none ends it.',
+        file: 'core/nnimanager.js',
+        mend({ NNIManager }) {
+            const { onTrialJobMetrics } = NNIManager.prototype;
+            for (const name of ['startExperiment', 'resumeExperiment']) {
+                const begin = NNIManager.prototype[name];
+                NNIManager.prototype[name] = async function (...args) {
+                    if (this.begun) {
+                        throw new Error('the experiment has been started already');
+                    }
+                    this.begun = true;
+                    return boundary.outside(() => begin.apply(this, args));
+                };
+            }
+            NNIManager.prototype.onTrialJobMetrics = async function (metric) {
+                if (checks.isMetric(metric)) {
+                    await onTrialJobMetrics.call(this, metric);
+                } else {
+                    this.log.warning(`Trial ${metric.id} reported something that is no metric`);
+                }
+            };
+        },
+    },
+    {
+        name: 'boundary',
+        fault: 'A message that is no JSON ends the manager.',
+        file: 'common/command_channel/websocket/connection.js',
+        mend({ WsConnection }) {
+            const { handleMessage } = WsConnection.prototype;
+            WsConnection.prototype.handleMessage = function (...args) {
+                boundary.contain(() => {}, () => handleMessage.apply(this, args));
+            };
+        },
+    },
+    {
+        name: 'links',
+        fault: "A link in a trial's folder leads to any file.",
+        file: 'training_service/v3/compat.js',
+        mend({ V3asV1 }) {
+            V3asV1.prototype.getTrialFile = async function (trialId, name) {
+                const folder = await this.v3.downloadTrialDirectory(trialId);
+                const file = { stderr: 'trial.stderr', stdout: 'trial.stdout' }[name] ?? name;
+                const found = files.isOwnFolder(folder) ? files.fileInside(folder, file) : null;
+                if (found === null) {
+                    throw new Error(`there is no file ${name} in the folder of trial ${trialId}`);
+                }
+                const isText = ['stderr', 'stdout', 'trial.log'].includes(name);
+                return fs.promises.readFile(found, isText ? 'utf8' : null);
+            };
+        },
+    },
+    {
         name: 'netron',
         fault: "The manager serves another site's scripts, netron.app's, as if they were its own.",
         file: 'common/globals/rest.js',
@@ -199,71 +348,28 @@ const FIXES = [
         fault: 'The web server listens on every interface, answers any host and origin, and serves any file.',
         file: null, // Node's own servers: mended at once, for every server that NNI opens
         mend() {
-            listenOnLoopback();
-            refuseForeignRequests();
+            server.listenOnLoopback();
+            server.refuseForeignRequests(() => global.nni);
+            boundary.catchLateErrors();
         },
     },
 ];
 
 async function ownParameters(trials, trialId) {
     for (; ;) {
+        if (!Object.hasOwn(trials, trialId)) {
+            return null; // none of ours: a trial is known from its start
+        }
         const trial = trials[trialId];
         // -1 marks the placeholder that stands in until the submitted form arrives.
-        if (trial?.form?.hyperParameters.index >= 0) {
+        if (trial.form?.hyperParameters.index >= 0) {
             return trial.form.hyperParameters.value;
         }
-        if (trial?.endTime !== undefined) {
+        if (trial.endTime !== undefined) {
             return null;
         }
         await delay(10);
     }
-}
-
-function listenOnLoopback() {
-    const listen = net.Server.prototype.listen;
-    const { openedAddress, ANY_ADDRESS } = guard;
-    net.Server.prototype.listen = function (...args) {
-        const [options, callback] = net._normalizeArgs(args);
-        if (options.port === undefined) {
-            return listen.apply(this, args); // a pipe
-        }
-        const host = ANY_ADDRESS.includes(openedAddress) ? openedAddress : '127.0.0.1';
-        if (openedAddress !== undefined && openedAddress !== host) {
-            // The tuner and local trials keep using loopback; this second door leads to the same server.
-            this.once('listening', () => {
-                const door = net.createServer(socket => this.emit('connection', socket));
-                door.on('error', error => this.emit('error', error));
-                this.once('close', () => door.close());
-                listen.call(door, { host: openedAddress, port: this.address().port });
-            });
-        }
-        return listen.call(this, { ...options, host }, callback);
-    };
-}
-
-function refuseForeignRequests() {
-    const emit = http.Server.prototype.emit;
-    http.Server.prototype.emit = function (event, ...args) {
-        const isRequest = ['request', 'upgrade', 'checkContinue', 'checkExpectation'].includes(event);
-        const refused = isRequest ? guard.refusal(args[0]) : null;
-        if (refused === null) {
-            const headers = event === 'request' ? guard.tokenToCookie(args[0]) : null;
-            if (headers === null) {
-                return emit.call(this, event, ...args);
-            }
-            args[1].writeHead(303, headers).end();
-            return true;
-        }
-        const [status, reason] = refused;
-        const reply = args[1]; // a response, or an upgrade's socket
-        if (event === 'upgrade') {
-            reply.end(`HTTP/1.1 ${status} ${http.STATUS_CODES[status]}\r\nConnection: close\r\n\r\n`);
-        } else {
-            reply.writeHead(status, { 'Content-Type': 'text/plain', Connection: 'close' });
-            reply.end(reason);
-        }
-        return true;
-    };
 }
 
 // Children (trials, the tuner) must not inherit the preload.

@@ -7,6 +7,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { Exports } = require('./exports.js');
 const { Facts } = require('./facts.js');
+const { UNTRUSTED, fileInside } = require('./files.js');
 
 const PAGE = path.join(__dirname, 'pareto_page');
 const PLOTLY = process.env.AUTOPRUNE_PLOTLY; // the script in Python's plotly package; see door.py
@@ -46,6 +47,25 @@ function webuiPage() {
 // Adds the routes to `router`, an express router; `nni` returns the manager's globals.
 function addRoutes(router, nni) {
     let facts, exports;
+    router.use((_request, response, next) => {
+        response.set({ 'Content-Security-Policy': WEBUI_POLICY, 'X-Content-Type-Options': 'nosniff' });
+        next();
+    });
+    router.use(['/api/', '/env/'], (_request, response, next) => {
+        response.set(UNTRUSTED);
+        next();
+    });
+    router.get('/logs/*', (request, response) => {
+        const file = fileInside(nni().paths.logDirectory, request.params[0]);
+        if (file === null) {
+            response.status(404).send('Not Found');
+        } else {
+            response.set(UNTRUSTED).type('text/plain').sendFile(file, { dotfiles: 'allow' });
+        }
+    });
+    router.use('/logs', (_request, response) => {
+        response.status(404).send('Not Found');
+    });
     router.get('/pareto', (request, response, next) => {
         if (request.path.endsWith('/')) {
             next();
@@ -58,12 +78,11 @@ function addRoutes(router, nni) {
         if (file === undefined) {
             response.status(404).send('Not Found');
         } else {
-            response.set({ 'Content-Security-Policy': POLICY, 'X-Content-Type-Options': 'nosniff' });
-            response.type(type).sendFile(file);
+            response.set('Content-Security-Policy', POLICY).type(type).sendFile(file);
         }
     });
     router.get(['/', '/index.html', '/oview', '/detail', '/experiment'], (_request, response) => {
-        response.set('Content-Security-Policy', WEBUI_POLICY).type('text/html').send(webuiPage());
+        response.type('text/html').send(webuiPage());
     });
     router.get('/autoprune/:name', (request, response) => {
         const type = WEBUI_FILES.get(request.params.name);
@@ -97,7 +116,6 @@ function addRoutes(router, nni) {
         if (file === null) {
             response.status(404).json({ error: 'no such file' });
         } else {
-            response.set('X-Content-Type-Options', 'nosniff');
             response.download(file, { dotfiles: 'allow' }); // the experiment's folder may lie in one
         }
     });

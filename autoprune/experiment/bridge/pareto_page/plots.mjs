@@ -151,7 +151,7 @@ export function drawKept(element, state, pick) {
         type: 'heatmap', zmin: 0, zmax: 1, xgap: 2, ygap: 2, showscale: !few,
         x: groups.map(plain), y: front.map(trial => `${plain(trial.id)}  ${write('accuracy', trial.measures.accuracy)}`),
         z: front.map(trial => groups.map(group => (cell(trial, group) ?? NaN) / state.channels[group])),
-        text: front.map(trial => groups.map(group => `${cell(trial, group) ?? '-'}/${state.channels[group]}`)),
+        text: front.map(trial => groups.map(group => plain(`${cell(trial, group) ?? '-'}/${state.channels[group]}`))),
         texttemplate: few ? '%{text}' : '', textfont: { color: '#1f2933' },
         colorscale: [[0, '#f7fafd'], [1, '#5b9bdd']], colorbar: { tickformat: '.0%', thickness: 12 },
         hovertemplate: 'trial %{y}<br>group %{x}<br>kept %{z:.0%} (%{text})<extra></extra>',

@@ -1,0 +1,105 @@
+"""What NNI's manager serves of a search's folder: files that lie there, and nothing that they could do in a browser."""
+
+import os
+
+import pytest
+import requests
+from conftest import Nni, free_port
+
+SECRET = "a secret elsewhere"
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    """A search with one trial, which has ended."""
+    nni = Nni(tmp_path_factory.mktemp("home"), free_port())
+    assert nni.create(nni.config(maxTrialNumber=1)).returncode == 0
+    nni.wait_for_status("DONE")
+    (nni.home / "elsewhere").mkdir()
+    (nni.home / "elsewhere" / "secret.txt").write_text(SECRET)
+    yield nni
+    nni.end()
+
+
+def get(nni, path):
+    return requests.get(f"http://127.0.0.1:{nni.port}/{path}", timeout=20)
+
+
+def trial_of(nni):
+    (trial,) = nni.trials()
+    return trial, nni.folder / "environments" / "local-env" / "trials" / trial
+
+
+def link_out(nni, folder):
+    """Put a link to a file and one to a folder elsewhere into ``folder``; return the paths to the secret in it."""
+    (folder / "link.txt").symlink_to(nni.home / "elsewhere" / "secret.txt")
+    (folder / "folder").symlink_to(nni.home / "elsewhere")
+    return "link.txt", "folder/secret.txt"
+
+
+def test_links_lead_nowhere_out_of_the_logs(ended):
+    (ended.log / "latest.log").symlink_to("nnimanager.log")
+    assert "Start NNI manager" in get(ended, "logs/nnimanager.log").text
+    assert get(ended, "logs/latest.log").status_code == 200
+    for path in link_out(ended, ended.log):
+        assert get(ended, f"logs/{path}").status_code == 404
+        assert SECRET not in get(ended, f"logs/{path}").text
+
+
+def test_links_lead_nowhere_out_of_a_trials_folder(ended):
+    trial, folder = trial_of(ended)
+    (folder / "own.txt").write_text("its own")
+    assert get(ended, f"api/v1/nni/trial-file/{trial}/own.txt").text == "its own"
+    assert get(ended, f"api/v1/nni/trial-file/{trial}/stderr").status_code == 200
+    for path in link_out(ended, folder):
+        answer = get(ended, f"api/v1/nni/trial-file/{trial}/{path.replace('/', '%2f')}")
+        assert (answer.status_code, SECRET in answer.text) == (500, False)
+    other = folder.with_name("other")
+    other.symlink_to(ended.home / "elsewhere")
+    answer = get(ended, "api/v1/nni/trial-file/other/secret.txt")
+    assert (answer.status_code, SECRET in answer.text) == (500, False)
+
+    (other.with_name("third")).mkdir()
+    (other.with_name("third") / "failure.txt").write_text("out of memory")
+    (folder / "failure.txt").symlink_to(ended.home / "elsewhere" / "secret.txt")
+    (ended.home / "elsewhere" / "failure.txt").write_text(SECRET)
+    os.mkfifo(folder / "result.json")  # to read it is to wait for ever
+    assert get(ended, "api/v1/autoprune/facts").json()["reasons"] == {"third": "out of memory"}
+
+
+def test_links_lead_nowhere_out_of_an_export(ended):
+    trial, _ = trial_of(ended)
+    folder = ended.folder / "exports" / trial
+    folder.mkdir(parents=True)
+    (folder / "model.onnx").write_text("a model")
+    link_out(ended, folder)
+    url = "api/v1/autoprune/exports"
+    assert get(ended, url).json()[trial]["files"] == ["model.onnx"]
+    assert get(ended, f"{url}/{trial}/model.onnx").text == "a model"
+    for name in ("link.txt", "folder", "folder%2fsecret.txt"):
+        assert get(ended, f"{url}/{trial}/{name}").status_code == 404
+    (ended.folder / "exports" / "linked").symlink_to(ended.home / "elsewhere")
+    assert get(ended, f"{url}/linked/secret.txt").status_code == 404
+
+
+def test_nothing_that_a_trial_wrote_runs_in_a_browser(ended):
+    trial, folder = trial_of(ended)
+    for name in ("page.html", "page.svg", "page.js"):
+        for place in (ended.log, folder):
+            (place / name).write_text("<script>alert(1)</script>")
+        shown = get(ended, f"logs/{name}")
+        assert shown.headers["Content-Type"] == "text/plain; charset=utf-8"
+        for answer in (shown, get(ended, f"api/v1/nni/trial-file/{trial}/{name}")):
+            assert answer.text == "<script>alert(1)</script>"
+            assert "html" not in answer.headers["Content-Type"]
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+            policy = answer.headers["Content-Security-Policy"]
+            assert "default-src 'none'" in policy
+            assert "sandbox" in policy
+
+
+@pytest.mark.parametrize("path", ["", "oview", "nowhere", "pareto/", "autoprune/webui.mjs", "logs/x"])
+def test_every_page_has_a_policy_and_is_what_it_says(ended, path):
+    answer = get(ended, path)
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
