@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from autoprune.errors import TrialFailure
+from autoprune.modes import evaluating
 from autoprune.task import Recipe, Task
 
 
@@ -19,6 +20,7 @@ def nothing() -> None:
     """Do nothing."""
 
 
+@torch.random.fork_rng(devices=[])
 def train(
     task: Task,
     model: nn.Module,
@@ -48,7 +50,7 @@ def train(
     Raises:
         TrialFailure: the loss is NaN or infinite.
     """
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)
     stop = recipe.steps if stop is None else stop
     if start < stop:
         optimizer = make_optimizer(model, recipe)
@@ -140,11 +142,11 @@ def distillation_loss(outputs: Tensor, target: Tensor, temperature: float) -> Te
 @torch.no_grad()
 def accuracy(model: nn.Module, data: Dataset, batch_size: int = 512) -> float:
     """Return the fraction of ``data`` that ``model`` classifies correctly, in [0, 1]."""
-    model.eval()
     correct = total = 0
-    for x, y in batches(data, batch_size):
-        correct += (model(x).argmax(-1) == y).sum().item()
-        total += len(y)
+    with evaluating(model):
+        for x, y in batches(data, batch_size):
+            correct += (model(x).argmax(-1) == y).sum().item()
+            total += len(y)
     return correct / total
 
 
@@ -169,7 +171,8 @@ def batches(data: Dataset, batch_size: int, shuffle: torch.Generator | None = No
     """
     drop_last = shuffle is not None and len(data) > batch_size
     if not isinstance(data, TensorDataset):
-        yield from DataLoader(data, batch_size, shuffle=shuffle is not None, generator=shuffle, drop_last=drop_last)
+        chance = shuffle or torch.Generator()  # without one of its own it draws from the global generator
+        yield from DataLoader(data, batch_size, shuffle=shuffle is not None, generator=chance, drop_last=drop_last)
         return
     order = torch.arange(len(data)) if shuffle is None else torch.randperm(len(data), generator=shuffle)
     for part in order.split(batch_size):
