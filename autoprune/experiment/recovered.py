@@ -19,6 +19,7 @@ from autoprune.dense import Dense
 from autoprune.errors import TrialFailure
 from autoprune.experiment.results import Experiment, Trial
 from autoprune.export import load_pruned
+from autoprune.latency import pinned
 from autoprune.pruning.schedules import SCHEDULES
 from autoprune.report.final import Recovered
 from autoprune.report.recovered import recovered_of, write_recovered
@@ -107,8 +108,8 @@ class _Job(NamedTuple):
     trial: Trial
     repeat: int
 
+    @pinned(1)
     def run(self) -> _Outcome:
-        torch.set_num_threads(1)
         task, data, dense = self.loaded
         model, file = load_pruned(task, self.trial.model_file), self.trial.model_file
         with contextlib.suppress(TrialFailure):  # a fine-tuning that diverged leaves the network as it was judged
