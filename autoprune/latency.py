@@ -9,6 +9,7 @@ the fastest passes, because other work only ever adds time; a search compares it
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import os
 import statistics
@@ -117,14 +118,16 @@ def compare_passes(dense: Pass, pruned: Pass, how: tuple[str, int, int], runs: i
 
 
 def prepare(model: nn.Module, example_input: Tensor, runtime: str, batch_size: int = 1, threads: int = 1) -> Pass:
-    """Return one forward pass of ``model`` in a runtime, compiled or converted for it already.
+    """Return one forward pass of ``model`` in a runtime, compiled or converted for it already, in evaluation mode.
 
     Raises:
         UserError: an unknown runtime, or a batch size or number of threads below 1.
     """
     check(runtime, batch_size, threads)
     inputs = example_input.repeat_interleave(batch_size, dim=0)
-    return _PREPARE[runtime](model.eval(), inputs, threads)
+    if any(layer.training for layer in model.modules()):
+        model = copy.deepcopy(model).eval()  # the caller's stays in the mode that it is in
+    return _PREPARE[runtime](model, inputs, threads)
 
 
 def check(runtime: str, batch_size: int, threads: int) -> None:

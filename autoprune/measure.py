@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import statistics
 import time
+from contextlib import ExitStack
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from autoprune.modes import evaluating
 from autoprune.pruning.sparse import pack
 
 
@@ -29,15 +31,13 @@ def macs(model: nn.Module, example_input: Tensor) -> int:
     Zeros in a weight tensor are multiplied like any other number on ordinary hardware, so they count: unstructured
     sparsity saves bytes, not MACs.
     """
-    was_training, fused = model.training, torch.backends.mha.get_fastpath_enabled()
-    model.eval()
+    fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # the counter does not see into fused attention
     try:
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
+        with evaluating(model), FlopCounterMode(display=False) as counter, torch.no_grad():
             model(example_input)
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
-    model.train(was_training)
     return counter.get_total_flops() // 2 // len(example_input)
 
 
@@ -59,12 +59,13 @@ def latency_ms(model: nn.Module, example_input: Tensor, runs: int = 50, warmup: 
 def latencies_ms(models: list[nn.Module], example_input: Tensor, runs: int = 50, warmup: int = 10) -> list[float]:
     """Return each model's median forward time in milliseconds, timed in turn so that noise hits all of them alike."""
     times: list[list[float]] = [[] for _ in models]
-    for model in models:
-        model.eval()
-    for run in range(warmup + runs):
-        for model, record in zip(models, times, strict=True):
-            start = time.perf_counter()
-            model(example_input)
-            if run >= warmup:
-                record.append((time.perf_counter() - start) * 1000)
+    with ExitStack() as modes:
+        for model in models:
+            modes.enter_context(evaluating(model))
+        for run in range(warmup + runs):
+            for model, record in zip(models, times, strict=True):
+                start = time.perf_counter()
+                model(example_input)
+                if run >= warmup:
+                    record.append((time.perf_counter() - start) * 1000)
     return [statistics.median(record) for record in times]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from autoprune import cache, training
 from autoprune.candidate import Candidate
 from autoprune.dense import Dense
 from autoprune.errors import TrialFailure
+from autoprune.search.quiet import quiet_optuna
 from autoprune.task import Recipe, Splits, Task
 from autoprune.trial import run_trial
 
@@ -76,13 +76,11 @@ def with_best_recipe(task: Task, tried: list[Tried]) -> Task:
     return replace(task, recovery=replace(task.recovery, **tried[0].recipe))
 
 
+@quiet_optuna()
 def _search(
     task: Task, data: Splits, dense: Dense, trials: int, seed: int, round_to: int, on_tried: Callable[[Tried], None]
 ) -> list[Tried]:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(3, trials // 2), multivariate=True)
+    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(3, trials // 2), multivariate=True)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     own = task.recovery
     study.enqueue_trial({name: getattr(own, name) for name in SEARCHED})

@@ -10,13 +10,14 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from autoprune import dense, shared, training
-from autoprune.candidate import channels_kept
 from autoprune.errors import TrialFailure, UserError
+from autoprune.modes import evaluating
 from autoprune.pruning.channels import cut
-from autoprune.pruning.criteria import Context, channels_to_remove, get_criterion
+from autoprune.pruning.criteria import get_criterion
 from autoprune.pruning.groups import Groups, removed_positions
 from autoprune.pruning.show import sensitivities
 from autoprune.task import Splits, Task, load_task
+from autoprune.versions import lacking
 
 RATIOS = (0.25, 0.5, 0.75, 15 / 16)
 """The sparsities at which each group is probed."""
@@ -54,11 +55,8 @@ def probe(
         round_to: kept channels are a multiple of this.
     """
     seen = training.sample_of(data.validation, EXAMPLES, seed)
-    context = Context(task, data.train, seed, task.recovery.steps)
-    asked = {
-        ratio: {g.name: g.channels - channels_kept(g.channels, ratio, round_to) for g in groups} for ratio in RATIOS
-    }
-    gone = {ratio: channels_to_remove(ranked, groups, criterion, count, context) for ratio, count in asked.items()}
+    order = shared.order(task, data, ranked, groups, criterion, seed)
+    gone = {ratio: lacking(order, groups, ratio, round_to) for ratio in RATIOS}
     whole = evaluate(task, model, seen)
     found = Probe({g.name: [(0.0, whole[0])] for g in groups}, {g.name: [(0.0, whole[1])] for g in groups})
     for group in groups:
@@ -82,13 +80,13 @@ def evaluate(task: Task, model: nn.Module, data: Dataset) -> tuple[float, float]
     Raises:
         TrialFailure: the outputs or the loss are not finite.
     """
-    model.eval()
     correct = total = loss = 0.0
-    for x, y in training.batches(data, 512):
-        outputs = model(x)
-        loss += task.loss(outputs, y).item() * len(y)
-        correct += training.count_correct(outputs, y)
-        total += len(y)
+    with evaluating(model):
+        for x, y in training.batches(data, 512):
+            outputs = model(x)
+            loss += task.loss(outputs, y).item() * len(y)
+            correct += training.count_correct(outputs, y)
+            total += len(y)
     if not math.isfinite(loss):
         raise TrialFailure(f"the loss at the evaluation is {loss}: lower the learning rate")
     return correct / total, loss / total

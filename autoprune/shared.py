@@ -22,7 +22,7 @@ from autoprune import cache, training
 from autoprune.dense import Dense
 from autoprune.errors import TrialFailure
 from autoprune.pruning.blocks import Block
-from autoprune.pruning.criteria import Context, get_criterion
+from autoprune.pruning.criteria import Context, channel_order, get_criterion
 from autoprune.pruning.groups import Groups
 from autoprune.pruning.resizable import Resizable
 from autoprune.task import Recipe, Splits, Task
@@ -68,8 +68,7 @@ def prepare(
     recipe = recipe_for(task)
 
     def make(file: Path) -> None:
-        context = Context(task, data.train, seed, recipe.steps)
-        versions = Versions.ordered_by(criterion, dense.model, groups, context, round_to, blocks)
+        versions = Versions.in_order(order(task, data, dense.model, groups, criterion, seed), groups, round_to, blocks)
         ends_itself = {} if task.shared_steps else {"on_check": _Plateau(task, data, versions, seed)}
         model = train_shared(task, data, dense.model, versions, recipe, seed, **ends_itself)
         torch.save(model.state_dict(), file)
@@ -96,6 +95,18 @@ def key_of(
         blocks=blocks,
         constants=(LABELS, VERSIONS, EXAMPLES, *constants()),
     )
+
+
+def order(
+    task: Task, data: Splits, dense: nn.Module, groups: Groups, criterion: str, seed: int = 0
+) -> dict[str, list[int]]:
+    """Return each group's channels, those that go first first, by group name.
+
+    Whoever takes a part of the shared weights has to lose channels in the order in which they were trained, however
+    few groups or channels are asked for; so all ask here.
+    """
+    context = Context(task, data.train, seed, max(1, task.recovery.steps))
+    return channel_order(dense, groups, criterion, context)
 
 
 @dataclass
@@ -169,6 +180,7 @@ def adapt(task: Task, version: nn.Module, data: Splits, seed: int = 0) -> None:
     training.reestimate_batch_norm(version, data.train, recipe, seed)
 
 
+@torch.random.fork_rng(devices=[])
 def train_shared(
     task: Task,
     data: Splits,
@@ -191,9 +203,9 @@ def train_shared(
     Raises:
         TrialFailure: the loss is NaN or infinite.
     """
-    teacher, model = model.eval(), copy.deepcopy(model).train()
+    teacher, model = copy.deepcopy(model).eval(), copy.deepcopy(model).train()
     chance = random.Random(seed)
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)
     optimizer = training.make_optimizer(model, recipe)
     rates = [group["lr"] for group in optimizer.param_groups]
     warm_up = max(1, recipe.steps // 20)

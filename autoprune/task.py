@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from autoprune import streams
 from autoprune.errors import UserError
 from autoprune.tasks import TASKS
 
@@ -105,8 +106,8 @@ class Task:
 
     def build(self, seed: int = 0) -> nn.Module:
         """Return the untrained model, the same for the same seed."""
-        torch.manual_seed(seed)
-        return self.model()
+        with streams.seeded(seed):
+            return self.model()
 
 
 def load_task(reference: str) -> Task:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from autoprune.errors import TrialFailure
+from autoprune.modes import evaluating
 from autoprune.task import Recipe, Task
 
 
@@ -20,6 +21,7 @@ def nothing() -> None:
     """Do nothing."""
 
 
+@torch.random.fork_rng(devices=[])
 def train(
     task: Task,
     model: nn.Module,
@@ -49,7 +51,7 @@ def train(
     Raises:
         TrialFailure: the loss is NaN or infinite.
     """
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)
     stop = recipe.steps if stop is None else stop
     if start < stop:
         optimizer = make_optimizer(model, recipe)
@@ -145,11 +147,11 @@ def accuracy(model: nn.Module, data: Dataset, batch_size: int = 512) -> float:
     Raises:
         TrialFailure: outputs are not numbers.
     """
-    model.eval()
     correct = total = 0
-    for x, y in batches(data, batch_size):
-        correct += count_correct(model(x), y)
-        total += len(y)
+    with evaluating(model):
+        for x, y in batches(data, batch_size):
+            correct += count_correct(model(x), y)
+            total += len(y)
     return correct / total
 
 
@@ -227,7 +229,8 @@ def batches(data: Dataset, batch_size: int, shuffle: torch.Generator | None = No
     """
     drop_last = shuffle is not None and len(data) > batch_size
     if not isinstance(data, TensorDataset):
-        yield from DataLoader(data, batch_size, shuffle=shuffle is not None, generator=shuffle, drop_last=drop_last)
+        chance = shuffle or torch.Generator()  # without one of its own it draws from the global generator
+        yield from DataLoader(data, batch_size, shuffle=shuffle is not None, generator=chance, drop_last=drop_last)
         return
     order = torch.arange(len(data)) if shuffle is None else torch.randperm(len(data), generator=shuffle)
     for part in order.split(batch_size):

@@ -16,7 +16,7 @@ from autoprune.errors import UserError
 from autoprune.pruning.allocation import allocate
 from autoprune.pruning.blocks import Block, choose_blocks, drop, find_blocks, remove_blocks
 from autoprune.pruning.channels import remove_channels
-from autoprune.pruning.criteria import Context, channels_to_remove, get_criterion, weight_masks
+from autoprune.pruning.criteria import Context, choose_channels, choose_weights, get_criterion
 from autoprune.pruning.dynamic import DynamicMasks
 from autoprune.pruning.groups import Groups, find_groups
 from autoprune.pruning.schedules import Schedule, check_blocks, check_pair, get_schedule
@@ -111,7 +111,7 @@ def _prune_channels(run: _Run) -> tuple[nn.Module, dict[str, int]]:
             for g in run.groups
         }
         remove = {name: max(0, len(left[name]) - n) for name, n in targets.items()}
-        gone = channels_to_remove(model, groups, run.candidate.criterion, remove, run.context)
+        gone, model = choose_channels(model, groups, run.candidate.criterion, remove, run.context)
         for name, indices in gone.items():
             left[name] = [channel for i, channel in enumerate(left[name]) if i not in set(indices)]
         if run.schedule.rewind_to is None:
@@ -132,8 +132,8 @@ def _take_shared(run: _Run) -> tuple[nn.Module, dict[str, int]]:
     _warn_of_empty_groups(run)
     whole = run.dense.groups or run.groups
     kept = {g.name: channels_kept(g.channels, run.candidate.of(g.name), run.round_to) for g in whole}
-    remove = {g.name: g.channels - kept[g.name] for g in whole}
-    gone = channels_to_remove(run.dense.model, whole, run.candidate.criterion, remove, run.context)
+    order = shared.order(run.task, run.data, run.dense.model, whole, run.candidate.criterion, run.seed)
+    gone = {g.name: sorted(order[g.name][: g.channels - kept[g.name]]) for g in whole}
 
     def smaller(weights: nn.Module) -> nn.Module:
         return remove_channels(remove_blocks(weights, run.blocks), run.task.example_input, run.groups, gone)
@@ -165,7 +165,7 @@ def _prune_weights(run: _Run) -> tuple[nn.Module, dict[str, Tensor]]:
     model, masks = run.first_model(), {}
     for t in run.schedule.times():
         sparsity = {g.name: run.schedule.at(run.candidate.of(g.name), t) for g in run.groups}
-        masks = weight_masks(model, run.groups, run.candidate.criterion, sparsity, run.context, within=masks)
+        masks, model = choose_weights(model, run.groups, run.candidate.criterion, sparsity, run.context, within=masks)
         if run.schedule.rewind_to is not None:
             model = run.rewound_model()
         weights = dict(model.named_parameters())
@@ -183,8 +183,9 @@ def _prune_weights(run: _Run) -> tuple[nn.Module, dict[str, Tensor]]:
 def _train_sparse(run: _Run) -> tuple[nn.Module, dict[str, Tensor]]:
     """Train a network that is sparse from the start, while its masks move."""
     model = run.first_model()
-    masks = weight_masks(model, run.groups, run.candidate.criterion, run.spread_sparsity(model), run.context)
-    moving = DynamicMasks(model, masks, run.schedule.grow, run.training_recipe.steps, seed=run.seed)
+    masks, model = choose_weights(model, run.groups, run.candidate.criterion, run.spread_sparsity(model), run.context)
+    seed = run.seed + run.repeat
+    moving = DynamicMasks(model, masks, run.schedule.grow, run.training_recipe.steps, seed=seed)
     run.train(model, 1.0, before_step=moving.before_step, after_step=moving.after_step)
     return model, moving.masks
 
@@ -212,7 +213,7 @@ class _Run:
         return Context(self.task, self.data.train, self.seed, steps)
 
     def first_model(self) -> nn.Module:
-        """Return the network to prune first: a copy, for criteria that train change it."""
+        """Return the network to prune first: a copy, for it is trained."""
         if self.schedule.start == "trained":
             return remove_blocks(self.dense.model, self.blocks)
         return drop(self._initial_model(), self.blocks)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from autoprune.candidate import channels_kept
 from autoprune.pruning.blocks import Block, drop
 from autoprune.pruning.channels import cut
-from autoprune.pruning.criteria import Context, channels_to_remove
+from autoprune.pruning.criteria import Context, channel_order
 from autoprune.pruning.groups import Groups, removed_positions
 from autoprune.pruning.resizable import Resizable
 
@@ -63,12 +63,15 @@ class Versions:
         round_to: int = 8,
         blocks: tuple[Block, ...] = (),
     ) -> Versions:
-        """Ask ``criterion`` which units of ``model`` go at each level; a higher level removes a superset."""
-        removals: dict[float, Removal] = {}
-        for level in LEVELS:
-            count = {g.name: g.channels - channels_kept(g.channels, level, round_to) for g in groups}
-            removals[level] = channels_to_remove(model, groups, criterion, count, context)
-        return cls(groups, removals, blocks)
+        """Ask ``criterion`` in what order the units of ``model`` go; a higher level removes a superset."""
+        return cls.in_order(channel_order(model, groups, criterion, context), groups, round_to, blocks)
+
+    @classmethod
+    def in_order(
+        cls, order: Mapping[str, list[int]], groups: Groups, round_to: int = 8, blocks: tuple[Block, ...] = ()
+    ) -> Versions:
+        """Let the units of each group go in the given order, by group name, the first to go first."""
+        return cls(groups, {level: lacking(order, groups, level, round_to) for level in LEVELS}, blocks)
 
     def smallest(self) -> Version:
         """Return the version at the highest level in all groups; it has all blocks."""
@@ -101,6 +104,17 @@ class Versions:
             rest = _rest(name, value, gone)
             state[name] = rest.clone() if rest is value else rest  # the version's statistics are not the model's
         return (within or Resizable(model)).run(state, version.blocks, model.training, x)
+
+
+def lacking(order: Mapping[str, list[int]], groups: Groups, sparsity: float, round_to: int) -> Removal:
+    """Return the units that go at one sparsity, ascending, by the name of each group that loses any.
+
+    Args:
+        order: of each group's units, the first to go first.
+        round_to: kept units are a multiple of this.
+    """
+    counts = {g.name: g.channels - channels_kept(g.channels, sparsity, round_to) for g in groups}
+    return {name: sorted(order[name][:count]) for name, count in counts.items() if count}
 
 
 def _rest(name: str, parameter: Tensor, gone: Mapping[tuple[str, int], Tensor]) -> Tensor:

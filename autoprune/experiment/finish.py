@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
-import torch
 from torch import nn
 
 from autoprune import export, latency, training
@@ -123,6 +122,7 @@ def load(experiment: Experiment) -> tuple[Task, Splits, Dense]:
         return load_settings(experiment.settings)
 
 
+@latency.pinned(1)
 def finish(
     experiment: Experiment,
     rule: str | None,
@@ -147,7 +147,6 @@ def finish(
     options = options or Options()
     files = export.files_at(place, options.formats)
     chosen, reason = choose_trial(experiment, rule)
-    torch.set_num_threads(1)
     task, data, dense = loaded = loaded or load(experiment)
     model = export.load_pruned(task, chosen.model_file)
     recovery, recovered = None, {}

@@ -26,6 +26,7 @@ from autoprune.errors import TrialFailure
 from autoprune.experiment.record import write_json
 from autoprune.experiment.results import Experiment, Trial
 from autoprune.export import load_pruned
+from autoprune.latency import pinned
 from autoprune.paths import replacing
 from autoprune.pruning.schedules import SCHEDULES
 from autoprune.report.final import Recovered
@@ -129,8 +130,8 @@ class _Job:
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
+    @pinned(1)
     def run(self) -> None:
-        torch.set_num_threads(1)
         try:
             if self.repeat == 0 and is_complete(self.trial):
                 self._record(load_pruned(self.loaded[0], self.trial.model_file), self.trial.model_file)

@@ -20,6 +20,7 @@ from autoprune.export import onnx, pt2, state_dict
 from autoprune.export.base import ExportMismatch, Format, Run
 from autoprune.export.state_dict import load_pruned
 from autoprune.latency import Comparison, compare_passes, pinned
+from autoprune.modes import evaluating
 from autoprune.paths import replacing
 from autoprune.places import check_file, check_folder
 from autoprune.task import Task
@@ -116,9 +117,9 @@ def export(
         ExportMismatch: a file's outputs differ from the model's. The file is removed.
     """
     inputs = torch.cat([x for x, _ in training.batches(validation, 64)][:2])
-    with pinned(threads), torch.no_grad():
+    with pinned(threads), torch.no_grad(), evaluating(model), evaluating(dense):
         return {
-            name: _export(name, task, model.eval(), dense.eval(), validation, inputs, file, threads, runs)
+            name: _export(name, task, model, dense, validation, inputs, file, threads, runs)
             for name, file in files.items()
         }
 

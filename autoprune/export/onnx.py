@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from autoprune.export.base import Format, Run, quiet
+from autoprune.modes import evaluating
 from autoprune.task import Task
 
 if TYPE_CHECKING:
@@ -20,9 +22,9 @@ def write(model: nn.Module | torch.export.ExportedProgram, inputs: Tensor, file:
     import onnx
 
     options = {"dynamic_shapes": ({0: torch.export.Dim("batch")},)} if isinstance(model, nn.Module) else {}
-    with quiet():
+    with quiet(), evaluating(model) if isinstance(model, nn.Module) else nullcontext():
         program = torch.onnx.export(
-            model.eval() if isinstance(model, nn.Module) else model,
+            model,
             (inputs,),
             dynamo=True,
             input_names=["input"],

@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from autoprune.export.base import Format, Run, quiet
+from autoprune.modes import evaluating
 from autoprune.task import Task
 
 
 def write(model: nn.Module, inputs: Tensor, file: Path) -> None:
     """Write ``model`` with a dynamic batch dimension."""
-    with quiet():
+    with quiet(), evaluating(model):
         batch = {0: torch.export.Dim("batch")}
-        torch.export.save(torch.export.export(model.eval(), (inputs,), dynamic_shapes=(batch,)), file)
+        torch.export.save(torch.export.export(model, (inputs,), dynamic_shapes=(batch,)), file)
 
 
 def load(file: Path, task: Task | None = None, threads: int = 1) -> Run:

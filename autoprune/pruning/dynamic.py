@@ -9,6 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from autoprune import streams
+
 
 class DynamicMasks:
     """Masks that move about during training and keep the number of weights of each layer.
@@ -38,7 +40,7 @@ class DynamicMasks:
         self._weights = {name: model.get_parameter(name) for name in masks}
         self._grow, self._fraction = grow, fraction
         self._every, self._end, self._step = max(1, steps // 20), 0.75 * steps, 0
-        self._chance = torch.Generator().manual_seed(seed)
+        self._chance = streams.generator(seed, "where weights grow")
         self.after_step()
 
     @torch.no_grad()

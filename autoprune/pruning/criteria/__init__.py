@@ -10,7 +10,7 @@ from autoprune.errors import unknown
 from autoprune.pruning.criteria.activations import APOZ, MEAN_ACTIVATION
 from autoprune.pruning.criteria.base import Context, Criterion, Request
 from autoprune.pruning.criteria.by_chance import RANDOM, RANDOM_WEIGHTS
-from autoprune.pruning.criteria.choose import best_weights, lowest_channels
+from autoprune.pruning.criteria.choose import best_weights, lowest_channels, ordered_channels
 from autoprune.pruning.criteria.fpgm import FPGM
 from autoprune.pruning.criteria.group_norm import GROUP_NORM, GROUP_TAYLOR
 from autoprune.pruning.criteria.l0 import L0
@@ -24,7 +24,18 @@ from autoprune.pruning.criteria.synaptic_strength import SYNAPTIC_STRENGTH
 from autoprune.pruning.criteria.taylor import TAYLOR
 from autoprune.pruning.groups import Groups
 
-__all__ = ["CRITERIA", "Context", "Criterion", "Request", "channels_to_remove", "get_criterion", "weight_masks"]
+__all__ = [
+    "CRITERIA",
+    "Context",
+    "Criterion",
+    "Request",
+    "channel_order",
+    "channels_to_remove",
+    "choose_channels",
+    "choose_weights",
+    "get_criterion",
+    "weight_masks",
+]
 
 CRITERIA: dict[str, Criterion] = {
     # whole channels
@@ -71,14 +82,31 @@ def channels_to_remove(
     """Return the channels of each group that matter least by a channel criterion.
 
     Args:
-        model: trained in place by a criterion that needs training.
+        model: stays as it is, whatever the criterion does to judge it.
         remove: how many channels to remove, by group name.
         context: data, for the criteria that need it.
 
     Returns:
         The channels' indices by group name, ascending; exactly as many as asked for.
     """
+    return choose_channels(model, groups, criterion, remove, context)[0]
+
+
+def choose_channels(
+    model: nn.Module, groups: Groups, criterion: str, remove: Mapping[str, int], context: Context | None = None
+) -> tuple[dict[str, list[int]], nn.Module]:
+    """Return what :func:`channels_to_remove` does, and the network to remove the channels from.
+
+    That is ``model`` itself or, if the criterion trains, a copy that is trained.
+    """
     return lowest_channels(get_criterion(criterion), model, groups, remove, context)
+
+
+def channel_order(
+    model: nn.Module, groups: Groups, criterion: str, context: Context | None = None
+) -> dict[str, list[int]]:
+    """Return all channels of each group, those that matter least by a channel criterion first, by group name."""
+    return ordered_channels(get_criterion(criterion), model, groups, context)
 
 
 def weight_masks(
@@ -92,12 +120,27 @@ def weight_masks(
     """Return which weights to keep by a criterion for single weights.
 
     Args:
-        model: trained in place by a criterion that needs training.
+        model: stays as it is, whatever the criterion does to judge it.
         sparsity: the fraction of weights to remove from every layer that produces a group's channels.
         context: data, for the criteria that need it.
         within: masks of an earlier round; what they removed goes first.
 
     Returns:
         A mask of ones and zeros for each such layer's ``weight``, by parameter name.
+    """
+    return choose_weights(model, groups, criterion, sparsity, context, within)[0]
+
+
+def choose_weights(
+    model: nn.Module,
+    groups: Groups,
+    criterion: str,
+    sparsity: Mapping[str, float],
+    context: Context | None = None,
+    within: Mapping[str, Tensor] | None = None,
+) -> tuple[dict[str, Tensor], nn.Module]:
+    """Return what :func:`weight_masks` does, and the network to mask.
+
+    That is ``model`` itself or, if the criterion trains, a copy that is trained.
     """
     return best_weights(get_criterion(criterion), model, groups, sparsity, context, within)

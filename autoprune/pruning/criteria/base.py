@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from autoprune import training
+from autoprune import streams, training
 from autoprune.errors import UserError
 from autoprune.pruning.groups import Group, Slice
 from autoprune.task import Task
@@ -41,7 +41,7 @@ class Request:
     """What a criterion scores.
 
     Args:
-        model: the network; a criterion that trains does so in place.
+        model: the criterion's own copy of the network, in evaluation mode: it may do with it as it likes.
         groups: the groups from which something is to go.
         sparsity: the fraction that is to go, by group name.
         context: the data, or None.
@@ -72,6 +72,10 @@ class Request:
         if self.context is None:
             raise UserError("this criterion looks at data: give it a Context(task, data.train)")
         return self.context
+
+    def chance(self, *purpose: str) -> torch.Generator:
+        """Return a stream of chance of its own for one purpose (see :func:`autoprune.streams.generator`)."""
+        return streams.generator(self.context.seed if self.context else 0, *purpose)
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Iterate over the few training batches that may be looked at."""

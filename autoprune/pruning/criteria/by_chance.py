@@ -11,19 +11,19 @@ PAPER = "the control; Mittal et al. 2018, Recovering from Random Pruning"
 
 
 def random_channels(request: Request) -> dict[str, Tensor]:
-    """Score channels by chance, the same for the same seed."""
-    chance = _generator(request)
-    return {group.name: torch.rand(group.channels, generator=chance) for group in request.groups}
+    """Score channels by chance, the same for the same seed, whichever other groups are asked for."""
+    return {
+        group.name: torch.rand(group.channels, generator=request.chance("random", group.name))
+        for group in request.groups
+    }
 
 
 def random_weights(request: Request) -> dict[str, Tensor]:
-    """Score weights by chance, the same for the same seed."""
-    chance = _generator(request)
-    return {name: torch.rand(weight.shape, generator=chance) for _, name, weight in request.weights()}
-
-
-def _generator(request: Request) -> torch.Generator:
-    return torch.Generator().manual_seed(request.context.seed if request.context else 0)
+    """Score weights by chance, the same for the same seed, whichever other layers are asked for."""
+    return {
+        name: torch.rand(weight.shape, generator=request.chance("random_weights", name))
+        for _, name, weight in request.weights()
+    }
 
 
 RANDOM = Criterion(random_channels, "channel", PAPER)

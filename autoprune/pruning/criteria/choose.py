@@ -1,12 +1,15 @@
-"""From scores to what goes: exactly as much as is asked for."""
+"""From scores to what goes: exactly as much as is asked for. The network that is judged stays as it is."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
+from autoprune import streams
 from autoprune.errors import TrialFailure
 from autoprune.pruning.criteria.base import Context, Criterion, Request
 from autoprune.pruning.criteria.n_m import mask_n_m
@@ -15,25 +18,36 @@ from autoprune.pruning.groups import Groups
 
 def lowest_channels(
     criterion: Criterion, model: nn.Module, groups: Groups, remove: Mapping[str, int], context: Context | None
-) -> dict[str, list[int]]:
-    """Return the channels with the lowest scores, by group name and in ascending order.
+) -> tuple[dict[str, list[int]], nn.Module]:
+    """Return the channels with the lowest scores, by group name and in ascending order, and the network to prune.
 
     Args:
         remove: how many, by group name.
+
+    Returns:
+        The network is ``model`` itself, or a trained copy if the criterion trains.
 
     Raises:
         TrialFailure: a score is not a finite number.
     """
     asked = tuple(group for group in groups if remove.get(group.name, 0))
     if not asked:
-        return {}
+        return {}, model
     sparsity = {group.name: remove[group.name] / group.channels for group in asked}
-    scores = criterion.score(Request(model, asked, sparsity, context, tuple(groups)))
-    _check(scores)
-    return {
-        group.name: sorted(scores[group.name].sort(stable=True).indices[: remove[group.name]].tolist())
-        for group in asked
-    }
+    scores, judged = _score(criterion, Request(model, asked, sparsity, context, tuple(groups)))
+    return {name: sorted(channels[: remove[name]]) for name, channels in _ascending(scores).items()}, judged
+
+
+def ordered_channels(
+    criterion: Criterion, model: nn.Module, groups: Groups, context: Context | None
+) -> dict[str, list[int]]:
+    """Return all channels of each group, the lowest scores first, by group name.
+
+    Raises:
+        TrialFailure: a score is not a finite number.
+    """
+    half = {group.name: 0.5 for group in groups}  # no channel criterion scores by how many are to go
+    return _ascending(_score(criterion, Request(model, tuple(groups), half, context, tuple(groups)))[0])
 
 
 def best_weights(
@@ -43,8 +57,8 @@ def best_weights(
     sparsity: Mapping[str, float],
     context: Context | None,
     within: Mapping[str, Tensor] | None = None,
-) -> dict[str, Tensor]:
-    """Return masks of ones and zeros over the weights of each group's producers, by parameter name.
+) -> tuple[dict[str, Tensor], nn.Module]:
+    """Return masks of ones and zeros over the weights of each group's producers, and the network to prune.
 
     Every layer keeps at least one of what goes as a whole (a weight, a kernel).
 
@@ -52,27 +66,51 @@ def best_weights(
         sparsity: the fraction to remove, by group name.
         within: masks of an earlier round; what they removed goes first.
 
+    Returns:
+        The masks by parameter name. The network is ``model`` itself, or a trained copy if the criterion trains.
+
     Raises:
         TrialFailure: a score is not a finite number.
     """
     asked = tuple(group for group in groups if sparsity.get(group.name, 0))
     if not asked:
-        return {}
+        return {}, model
     request = Request(model, asked, sparsity, context, tuple(groups))
-    scores = {name: score.detach() for name, score in criterion.score(request).items()}
-    _check(scores)
+    scores, judged = _score(criterion, request)
     scores = {name: _gone_first(score, (within or {}).get(name)) for name, score in scores.items()}
     weights = {name: weight for _, name, weight in request.weights()}
     if criterion.granularity == "2:4":
         masks = {name: mask_n_m(scores[name]) for name in weights}
-        return {name: mask for name, mask in masks.items() if mask is not None}
+        return {name: mask for name, mask in masks.items() if mask is not None}, judged
     remove = {name: sparsity[group.name] * scores[name].numel() for group, name, _ in request.weights()}
     if criterion.scope == "network":
         remove = _spread(scores, round(sum(remove.values())))
-    return {
+    masks = {
         name: _mask(scores[name], min(round(remove[name]), scores[name].numel() - 1)).expand_as(weight).contiguous()
         for name, weight in weights.items()
     }
+    return masks, judged
+
+
+def _score(criterion: Criterion, request: Request) -> tuple[dict[str, Tensor], nn.Module]:
+    """Let the criterion score a copy of the request's model, and return the scores and the network to prune.
+
+    Criteria train, wrap and hook what they are given; this is the one place that keeps all of it off the model.
+
+    Raises:
+        TrialFailure: a score is not a finite number.
+    """
+    own = copy.deepcopy(request.model).eval()
+    with streams.seeded(request.context.seed if request.context else 0):
+        scores = {name: score.detach() for name, score in criterion.score(replace(request, model=own)).items()}
+    for name, score in scores.items():
+        if not torch.isfinite(score).all():
+            raise TrialFailure(f"the scores of {name} are not finite numbers")
+    return scores, own if "training" in criterion.needs else request.model
+
+
+def _ascending(scores: Mapping[str, Tensor]) -> dict[str, list[int]]:
+    return {name: score.sort(stable=True).indices.tolist() for name, score in scores.items()}
 
 
 def _mask(scores: Tensor, remove: int) -> Tensor:
@@ -108,9 +146,3 @@ def _gone_first(score: Tensor, mask: Tensor | None) -> Tensor:
         if size == 1:
             gone = gone.all(dim, keepdim=True)
     return score.masked_fill(gone, float("-inf"))
-
-
-def _check(scores: Mapping[str, Tensor]) -> None:
-    for name, score in scores.items():
-        if not torch.isfinite(score).all():
-            raise TrialFailure(f"the scores of {name} are not finite numbers")

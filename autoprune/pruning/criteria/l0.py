@@ -26,8 +26,12 @@ def l0(request: Request) -> dict[str, Tensor]:
     The gates as they end are folded into the weights.
     """
     context, model = request.need(), request.model
-    torch.manual_seed(context.seed)
-    openness = {group.name: nn.Parameter(2 + 0.01 * torch.randn(group.channels)) for group in request.groups}
+    openness = {
+        group.name: nn.Parameter(
+            2 + 0.01 * torch.randn(group.channels, generator=request.chance("l0 gates", group.name))
+        )
+        for group in request.groups
+    }
     optimizer = torch.optim.Adam(openness.values(), GATE_LEARNING_RATE)
 
     def penalty() -> Tensor:
@@ -76,10 +80,11 @@ def _at_each_position(gates: Tensor, part: Slice) -> Tensor:
 def _gates(request: Request, openness: dict[str, nn.Parameter]) -> Iterator[None]:
     """Put gates, sampled anew for each forward pass and shared by all layers of a group, after its layers."""
     sampled: dict[str, Tensor] = {}
+    samples = request.chance("l0 samples")
 
     def sample(*_) -> None:
         for name, value in openness.items():
-            chance = torch.rand_like(value).clamp(1e-6, 1 - 1e-6)
+            chance = torch.rand(len(value), generator=samples).clamp(1e-6, 1 - 1e-6)
             sampled[name] = _stretch(((chance.logit() + value) / TEMPERATURE).sigmoid())
 
     reached = set()

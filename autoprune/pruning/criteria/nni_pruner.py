@@ -34,16 +34,19 @@ def nni_pruner(name: str, request: Request, config: list[dict] | None = None, **
     config = config or filters(request)
     for entry in config:
         _register(type(request.model.get_submodule(entry["op_names"][0])), entry["target_names"][0])
-    before = {layer: (list(layer._parameters), layer.__dict__.get("forward")) for layer in request.model.modules()}
+    before = {layer: (dict(layer._parameters), layer.__dict__.get("forward")) for layer in request.model.modules()}
     pruner = getattr(nni.compression.pruning, name)(request.model, config, **options)
     try:
         yield pruner
     finally:
         pruner.unwrap_model()
-        for layer, (keys, forward) in before.items():
-            # NNI puts a parameter that it wrapped back at the end, and leaves its bound forward in the instance, where
-            # it would outlive a change of class
-            layer._parameters = {key: layer._parameters[key] for key in keys}
+        for layer, (parameters, forward) in before.items():
+            # NNI puts a new parameter in the place of each that it wrapped, which would part tied layers, and leaves
+            # its bound forward in the instance, where it would outlive a change of class
+            for key, parameter in parameters.items():
+                if layer._parameters[key] is not parameter:
+                    parameter.data = layer._parameters[key].data
+            layer._parameters = parameters
             if forward is None:
                 layer.__dict__.pop("forward", None)
         request.model.eval()
@@ -154,6 +157,5 @@ def evaluator(model: nn.Module, context: Context, learning_rate: float):
             training_step(batch, model).backward()
             optimizer.step()
 
-    torch.manual_seed(context.seed)
     optimizer = nni.trace(torch.optim.SGD)(model.parameters(), lr=learning_rate)
     return TorchEvaluator(train, optimizer, training_step)
