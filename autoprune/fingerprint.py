@@ -28,7 +28,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.data import Dataset, TensorDataset
 from torch.utils.hooks import RemovableHandle
 
-from autoprune import randomness
+from autoprune import streams
 
 BYTES, FEWEST, MOST = 128 * 2**20, 256, 20_000
 """Of a data set that is not a ``TensorDataset``: as many examples are read as fit in so many bytes, within limits."""
@@ -53,7 +53,7 @@ def fingerprint_data(data: Dataset) -> str:
     """
     if type(data) is TensorDataset:
         return fingerprint(data.tensors)
-    with randomness.fixed():
+    with streams.fixed():
         reader = _Reader(files=True)
         state, count = reader.read(data), len(data)
         first = sum(getattr(leaf, "nbytes", 8) for leaf in tree_leaves(data[0])) if count else 0

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset, TensorDataset
 
-from autoprune import randomness, training
+from autoprune import streams, training
 from autoprune.errors import UserError
 from autoprune.task import Splits, Task
 
@@ -34,7 +34,7 @@ def check_data(task: Task, data: Splits, model: nn.Module) -> None:
             f"task {task.name}: data() must return autoprune.Splits(train, validation, test), not {_said(data)}"
         )
     model = copy.deepcopy(model)
-    with randomness.fixed():
+    with streams.fixed():
         for name in Splits._fields:
             where, split = f"task {task.name}, {name} split", getattr(data, name)
             x, y = _batch(where, split)
