@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -33,12 +35,28 @@ def macs(model: nn.Module, example_input: Tensor) -> int:
     model.eval()
     torch.backends.mha.set_fastpath_enabled(False)  # the counter does not see into fused attention
     try:
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
+        with frozen(model), FlopCounterMode(display=False) as counter, torch.no_grad():
             model(example_input)
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
     model.train(was_training)
     return counter.get_total_flops() // 2 // len(example_input)
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Let no parameter require a gradient meanwhile.
+
+    Else PyTorch's FLOP counter fails on a module that is given a part of one, such as DeBERTa-v2's table of positions.
+    """
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in learning:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
 
 
 def compressed_bytes(model: nn.Module) -> int:

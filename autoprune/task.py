@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from autoprune.errors import UserError
+from autoprune.pruning.accepted import accepted
 from autoprune.tasks import TASKS
 
 
@@ -102,9 +103,13 @@ class Task:
     shared_steps: int | None = None
 
     def build(self, seed: int = 0) -> nn.Module:
-        """Return the untrained model, the same for the same seed."""
+        """Return the untrained model, the same for the same seed.
+
+        Raises:
+            UserError: it cannot be pruned (:func:`~autoprune.pruning.accepted.accepted`).
+        """
         torch.manual_seed(seed)
-        return self.model()
+        return accepted(self.model())
 
 
 def load_task(reference: str) -> Task:
