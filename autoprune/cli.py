@@ -252,8 +252,8 @@ def groups(
     if sensitivity and not own:
         raise UserError(f"{task} is a model without data: --sensitivity needs a task, see docs/tasks.md")
     model, keep = (found.build(), found.keep) if own else (found, ())
-    totals = measure.measure(model, example_input, with_latency=False)
     coupled = find_groups(model, example_input, keep)
+    totals = measure.measure(model, example_input, with_latency=False)
     lost = task_sensitivities(found) if sensitivity else None
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
     console.print(groups_table(coupled, totals["params"], totals["macs"], lost))

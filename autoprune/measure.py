@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -34,11 +35,27 @@ def macs(model: nn.Module, example_input: Tensor) -> int:
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # the counter does not see into fused attention
     try:
-        with evaluating(model), FlopCounterMode(display=False) as counter, torch.no_grad():
+        with evaluating(model), frozen(model), FlopCounterMode(display=False) as counter, torch.no_grad():
             model(example_input)
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
     return counter.get_total_flops() // 2 // len(example_input)
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Let no parameter require a gradient meanwhile.
+
+    Else PyTorch's FLOP counter fails on a module that is given a part of one, such as DeBERTa-v2's table of positions.
+    """
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in learning:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
 
 
 def compressed_bytes(model: nn.Module) -> int:

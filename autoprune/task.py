@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 
 from autoprune import streams
 from autoprune.errors import UserError
+from autoprune.pruning.accepted import accepted
 from autoprune.tasks import TASKS
 
 
@@ -105,9 +106,13 @@ class Task:
     shared_steps: int | None = None
 
     def build(self, seed: int = 0) -> nn.Module:
-        """Return the untrained model, the same for the same seed."""
+        """Return the untrained model, the same for the same seed.
+
+        Raises:
+            UserError: it cannot be pruned (:func:`~autoprune.pruning.accepted.accepted`).
+        """
         with streams.seeded(seed):
-            return self.model()
+            return accepted(self.model())
 
 
 def load_task(reference: str) -> Task:

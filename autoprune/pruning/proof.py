@@ -105,7 +105,7 @@ def equivalence_error(
     """
     if double:
         try:
-            precise = _Subject(accepted(model), example_input, _same, True)
+            precise = Subject(accepted(model), example_input, _same, True)
         except Exception:  # not the removal's fault: nothing is removed yet
             pass
         else:
@@ -174,7 +174,7 @@ def half(group: Group, seed: int = 0) -> list[int]:
     return sorted(torch.randperm(group.channels, generator=generator)[: group.channels // 2].tolist())
 
 
-class _Subject:
+class Subject:
     """What removal is proved on: copies of a network, with random weights where it bears them, and an input.
 
     Args:
@@ -196,15 +196,15 @@ class _Subject:
         return model.double() if self._double else model
 
     @cached_property
-    def precise(self) -> _Subject | None:
+    def precise(self) -> Subject | None:
         """The same in double precision; None where an operator knows no other precision than the model's."""
         try:
-            return _Subject(self._model, self._example_input, self._weights, True)
+            return Subject(self._model, self._example_input, self._weights, True)
         except Exception:
             return None
 
 
-def _subject(model: nn.Module, example_input: Any) -> _Subject:
+def random_subject(model: nn.Module, example_input: Any) -> Subject:
     """Return one with random weights and input; if it gives no sound output, with the model's or the example."""
     if isinstance(example_input, Mapping):  # such as a tokenizer's, which PyTorch does not know
         example_input = dict(example_input)
@@ -212,12 +212,12 @@ def _subject(model: nn.Module, example_input: Any) -> _Subject:
     for weights in (randomise, _same):
         for chosen in (drawn, example_input):
             try:
-                subject = _Subject(model, chosen, weights, False)
+                subject = Subject(model, chosen, weights, False)
             except Exception:  # such as a table of indices among the parameters
                 continue
             if _sound(subject.dense):
                 return subject
-    return _Subject(model, example_input, _same, False)
+    return Subject(model, example_input, _same, False)
 
 
 def _same(model: nn.Module) -> nn.Module:
@@ -240,7 +240,7 @@ def without_failures(model: nn.Module, example_input: Any, groups: Groups) -> Gr
     """
     if not len(groups):
         return groups
-    subject = _subject(model, example_input)
+    subject = random_subject(model, example_input)
     reasons: dict[str, str] = {}
 
     def passing(some: list[Group]) -> list[Group]:
@@ -262,7 +262,7 @@ def without_failures(model: nn.Module, example_input: Any, groups: Groups) -> Gr
     return replace(groups, prunable=tuple(good), left_alone=groups.left_alone | reasons) if reasons else groups
 
 
-def _failure(subject: _Subject, groups: Groups, some: list[Group]) -> str | None:
+def _failure(subject: Subject, groups: Groups, some: list[Group]) -> str | None:
     """Return why half of these groups cannot go, or None."""
     if not some:
         return None
@@ -274,7 +274,7 @@ def _failure(subject: _Subject, groups: Groups, some: list[Group]) -> str | None
     return _why_not(subject, groups, some, 10 * SINGLE)
 
 
-def _why_not(subject: _Subject, groups: Groups, some: list[Group], tolerance: float) -> str | None:
+def _why_not(subject: Subject, groups: Groups, some: list[Group], tolerance: float) -> str | None:
     example_input, gone = subject.example_input, removed_positions(groups, {group.name: half(group) for group in some})
     dense = subject.copy()
     try:

@@ -9,6 +9,7 @@ import torch
 from rich.table import Table
 from torch import Tensor, nn
 
+from autoprune.pruning.accepted import accepted
 from autoprune.pruning.channels import remove_channels
 from autoprune.pruning.groups import Group, Groups
 
@@ -56,7 +57,7 @@ def sensitivities(
 @torch.no_grad()
 def unit_norms(model: nn.Module, group: Group) -> Tensor:
     """Return the L1 norm of each unit's weights in all producers, shape ``(channels,)``."""
-    norms = torch.zeros(group.channels + 1)
+    model, norms = accepted(model), torch.zeros(group.channels + 1)
     for part in group.slices:
         if part.role == "out":
             weight = model.get_parameter(part.parameter).detach().cpu().movedim(part.dim, 0).flatten(1)

@@ -341,3 +341,38 @@ def test_an_unknown_block_is_refused_with_the_near_ones(small):
         run_trial(task, Candidate(blocks={"layer1.11": 1}), data, dense)
     with pytest.raises(UserError, match="it has none"):
         choose_blocks((), ["block"], "digits")
+
+
+def test_a_transformer_that_gives_modules_its_table_of_positions_has_its_blocks_looked_for_and_its_macs_counted():
+    transformers = pytest.importorskip("transformers")
+    sizes = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4}
+    more = {"intermediate_size": 64, "relative_attention": True, "pos_att_type": ["p2c", "c2p"]}
+    model = transformers.DebertaV2Model(transformers.DebertaV2Config(**sizes, **more))
+    ids = torch.randint(50, (1, 9))
+    assert find_blocks(model, ids) == ()
+    assert measure.macs(model, ids) > 0
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_blocks_are_proved_on_random_weights_and_a_random_input():
+    """Without biases, on an example of zeros, any two networks agree."""
+
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block = Branch()
+            self.head = nn.Linear(4, 2, bias=False)
+
+        def forward(self, x):
+            y = self.block(x)
+            return self.head(y * 2 if isinstance(self.block, Branch) else y)
+
+    class Branch(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Linear(4, 4, bias=False)
+
+        def forward(self, x):
+            return x + self.inner(x)
+
+    assert find_blocks(Twice(), torch.zeros(1, 4)) == ()
