@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from autoprune.errors import UserError
+from autoprune.errors import TrialFailure, UserError
 
 app = typer.Typer(
     help="Search for the sparsity of every layer, and take home a really smaller model.",
@@ -30,12 +30,12 @@ PictureFile = Annotated[Path | None, typer.Option(help="draws it to a .png, .pdf
 
 
 def main() -> None:
-    """Run the command line; bad input is one line and exit status 2."""
+    """Run the command line; bad input is one line and exit status 2, a network that cannot be judged one and 1."""
     try:
         app()
-    except UserError as error:
+    except (UserError, TrialFailure) as error:
         print(f"autoprune: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, UserError) else 1)
 
 
 @app.command()
