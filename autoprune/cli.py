@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from autoprune.errors import UserError
+from autoprune.errors import TrialFailure, UserError
 from autoprune.places import check_file
 
 app = typer.Typer(
@@ -55,13 +55,13 @@ assert UsageError is not None
 
 
 def main() -> None:
-    """Run the command line; bad input is one line and exit status 2."""
+    """Run the command line; bad input is one line and exit status 2, a network that cannot be judged one and 1."""
     try:
         status = app(standalone_mode=False)
         sys.stdout.flush()  # now, while a reader that went away can be handled
-    except (UserError, UsageError) as error:
+    except (UserError, UsageError, TrialFailure) as error:
         print(f"autoprune: {_line(error)}", file=sys.stderr)
-        status = 2
+        status = 1 if isinstance(error, TrialFailure) else 2
     except typer.Abort:
         status = 130
     except BrokenPipeError:

@@ -108,6 +108,9 @@ class _Reader:
             return _hash("property", *map(self.read, (value.fget, value.fset, value.fdel)))
         if isinstance(value, staticmethod | classmethod):
             return _hash(type(value).__name__, self.read(value.__func__))
+        if isinstance(value, torch.jit.ScriptModule):
+            code = [(name, getattr(part, "code", "")) for name, part in value.named_modules()]
+            return _hash("script", self.read(code), self.read(dict(value.state_dict())))
         if isinstance(value, os.PathLike):
             return _hash("path", os.fspath(value), self._file(os.fspath(value)))
         if isinstance(value, RemovableHandle):
@@ -121,9 +124,7 @@ class _Reader:
         try:
             reduced = value.__reduce_ex__(2)
         except Exception:  # what cannot be pickled says so in many ways
-            code = getattr(value, "code", None)  # of a scripted module, whose class says nothing
-            said = code if isinstance(code, str) else re.sub(r"0x[0-9a-fA-F]+", "", repr(value))
-            return _hash("opaque", self.read(type(value)), said)
+            return _hash("opaque", self.read(type(value)), re.sub(r"0x[0-9a-fA-F]+", "", repr(value)))
         if isinstance(reduced, str):
             return _hash("global", reduced, self.read(getattr(value, "__wrapped__", None)))
         parts = [list(part) if i > 2 and part is not None else part for i, part in enumerate(reduced)]

@@ -40,6 +40,8 @@ def check_data(task: Task, data: Splits, model: nn.Module) -> None:
             x, y = _batch(where, split)
             classes = _classes(where, model, x, y)
             _check_labels(where, training.labels_of(split) if _in_memory(split) else y, classes)
+            if type(split) is TensorDataset and split.tensors[0].isnan().any():
+                raise UserError(f"{where}: NaN is among its inputs: take those examples out, or fill them in")
             if name == "train":
                 _check_loss(where, task, model, x, y)
 
@@ -119,7 +121,7 @@ def _check_loss(where: str, task: Task, model: nn.Module, x: Tensor, y: Tensor) 
     if not isinstance(loss, Tensor) or loss.ndim or not loss.requires_grad:
         raise UserError(f"{where}: the loss must be one number with a gradient, not {_said(loss)}")
     if not torch.isfinite(loss):
-        raise UserError(f"{where}: the loss of the first batch is {loss.item()}: are its inputs finite numbers?")
+        raise UserError(f"{where}: the loss of the first batch is {loss.item()}: are inputs and outputs finite?")
 
 
 def _said(value: Any) -> str:

@@ -162,7 +162,9 @@ def count_correct(outputs: Tensor, labels: Tensor) -> int:
         TrialFailure: outputs are not numbers: the class that argmax finds among them means nothing.
     """
     if outputs.isnan().any():
-        raise TrialFailure("the network's outputs became NaN at the evaluation: lower the learning rate")
+        raise TrialFailure(
+            "the network's outputs became NaN at the evaluation: lower the learning rate, or look for NaN in the data"
+        )
     return int((outputs.argmax(-1) == labels).sum())
 
 

@@ -72,6 +72,18 @@ def test_a_modules_settings_count_and_the_numbers_of_its_hooks_do_not():
     assert fingerprint(hooked()) == fingerprint(hooked())
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_a_scripted_module_counts_by_its_code_and_its_weights():
+    def scripted(act, fill=0.0):
+        module = nn.Sequential(nn.Linear(2, 2), act)
+        nn.init.constant_(module[0].weight, fill)
+        nn.init.zeros_(module[0].bias)
+        return fingerprint(torch.jit.script(module))
+
+    assert scripted(nn.ReLU()) == scripted(nn.ReLU())
+    assert len({scripted(nn.ReLU()), scripted(nn.GELU()), scripted(nn.ReLU(), 1.0)}) == 3
+
+
 def test_a_cycle_is_read_to_its_end():
     one, other = [1], [1]
     one.append(one)

@@ -57,7 +57,11 @@ REFUSED = {
     "empty": (task_on(X[:0], Y[:0]), "train split: it is empty"),
     "not data": (task_on(data=iter([1])), "has no length"),
     "other inputs": (task_on(x=X[:, :2]), r"cannot take its inputs, of shape \(4, 2, 8, 8\) and type float32: Runtime"),
-    "not finite": (task_on(x=X * float("nan")), "the loss of the first batch is nan"),
+    "NaN": (task_on(x=X.masked_fill(X[11, 0, 0, 0] == X, float("nan"))), "train split: NaN is among its inputs"),
+    "an infinite loss": (
+        task_on(loss=lambda o, y: nn.functional.cross_entropy(o, y) / 0),
+        "the loss of the first batch is inf",
+    ),
     "a tuple": (task_on(model=lambda: Pair()), r"the model returns 2 parts .* has shape \(4, classes\)"),
     "loss of no gradient": (task_on(loss=lambda o, y: torch.tensor(1.0)), "one number with a gradient, not of shape"),
     "a loss for each": (task_on(loss=nn.CrossEntropyLoss(reduction="none")), r"one number .* not of shape \(4,\)"),
