@@ -295,11 +295,12 @@ def resume(
     experiment_id: ExperimentId,
     port: Annotated[int, typer.Option(help="of NNI's web UI, on 127.0.0.1")] = 8080,
     trials: Annotated[int, typer.Option(min=0, help="more than the config allows")] = 0,
+    duration: Annotated[str | None, typer.Option(help="the time allowed from now on, such as 30m")] = None,
 ) -> None:
     """Go on with an experiment that was stopped or died, and watch it."""
     from autoprune.experiment.manage import resume as resume_experiment
 
-    sys.exit(resume_experiment(experiment_id, port, trials))
+    sys.exit(resume_experiment(experiment_id, port, trials, duration))
 
 
 @app.command()
