@@ -41,6 +41,37 @@ def test_without_the_bridge_it_counts_as_cancelled(nni_home):
     assert first_ended(nni_home).status == "USER_CANCELED"
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGABRT])
+def test_a_trial_in_the_warm_process_that_is_killed_names_the_signal(nni_home, digits, number):  # noqa: F811
+    task = TASK + "task = replace(task, recovery=replace(task.recovery, steps=10**9))\n"
+    (nni_home.home / "quick.py").write_text(task)
+    space = {"schedule": {"_type": "choice", "_value": ["one_shot"]}, "sparsity": {"_type": "choice", "_value": [0.5]}}
+    tuner, trial = {"name": "GridSearch"}, f"{QUICK} --no-baselines --no-warm-start"
+    config = digits(trial=trial, searchSpace=space, tuner=tuner, maxTrialNumber=1, trialConcurrency=1)
+    assert nni_home.create(config).returncode == 0
+    _server, child = wait_until(lambda: (found := warm_processes(nni_home))[1:] and found, 60, "a forked trial")
+    child.send_signal(number)
+    trial = first_ended(nni_home)
+    assert trial.status == "FAILED"
+    assert trial.reason.startswith(f"killed by signal {number.value} ({number.name})")
+
+
+@pytest.mark.parametrize("when", ["before it forks", "while it has a child"])
+def test_trials_outlive_the_warm_process(nni_home, digits, when):  # noqa: F811
+    config = digits(trial=f"{QUICK} --no-baselines --no-warm-start", maxTrialNumber=4)
+    assert nni_home.create(config).returncode == 0
+    wait_until(lambda: len(warm_processes(nni_home)) > (when != "before it forks"), 60, "the warm process")
+    warm_processes(nni_home)[0].kill()
+    nni_home.wait_for_status("DONE", seconds=120)
+    assert [trial.status for trial in load_experiment(nni_home.folder).trials] == ["SUCCEEDED"] * 4
+
+
+def warm_processes(nni_home):
+    """Return the warm process and its children."""
+    found = nni_home.called("autoprune.experiment.warm_server")
+    return sorted(found, key=lambda process: process.create_time())
+
+
 def start(nni_home, *words) -> subprocess.Popen:
     """Start a command of `autoprune` with its output in a file."""
     with (nni_home.home / "said.txt").open("w") as said:
@@ -52,7 +83,7 @@ def start_endless_run(nni_home, digits) -> subprocess.Popen:  # noqa: F811
     config = digits(trial=f"{QUICK} --no-baselines --no-warm-start", maxTrialNumber=999)
     (nni_home.home / "quick.py").write_text(
         TASK
-        + "task = replace(digits, training=replace(digits.training, steps=5), recovery=replace(digits.recovery, steps=1))\n"
+        + "task = replace(task, training=replace(task.training, steps=5), recovery=replace(task.recovery, steps=1))\n"
     )
     return start(nni_home, "run", config, "--port", nni_home.port)
 
