@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo setup setup-dev test test-slow lint zoo benchmark clean
+.PHONY: demo setup setup-dev test test-slow lint zoo benchmark soak clean
 
 demo: setup
 	$(BIN)/autoprune run experiments/digits.yaml
@@ -32,6 +32,10 @@ test-slow: setup-dev
 benchmark: setup-dev
 	$(BIN)/python experiments/benchmark/run.py
 	$(BIN)/python experiments/benchmark/analyse.py
+
+# Kills every part of real searches, 100 times at random moments, and counts what is lost.
+soak: setup-dev
+	$(BIN)/python experiments/soak.py
 
 zoo: setup-dev
 	$(BIN)/python experiments/zoo.py

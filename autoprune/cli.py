@@ -336,11 +336,12 @@ def resume(
     experiment_id: ExperimentId,
     port: Port = 8080,
     trials: Annotated[int, typer.Option(min=0, max=10**9, help="more than the config allows")] = 0,
+    duration: Annotated[str | None, typer.Option(help="the time allowed from now on, such as 30m")] = None,
 ) -> None:
     """Go on with an experiment that was stopped or died, and watch it."""
     from autoprune.experiment.manage import resume as resume_experiment
 
-    sys.exit(resume_experiment(experiment_id, port, trials))
+    sys.exit(resume_experiment(experiment_id, port, trials, duration))
 
 
 @app.command()

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
+from autoprune.experiment.registry import Known
 from autoprune.experiment.results import Experiment
 from autoprune.experiment.watch import Progress as Snapshot
 from autoprune.experiment.watch import follow
@@ -59,6 +60,55 @@ def picture(now: Snapshot) -> Group:
     )
     bar.add_task(f"{now.elapsed:.0f} s, {left}, {now.unhappy}", total=now.total or 1, completed=now.ended)
     return Group(bar, _live_front(now.experiment), *failures(now.experiment))
+
+
+def how_it_ended(known: Known, last: Snapshot) -> int | None:
+    """Say why a search ended early.
+
+    Args:
+        known: the experiment, as it is now.
+        last: the last that was seen of it.
+
+    Returns:
+        The exit status: 1 if it failed, 130 if it was stopped from elsewhere, None if it came to its end.
+    """
+    go_on = f"go on with `autoprune resume {known.id}`"
+    if last.status == "ERROR":
+        print(f"autoprune: the search failed: {'; '.join(last.errors)}; {go_on}", file=sys.stderr)
+        return 1
+    if last.status not in ("GONE", "STOPPED") or known.status == "done":
+        return None
+    if known.status == "stopped":
+        print(f"autoprune: the search was stopped from elsewhere: {go_on}", file=sys.stderr)
+        return 130
+    reason = known.failure or f"NNI's manager was killed, see {known.folder / 'log'}"
+    print(f"autoprune: the search failed: {reason}; {go_on}", file=sys.stderr)
+    return 1
+
+
+def nothing_to_choose(terminal: Console, experiment: Experiment) -> int:
+    """Show what there is of a search without a successful candidate, say why it has none, and return 1."""
+    measured = [trial for trial in experiment.trials if trial.succeeded]
+    if measured:
+        from autoprune.report.table import front_table
+
+        terminal.print(front_table(experiment))
+    for line in failures(experiment):
+        terminal.print(line)
+    there_are = (
+        f"{len(measured)} other trials, of the dense model and the baselines, did" if measured else "nor any other"
+    )
+    reason = f"no candidate of experiment {experiment.id} succeeded ({there_are})"
+    if Snapshot(experiment, "", (), 0.0).ran_out_of_time:
+        reason += f": {time_is_over(experiment)}"
+    print(f"autoprune: {reason}", file=sys.stderr)
+    return 1
+
+
+def time_is_over(experiment: Experiment) -> str:
+    """Say that a search has used its time, and how to go on."""
+    limit = experiment.config["maxExperimentDuration"]
+    return f"the time allowed, {limit}, was over; go on with `autoprune resume {experiment.id} --duration {limit}`"
 
 
 def failures(experiment: Experiment) -> list[str]:

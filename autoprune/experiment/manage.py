@@ -15,7 +15,8 @@ from rich.text import Text
 from autoprune.errors import UserError
 from autoprune.experiment import live
 from autoprune.experiment.registry import Known, known_experiment, known_experiments
-from autoprune.experiment.results import load_experiment
+from autoprune.experiment.results import load_experiment, read_duration
+from autoprune.experiment.signals import Signalled, signals_raise
 from autoprune.experiment.watch import Progress
 from autoprune.report.table import front_table
 
@@ -55,12 +56,13 @@ def stop(experiment_id: str) -> int:
     return 0
 
 
-def resume(experiment_id: str, port: int, more: int) -> int:
+def resume(experiment_id: str, port: int, more: int = 0, duration: str | None = None) -> int:
     """Go on with an experiment that was stopped or died, and watch it.
 
     Args:
         port: of NNI's web UI.
         more: trials beyond those that the config allows.
+        duration: the time allowed from now on, such as ``30m``.
 
     Raises:
         UserError: it runs, has nothing left to do, or the port is in use. Nothing was started.
@@ -71,20 +73,32 @@ def resume(experiment_id: str, port: int, more: int) -> int:
     now = Progress(load_experiment(known.folder), "STOPPED", (), 0.0)
     if now.total and now.ended >= now.total and not more:
         raise UserError(f"experiment {known.id} has run all of its {now.total} trials: add some with --trials N")
+    if now.experiment.out_of_time and not (more or duration):
+        limit = now.experiment.config["maxExperimentDuration"]
+        raise UserError(f"experiment {known.id} has used all of its time ({limit}): allow more with --duration 30m")
+    seconds = read_duration(duration) if duration else None
     from autoprune.experiment import bridge
 
     logging.getLogger("nni").setLevel(logging.ERROR)
     bridge.register()
     bridge.check_port(port)
     try:
-        bridge.resume(known.id, known.folder.parent, port, now.total + more if now.total and more else None)
+        with signals_raise():
+            bridge.resume(
+                known.id, known.folder.parent, port, now.total + more if now.total and more else None, seconds
+            )
+            resumed = known_experiment(known.id)
+            page = f"{resumed.url}/pareto/"
+            terminal.print(
+                f"Experiment [bold]{known.id}[/] goes on; NNI's web UI: [link]{resumed.url}[/], the front: {page}\n"
+            )
+            return _watch_to_the_end(terminal, resumed, stop_at_end=True)
     except bridge.TunerFailed as error:
         print(f"autoprune: {error}", file=sys.stderr)
         return 1
-    resumed = known_experiment(known.id)
-    page = f"{resumed.url}/pareto/"
-    terminal.print(f"Experiment [bold]{known.id}[/] goes on; NNI's web UI: [link]{resumed.url}[/], the front: {page}\n")
-    return _watch_to_the_end(terminal, resumed, stop_at_end=True)
+    except Signalled as end:
+        print(f"autoprune: ended by {end.name}", file=sys.stderr)
+        return end.exit_status
 
 
 def list_experiments() -> Group:
@@ -140,23 +154,30 @@ def _watch_to_the_end(terminal: Console, known: Known, stop_at_end: bool) -> int
         bridge.stop(known.id)
         terminal.print(f"\nStopped. Go on with `autoprune resume {known.id}`.")
         return 130
+    except Signalled:
+        if stop_at_end:
+            bridge.stop(known.id, limit=10)
+            terminal.print(f"\nStopped. Go on with `autoprune resume {known.id}`; see `autoprune pareto {known.id}`.")
+        raise
     if stop_at_end:
         bridge.stop(known.id)
-    if last.status in ("ERROR", "GONE"):
-        reason = "; ".join(last.errors) or f"NNI's manager is gone: see {known.folder / 'log'}"
-        print(f"autoprune: the search failed: {reason}", file=sys.stderr)
-        return 1
-    return _show_the_end(terminal, known_experiment(known.id))
+    ended = known_experiment(known.id)
+    status = live.how_it_ended(ended, last)
+    return _show_the_end(terminal, ended) if status is None else status
 
 
 def _show_the_end(terminal: Console, known: Known) -> int:
     experiment = load_experiment(known.folder)
+    if known.status == "out of time" and not experiment.candidates:
+        return live.nothing_to_choose(terminal, experiment)
     if experiment.candidates:
         terminal.print(front_table(experiment))
     for line in live.failures(experiment):
         terminal.print(line)
     now = Progress(experiment, "", (), 0.0)
     terminal.print(f"\nExperiment {known.id}, {known.status}: {now.ended} of {now.total} trials, {now.unhappy}.")
+    if now.ran_out_of_time:
+        terminal.print(live.time_is_over(experiment))
     if experiment.candidates:
         terminal.print(f"Take a model home with `autoprune export {known.id} --choose knee`.")
     if known.alive:

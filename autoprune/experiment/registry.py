@@ -68,21 +68,24 @@ class Known:
 
     @cached_property
     def status(self) -> str:
-        """How it is: one of :data:`WORDS`, ``stopped``, ``died``, ``damaged`` or ``deleted``.
+        """How it is: one of :data:`WORDS`, ``stopped``, ``died``, ``out of time``, ``damaged`` or
+        ``deleted``.
 
         A running manager is asked. Of one that is gone, the files tell how it went: it died if it said no goodbye.
         """
         if self.alive:
-            status, _ = manager_status(self.port, self.prefix, attempts=1)
-            return WORDS.get(status, "does not answer" if status == "GONE" else status.lower())
+            told, _ = manager_status(self.port, self.prefix, attempts=1)
+            status = WORDS.get(told, "does not answer" if told == "GONE" else told.lower())
+            return "out of time" if status == "done" and self._ran_out_of_time else status
         if self.results is None:
             return "damaged" if (self.folder / "db" / "nni.sqlite").is_file() else "deleted"
         if self._failure.is_file():
             return "failed"
         if not said_goodbye(self.folder):
             return "died"
-        ended = Progress(self.results, "STOPPED", (), 0.0)
-        return "done" if ended.total and ended.ended >= ended.total else "stopped"
+        if Progress(self.results, "STOPPED", (), 0.0).complete:
+            return "done"
+        return "out of time" if self._ran_out_of_time else "stopped"
 
     @property
     def damage(self) -> list[str]:
@@ -110,6 +113,10 @@ class Known:
             return load_experiment(self.folder)
         except UserError as error:
             return error
+
+    @property
+    def _ran_out_of_time(self) -> bool:
+        return self.results is not None and Progress(self.results, "", (), 0.0).ran_out_of_time
 
     @property
     def _failure(self) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import sys
 import time
@@ -103,17 +104,25 @@ class Experiment:
         folder: its folder.
         config: NNI's config, as the manager stored it.
         trials: in the order in which they were started.
+        seconds: how long it has run in all.
     """
 
     id: str
     folder: Path
     config: dict[str, Any]
     trials: list[Trial] = field(repr=False)
+    seconds: float = field(default=0, kw_only=True)
 
     @property
     def name(self) -> str:
         """The config's ``experimentName``, or the id."""
         return self.config.get("experimentName") or self.id
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether it has used all of the time that its config allows."""
+        limit = self.config.get("maxExperimentDuration")
+        return limit is not None and self.seconds >= read_duration(limit)
 
     @cached_property
     def settings(self) -> TrialCommand:
@@ -221,6 +230,18 @@ class Experiment:
         raise UserError(f"experiment {self.id} has no trial {trial_id}: see `autoprune pareto {self.id}`")
 
 
+def read_duration(text: str | float) -> float:
+    """Return the seconds in a duration as NNI writes it: a number of seconds, or ``90s``, ``30m``, ``2h``, ``1d``.
+
+    Raises:
+        UserError: it is none.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", str(text).strip())
+    if not found:
+        raise UserError(f"a duration is written as 90s, 30m, 2h or 1d, not {text!r}")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
+
+
 def find_experiment(experiment_id: str) -> Path:
     """Return an experiment's folder; the id ``latest`` is the one started last.
 
@@ -303,6 +324,7 @@ def _read_database(db: sqlite3.Connection, folder: Path) -> Experiment:
         folder,
         dict(json.loads(profile["params"])),
         [_finish(trial, metrics.get(trial.id), folder) for trial in sorted(trials, key=lambda t: t.sequence)],
+        seconds=profile.get("execDuration") or 0,
     )
 
 

@@ -13,7 +13,10 @@ from rich.console import Console
 
 from autoprune.errors import UserError
 from autoprune.experiment import live, preflight
+from autoprune.experiment.registry import known_experiment
 from autoprune.experiment.results import Experiment, load_experiment
+from autoprune.experiment.signals import Signalled, signals_raise
+from autoprune.experiment.watch import Progress
 from autoprune.places import check_folder
 from autoprune.search.command import TrialCommand
 from autoprune.search.pareto import read_rule
@@ -27,11 +30,21 @@ def run(config_file: Path, port: int, rule: str | None, output: Path) -> int:
         output: the folder in which the results' folder is made.
 
     Returns:
-        The exit status: 0 (also if it was left running), 1 if the search failed, 130 if it was stopped by Ctrl-C.
+        The exit status: 0 (also if it was left running), 1 if the search failed, 130 if it was stopped by Ctrl-C or
+        from elsewhere, 128 and the signal's number if SIGTERM or SIGHUP ended it: then a report is left behind.
 
     Raises:
         UserError: bad input; nothing was started.
     """
+    try:
+        with signals_raise():
+            return _run(config_file, port, rule, output)
+    except Signalled as end:
+        print(f"autoprune: ended by {end.name}", file=sys.stderr)
+        return end.exit_status
+
+
+def _run(config_file: Path, port: int, rule: str | None, output: Path) -> int:
     terminal = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
     started = time.monotonic()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -63,6 +76,10 @@ def run(config_file: Path, port: int, rule: str | None, output: Path) -> int:
     )
     try:
         last = live.watch(terminal, folder, port)
+    except Signalled:
+        bridge.stop(experiment_id, limit=10)
+        _leave_report(terminal, folder, output, f"Stopped. Go on with `autoprune resume {experiment_id}`.")
+        raise
     except KeyboardInterrupt:
         if live.ask(terminal, unasked="stop") == "leave":
             terminal.print(f"\nIt goes on. Come back with `autoprune watch {experiment_id}`.")
@@ -73,11 +90,8 @@ def run(config_file: Path, port: int, rule: str | None, output: Path) -> int:
         )
         return 130
     bridge.stop(experiment_id)
-    if last.status in ("ERROR", "GONE"):
-        reason = "; ".join(last.errors) or f"NNI's manager is gone: see {folder / 'log'}"
-        print(f"autoprune: the search failed: {reason}", file=sys.stderr)
-        return 1
-    return _take_home(terminal, load_experiment(folder), rule, output, port, started)
+    status = live.how_it_ended(known_experiment(experiment_id), last)
+    return _take_home(terminal, load_experiment(folder), rule, output, port, started) if status is None else status
 
 
 def _prepare_dense(terminal: Console, settings: TrialCommand, code: str | Path) -> None:
@@ -96,14 +110,27 @@ def _prepare_dense(terminal: Console, settings: TrialCommand, code: str | Path) 
     )
 
 
+def _over(experiment: Experiment) -> str:
+    return f"\nStopped. The search is over: `autoprune export {experiment.id}` takes a model home."
+
+
+def _leave_report(terminal: Console, folder: Path, output: Path, how_to_go_on: str) -> None:
+    """Write the report of what was found so far, as files only: nobody may be there to read more."""
+    experiment = load_experiment(folder)
+    terminal.print(f"\n{how_to_go_on}")
+    if experiment.candidates:
+        from autoprune.report.page import write_report
+
+        place = output / f"{experiment.name}-{experiment.id}"
+        place.mkdir(parents=True, exist_ok=True)
+        terminal.print(f"What was found so far: {write_report(experiment, None, place / 'report.html')}")
+
+
 def _take_home(
     terminal: Console, experiment: Experiment, rule: str | None, output: Path, port: int, started: float
 ) -> int:
     if not experiment.candidates:
-        for line in live.failures(experiment):
-            terminal.print(line)
-        print(f"autoprune: no trial of experiment {experiment.id} succeeded", file=sys.stderr)
-        return 1
+        return live.nothing_to_choose(terminal, experiment)
     from autoprune.experiment.finish import Options, finish
     from autoprune.report.page import write_report
     from autoprune.report.table import front_table
@@ -116,8 +143,11 @@ def _take_home(
 
         try:
             final = finish(experiment, rule, folder, Options(whole_front=True), on_recovered=say)
+        except Signalled:
+            _leave_report(terminal, experiment.folder, output, _over(experiment))
+            raise
         except KeyboardInterrupt:
-            terminal.print(f"\nStopped. The search is over: `autoprune export {experiment.id}` takes a model home.")
+            terminal.print(_over(experiment))
             return 130
         page = write_report(experiment, final, folder / "report.html")
     terminal.print(front_table(experiment, final))
@@ -128,6 +158,8 @@ def _take_home(
     terminal.print(
         f"{len(experiment.trials)} trials, {len(experiment.failed)} failed, {time.monotonic() - started:.0f} s."
     )
+    if Progress(experiment, "", (), 0.0).ran_out_of_time:
+        terminal.print(live.time_is_over(experiment))
     terminal.print(f"\n  report     {page}  (open it in a browser)")
     for name, file in final.files.items():
         terminal.print(f"  {name:<10} {file}  (loaded back: same outputs)")

@@ -24,6 +24,9 @@ START_LIMIT = 300
 FOLDERS = 20
 """Names that are tried for the folder of the sockets: others may have taken some, in a folder like /tmp."""
 
+BEGUN = b"\xff"
+"""What a child says as soon as it is there; its exit status follows, 128 and a signal's number if that ended it."""
+
 
 def run(words: list[str]) -> int | None:
     """Have a trial run in a child of the warm server, which is started if need be.
@@ -39,15 +42,29 @@ def run(words: list[str]) -> int | None:
     address = _address(words)
     if address is None:
         return None
-    connection = _connect(address) or _start(address, words)
-    if connection is None:
-        return None
+    for _attempt in range(2):
+        connection = _connect(address) or _start(address, words)
+        if connection is None:
+            return None
+        status = _ask(connection)
+        if status is not None:
+            return status
+    return None
+
+
+def _ask(connection: socket.socket) -> int | None:
+    """Return the exit status of a child that runs this trial, or None if the server was killed before there was one."""
+    request = json.dumps({"environment": dict(os.environ), "folder": str(Path.cwd())}).encode()
     with connection:
-        request = json.dumps({"environment": dict(os.environ), "folder": str(Path.cwd())}).encode()
-        socket.send_fds(connection, [len(request).to_bytes(8, "big")], [1, 2])
-        connection.sendall(request)
+        try:
+            socket.send_fds(connection, [len(request).to_bytes(8, "big")], [1, 2])
+            connection.sendall(request)
+            if connection.recv(1) != BEGUN:
+                return None
+        except OSError:
+            return None
         status = connection.recv(1)
-    return status[0] if status else 137  # no word from the child: it was killed
+    return status[0] if status else 137  # no word from the child nor from the server: both were killed
 
 
 def _address(words: list[str]) -> Path | None:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import select
-import signal
 import socket
 import sys
 import threading
@@ -14,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from autoprune.experiment import trial_process
+from autoprune.experiment import trial_process, warm
 
 IDLE_LIMIT = 120
 """Seconds without a trial after which the server ends."""
@@ -22,7 +21,7 @@ IDLE_LIMIT = 120
 
 def serve(address: Path, manager: tuple[str, int], run_trial: Callable[[], int]) -> None:
     """Fork a child that calls ``run_trial`` for each connection, until the manager is gone or nobody asks any more."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the children
+    children: dict[int, socket.socket] = {}
     listener = socket.socket(socket.AF_UNIX)
     draft = address.with_suffix(".new")
     draft.unlink(missing_ok=True)
@@ -35,19 +34,33 @@ def serve(address: Path, manager: tuple[str, int], run_trial: Callable[[], int])
         if ready:
             connection, _ = listener.accept()
             last = time.monotonic()
-            if os.fork() == 0:
-                listener.close()
+            child = os.fork()
+            if child == 0:
+                for other in (listener, *children.values()):
+                    other.close()
                 _be_trial(connection, run_trial)
-            connection.close()
-        elif not _listens(manager) or (time.monotonic() - last > IDLE_LIMIT and not _has_children()):
+            children[child] = connection
+        elif not _listens(manager) or (time.monotonic() - last > IDLE_LIMIT and not children):
             address.unlink(missing_ok=True)
             return
+        _reap(children)
+
+
+def _reap(children: dict[int, socket.socket]) -> None:
+    """Let go of the children that have ended; speak for those that a signal has killed."""
+    while children:
+        child, status = os.waitpid(-1, os.WNOHANG)
+        if not child:
+            return
+        with children.pop(child) as connection, contextlib.suppress(OSError):
+            if os.WIFSIGNALED(status):
+                connection.sendall(bytes([128 + os.WTERMSIG(status)]))
 
 
 def _be_trial(connection: socket.socket, run_trial: Callable[[], int]) -> None:
     status = 1
     try:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        connection.sendall(warm.BEGUN)
         header, outputs, _, _ = socket.recv_fds(connection, 8, 2)
         size, request = int.from_bytes(header, "big"), b""
         while len(request) < size:
@@ -78,12 +91,6 @@ def _listens(manager: tuple[str, int]) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(manager, timeout=5):
         return True
     return False
-
-
-def _has_children() -> bool:
-    import psutil
-
-    return bool(psutil.Process().children())
 
 
 def _main() -> None:

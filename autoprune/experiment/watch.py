@@ -43,6 +43,18 @@ class Progress:
         return sum(trial.status not in RUNNING for trial in self.experiment.trials)
 
     @property
+    def complete(self) -> bool:
+        """Whether all trials that the config allows have ended, or, without such a limit, its time was used."""
+        if self.total:
+            return self.ended >= self.total
+        return self.experiment.out_of_time and bool(self.experiment.candidates)
+
+    @property
+    def ran_out_of_time(self) -> bool:
+        """Whether the time that the config allows was over before the search was complete."""
+        return self.experiment.out_of_time and not self.complete
+
+    @property
     def failed(self) -> int:
         """Trials that failed."""
         return len(self.experiment.failed)

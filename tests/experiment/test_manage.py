@@ -29,7 +29,7 @@ def autoprune(nni, *words) -> subprocess.CompletedProcess:
 def listed(nni) -> list[str]:
     """Return the words of the experiment's row in the list."""
     said = autoprune(nni, "list")
-    rows = [line.split() for line in said.stdout.splitlines() if nni.id in line]
+    rows = [line.split() for line in said.stdout.splitlines() if line.split()[:1] == [nni.id]]
     assert len(rows) == 1, said.stdout + said.stderr
     return rows[0]
 

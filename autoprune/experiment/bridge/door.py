@@ -83,12 +83,15 @@ def start(config: ExperimentConfig, port: int, url_prefix: str | None = None) ->
     return experiment.id
 
 
-def resume(experiment_id: str, directory: Path, port: int, trials: int | None = None) -> None:
+def resume(
+    experiment_id: str, directory: Path, port: int, trials: int | None = None, seconds: float | None = None
+) -> None:
     """Go on with a stopped experiment; its manager outlives this process.
 
     Args:
         directory: holds the experiment's folder.
         trials: the new limit of trials, where it is raised; the time allowed starts anew then.
+        seconds: the time allowed from now on, where it changes.
 
     Raises:
         UserError: the port is in use. Nothing was started.
@@ -99,13 +102,15 @@ def resume(experiment_id: str, directory: Path, port: int, trials: int | None = 
     experiment = Experiment(config, experiment_id)
     experiment._action = "resume"
     experiment.start(port, run_mode=RunMode.Detach)
+    limit = config.canonical_copy().max_experiment_duration
+    allowed = seconds or (parse_time(limit) if trials is not None and limit else None)
+    if allowed is not None:
+        spent = rest.get(port, "/experiment")["execDuration"]
+        changed = {"params": {"maxExperimentDuration": f"{round(spent + allowed)}s"}}
+        rest.put(port, "/experiment?update_type=MAX_EXEC_DURATION", changed)
     if trials is not None:
-        limit = config.canonical_copy().max_experiment_duration
-        if limit:
-            spent = rest.get(port, "/experiment")["execDuration"]
-            changed = {"params": {"maxExperimentDuration": f"{spent + parse_time(limit)}s"}}
-            rest.put(port, "/experiment?update_type=MAX_EXEC_DURATION", changed)
         rest.put(port, "/experiment?update_type=MAX_TRIAL_NUM", {"params": {"maxTrialNumber": trials}})
+    if allowed is not None or trials is not None:
         end = time.monotonic() + START_LIMIT
         while rest.get(port, "/check-status")["status"] == "DONE" and time.monotonic() < end:
             time.sleep(0.1)
@@ -178,6 +183,12 @@ def _checked(original: Any) -> Any:
             return manager
         except (UserError, TunerFailed) as error:
             _exit_if_nnictl(error)
+            raise
+        except BaseException:  # Ctrl-C, or a signal
+            for child in psutil.Process().children():
+                with contextlib.suppress(psutil.Error):
+                    if exp_id in child.cmdline():
+                        _end_manager(child.pid, port, url_prefix)
             raise
 
     return start_experiment

@@ -34,6 +34,21 @@ const FIXES = [
         },
     },
     {
+        name: 'duration',
+        fault: 'Trials that run when the time allowed is over go on without limit, and so does the experiment.',
+        file: 'core/nnimanager.js',
+        mend({ NNIManager }) {
+            const { stopTrialIfOverMaxDurationLimit } = NNIManager.prototype; // called over and over
+            NNIManager.prototype.stopTrialIfOverMaxDurationLimit = async function () {
+                await stopTrialIfOverMaxDurationLimit.call(this);
+                if (this.experimentProfile.execDuration > this.maxDuration) {
+                    const running = Array.from(this.trialJobs.keys());
+                    await Promise.all(running.map(id => this.trainingService.cancelTrialJob(id, true)));
+                }
+            };
+        },
+    },
+    {
         name: 'signals',
         fault: 'A trial that was killed by a signal counts as cancelled by its user, without a reason.',
         file: 'common/trial_keeper/process.js',
@@ -68,7 +83,7 @@ const FIXES = [
         mend({ NNIManager }) {
             const { criticalError } = NNIManager.prototype;
             NNIManager.prototype.criticalError = function (error) {
-                if (this.status.status !== 'ERROR') {
+                if (!['ERROR', 'STOPPING', 'STOPPED'].includes(this.status.status)) {
                     writeOnce(errorFile(), `${error?.message ?? error}`.replace(/\s+/g, ' '));
                 }
                 criticalError.call(this, error);
