@@ -7,7 +7,6 @@ import sys
 from datetime import datetime
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from autoprune.errors import UserError
@@ -15,7 +14,9 @@ from autoprune.experiment import live
 from autoprune.experiment.registry import Known, known_experiment, known_experiments
 from autoprune.experiment.results import load_experiment
 from autoprune.experiment.watch import Progress
+from autoprune.printable import printable
 from autoprune.report.table import front_table
+from autoprune.terminal import Console
 
 
 def console() -> Console:
@@ -121,7 +122,7 @@ def _watch_to_the_end(terminal: Console, known: Known, stop_at_end: bool) -> int
         bridge.stop(known.id)
     if last.status in ("ERROR", "GONE"):
         reason = "; ".join(last.errors) or f"NNI's manager is gone: see {known.folder / 'log'}"
-        print(f"autoprune: the search failed: {reason}", file=sys.stderr)
+        print(printable(f"autoprune: the search failed: {reason}"), file=sys.stderr)
         return 1
     return _show_the_end(terminal, known_experiment(known.id))
 

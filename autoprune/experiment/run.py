@@ -9,12 +9,12 @@ import time
 from contextlib import chdir
 from pathlib import Path
 
-from rich.console import Console
-
 from autoprune.errors import UserError
 from autoprune.experiment import live, preflight
 from autoprune.experiment.results import Experiment, load_experiment
+from autoprune.printable import printable
 from autoprune.search.command import TrialCommand
+from autoprune.terminal import Console
 
 
 def run(config_file: Path, port: int, rule: str | None, output: Path) -> int:
@@ -66,7 +66,7 @@ def run(config_file: Path, port: int, rule: str | None, output: Path) -> int:
     bridge.stop(experiment_id)
     if last.status in ("ERROR", "GONE"):
         reason = "; ".join(last.errors) or f"NNI's manager is gone: see {folder / 'log'}"
-        print(f"autoprune: the search failed: {reason}", file=sys.stderr)
+        print(printable(f"autoprune: the search failed: {reason}"), file=sys.stderr)
         return 1
     return _take_home(terminal, load_experiment(folder), rule, output, port, started)
 
