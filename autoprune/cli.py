@@ -11,6 +11,7 @@ import typer
 
 from autoprune.errors import TrialFailure, UserError
 from autoprune.places import check_file
+from autoprune.printable import printable
 
 app = typer.Typer(
     help="Search for the sparsity of every layer, and take home a really smaller model.",
@@ -60,7 +61,7 @@ def main() -> None:
         status = app(standalone_mode=False)
         sys.stdout.flush()  # now, while a reader that went away can be handled
     except (UserError, UsageError, TrialFailure) as error:
-        print(f"autoprune: {_line(error)}", file=sys.stderr)
+        print(printable(f"autoprune: {_line(error)}"), file=sys.stderr)
         status = 1 if isinstance(error, TrialFailure) else 2
     except typer.Abort:
         status = 130
@@ -137,7 +138,8 @@ def export(
         formats_for(formats, place), recovery_steps, threads, int8=quantize == "int8", qat_steps=qat_steps
     )
     final = finish(experiment, choose, place, options)
-    print(f"trial {final.chosen.id}, chosen by {final.reason}: test accuracy {final.test_accuracy:.4f}")
+    chosen = printable(f"trial {final.chosen.id}, chosen by {final.reason}")
+    print(f"{chosen}: test accuracy {final.test_accuracy:.4f}")
     if final.recovery:
         more = final.recovery
         print(f"validation accuracy {more.before:.4f}, after {more.steps} more steps {more.after:.4f}")
@@ -179,7 +181,7 @@ def latency(
     task, _, dense = load(experiment)
     pair = (dense.model, load_pruned(task, chosen.model_file))
     found = [latency.compare(*pair, task.example_input, name, b, threads, runs) for name in runtimes for b in sizes]
-    print(f"trial {chosen.id}, chosen by {reason}")
+    print(printable(f"trial {chosen.id}, chosen by {reason}"))
     show(latency_table(found))
     if output:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -239,13 +241,12 @@ def groups(
     ] = False,
 ) -> None:
     """Print the coupled channel groups of a model: which layers lose the same channels together."""
-    from rich.console import Console
-
     from autoprune import measure
     from autoprune.pruning.groups import find_groups
     from autoprune.pruning.show import groups_table
     from autoprune.sensitivity import task_sensitivities
     from autoprune.task import Task, load_task_or_model
+    from autoprune.terminal import Console
 
     found, example_input = load_task_or_model(task, shape)
     own = isinstance(found, Task)
@@ -269,10 +270,9 @@ def sensitivity(
     plot: PictureFile = None,
 ) -> None:
     """Print what a task's network loses without a part of each group alone, nothing fine-tuned."""
-    from rich.console import Console
-
     from autoprune.report.sensitivity import draw_sensitivity, sensitivity_table
     from autoprune.sensitivity import task_curves
+    from autoprune.terminal import Console
 
     curves = task_curves(task, criterion, shared)
     Console(width=None if sys.stdout.isatty() else 140, highlight=False).print(sensitivity_table(curves))
@@ -288,12 +288,12 @@ def recipe(
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 0,
 ) -> None:
     """Search a task's recovery recipe: the learning rate, its schedule, the distillation's weight and temperature."""
-    from rich.console import Console
     from rich.table import Table
 
     from autoprune import dense
     from autoprune.recipe import SEARCHED, search_recipe
     from autoprune.task import load_task
+    from autoprune.terminal import Console
 
     found = load_task(task)
     data = found.data()

@@ -16,6 +16,7 @@ from autoprune.experiment.registry import Known
 from autoprune.experiment.results import Experiment
 from autoprune.experiment.watch import Progress as Snapshot
 from autoprune.experiment.watch import follow
+from autoprune.printable import printable
 
 Answer = Literal["leave", "stop"]
 
@@ -74,15 +75,15 @@ def how_it_ended(known: Known, last: Snapshot) -> int | None:
     """
     go_on = f"go on with `autoprune resume {known.id}`"
     if last.status == "ERROR":
-        print(f"autoprune: the search failed: {'; '.join(last.errors)}; {go_on}", file=sys.stderr)
+        print(printable(f"autoprune: the search failed: {'; '.join(last.errors)}; {go_on}"), file=sys.stderr)
         return 1
     if last.status not in ("GONE", "STOPPED") or known.status == "done":
         return None
     if known.status == "stopped":
-        print(f"autoprune: the search was stopped from elsewhere: {go_on}", file=sys.stderr)
+        print(printable(f"autoprune: the search was stopped from elsewhere: {go_on}"), file=sys.stderr)
         return 130
     reason = known.failure or f"NNI's manager was killed, see {known.folder / 'log'}"
-    print(f"autoprune: the search failed: {reason}; {go_on}", file=sys.stderr)
+    print(printable(f"autoprune: the search failed: {reason}; {go_on}"), file=sys.stderr)
     return 1
 
 
@@ -101,7 +102,7 @@ def nothing_to_choose(terminal: Console, experiment: Experiment) -> int:
     reason = f"no candidate of experiment {experiment.id} succeeded ({there_are})"
     if Snapshot(experiment, "", (), 0.0).ran_out_of_time:
         reason += f": {time_is_over(experiment)}"
-    print(f"autoprune: {reason}", file=sys.stderr)
+    print(printable(f"autoprune: {reason}"), file=sys.stderr)
     return 1
 
 

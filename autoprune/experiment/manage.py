@@ -7,7 +7,7 @@ import sys
 from datetime import datetime
 
 from rich import box
-from rich.console import Console, Group
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -19,6 +19,7 @@ from autoprune.experiment.results import load_experiment, read_duration
 from autoprune.experiment.signals import Signalled, signals_raise
 from autoprune.experiment.watch import Progress
 from autoprune.report.table import front_table
+from autoprune.terminal import Console
 
 
 def console() -> Console:

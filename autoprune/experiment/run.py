@@ -9,8 +9,6 @@ import time
 from contextlib import chdir
 from pathlib import Path
 
-from rich.console import Console
-
 from autoprune.errors import UserError
 from autoprune.experiment import live, preflight
 from autoprune.experiment.registry import known_experiment
@@ -20,6 +18,7 @@ from autoprune.experiment.watch import Progress
 from autoprune.places import check_folder
 from autoprune.search.command import TrialCommand
 from autoprune.search.pareto import read_rule
+from autoprune.terminal import Console
 
 
 def run(config_file: Path, port: int, rule: str | None, output: Path) -> int:

@@ -6,12 +6,13 @@ import sys
 from collections.abc import Sequence
 
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 
 from autoprune.latency import Comparison, Timing
 from autoprune.report import units
 from autoprune.report.final import Final
+from autoprune.terminal import Console
 
 
 def exported_table(final: Final) -> Table:

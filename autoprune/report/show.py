@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from rich.console import Console
-
 from autoprune.errors import UserError
 from autoprune.experiment.results import find_experiment, open_experiment
+from autoprune.printable import printable
 from autoprune.report.compare import comparison
 from autoprune.report.data import front_as_csv, front_as_json
 from autoprune.report.rows import SIZES
 from autoprune.report.table import front_table
 from autoprune.search.pareto import check_objectives
+from autoprune.terminal import Console
 
 
 def show_front(
@@ -31,7 +31,7 @@ def show_front(
     experiment = open_experiment(experiment_id)
     chosen = check_objectives(objectives.split(",")) if objectives else None
     if form == "csv":
-        sys.stdout.write(front_as_csv(experiment, chosen))
+        sys.stdout.write(printable(front_as_csv(experiment, chosen)))
     elif form == "json":
         print(front_as_json(experiment, chosen))
     else:

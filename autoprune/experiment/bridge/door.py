@@ -28,6 +28,7 @@ from autoprune.checked import check
 from autoprune.errors import UserError
 from autoprune.experiment.rescue import rescued
 from autoprune.paths import write_text
+from autoprune.printable import printable
 
 PRELOAD = Path(__file__).resolve().with_name("manager.js")
 START_LIMIT = 120
@@ -277,7 +278,7 @@ def _failure(status: dict[str, Any]) -> TunerFailed:
 def _exit_if_nnictl(error: Exception) -> None:
     """Turn an error into one line and an exit status, where plain ``nnictl`` would print a long traceback."""
     if "nni.tools.nnictl.nnictl" in sys.modules:
-        print(f"autoprune: {error}", file=sys.stderr, flush=True)
+        print(printable(f"autoprune: {error}"), file=sys.stderr, flush=True)
         raise SystemExit(2 if isinstance(error, UserError) else 1)
 
 
