@@ -1,8 +1,10 @@
 """The benchmark in experiments/benchmark/, on a task that takes seconds."""
 
+import gzip
 import itertools
-import json
 import math
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,18 +33,19 @@ def benchmark(monkeypatch, digits):
 
 @pytest.fixture
 def folders(tmp_path):
-    return ["--results", str(tmp_path / "results"), "--cache", str(tmp_path / "cache")]
+    return ["--results", str(tmp_path / "results.csv.gz"), "--cache", str(tmp_path / "cache")]
 
 
 def test_every_method_leaves_a_record_that_a_second_call_keeps_and_the_analysis_reads(benchmark, folders, tmp_path):
     run, analyse = benchmark
     asked = ["--tasks", "digits", "--seeds", "0", "--budget", "15", "--processes", "1", *folders]
+    table = tmp_path / "results.csv.gz"
     assert run.main(asked) == 0
-    files = sorted((tmp_path / "results").iterdir())
-    assert [file.stem for file in files] == sorted(f"digits-{name}-0" for name in run.METHODS)
-    for file in files:
-        record = json.loads(file.read_text())
-        assert record["trials"], file.stem
+    records = run.results.read(table)
+    assert [record["method"] for record in records] == sorted(run.METHODS)
+    for record in records:
+        assert (record["task"], record["seed"], record["budget"]) == ("digits", 0, 15)
+        assert record["trials"], record["method"]
         times = [trial["time"] for trial in record["trials"]]
         assert times == sorted(times)
         assert times[-1] <= record["budget"]
@@ -54,26 +57,120 @@ def test_every_method_leaves_a_record_that_a_second_call_keeps_and_the_analysis_
         assert any("test" in trial and trial["accuracy"] == best["accuracy"] for trial in record["trials"])
         assert {"machine", "versions", "revision", "recovery", "notes"} <= set(record)
 
-    before = {file: file.stat().st_mtime_ns for file in files}
-    lost = tmp_path / "results" / "digits-random-0.json"
-    lost.unlink()
+    kept = [record for record in records if record["method"] != "random"]
+    run.results.write(kept, table)
     assert run.main(asked) == 0
-    assert [file for file in files if file.stat().st_mtime_ns != before[file]] == [lost]
+    again = run.results.read(table)
+    assert [record["method"] for record in again] == sorted(run.METHODS)
+    assert [record for record in again if record["method"] != "random"] == kept
 
     page = tmp_path / "page.md"
-    analyse.main(["--results", str(tmp_path / "results"), "--page", str(page), "--images", str(tmp_path / "images")])
+    analyse.main(["--results", str(table), "--page", str(page), "--images", str(tmp_path / "images")])
     text = page.read_text()
     for name in run.METHODS:
         assert text.count(f"| {analyse.LABELS[name]} |") == 3
     assert len(list((tmp_path / "images").glob("*.png"))) == 2
 
 
-def test_results_of_another_budget_are_not_mixed_in(benchmark, folders, tmp_path):
+def test_runs_of_another_budget_stand_beside_and_are_not_mixed_in(benchmark, folders, tmp_path):
+    run, analyse = benchmark
+    asked = ["--tasks", "digits", "--methods", "nni_recipe", "--seeds", "0", "--processes", "1", *folders]
+    assert run.main([*asked, "--budget", "4"]) == 0
+    assert run.main([*asked, "--budget", "2"]) == 0
+    records = run.results.read(tmp_path / "results.csv.gz")
+    assert [record["budget"] for record in records] == [2, 4]
+    short, long = records
+    assert analyse.by_budget(records, None) == ([short], [long])
+    assert analyse.by_budget(records, 4) == ([long], [])
+    assert analyse.by_budget([], None) == ([], [])
+
+
+def a_run(**changes):
+    """A record as run.py makes it."""
+    trial = {"time": 1.5, "accuracy": 0.75, "params": 10, "macs": 20, "parameters": {"sparsity.a": 0.5, "repeat": 1}}
+    return {
+        "task": "digits",
+        "method": "uniform",
+        "seed": 0,
+        "budget": 15.0,
+        "dense": {"accuracy": 1 / 3, "params": 100, "macs": 200, "test": 0.1},
+        "recovery": {"steps": 3, "learning_rate": 1e-05, "optimizer": "sgd"},
+        "notes": {"shared recovery": 0.25},
+        "ended": "2026-11-21T08:47:02+00:00",
+        "revision": "a1cabd0678c8+",
+        "machine": {"Processor": 'of "two", cores'},
+        "versions": {"Python": "3.11.7"},
+        "trials": [trial, trial | {"time": 2.5, "test": 0.7}],
+        "failures": ["nothing left,\nof conv1"],
+    } | changes
+
+
+def test_the_table_gives_back_the_runs_that_were_added_in_any_order(benchmark, tmp_path):
+    import results
+
+    runs = [a_run(), a_run(seed=1, trials=[], failures=[]), a_run(method="random", trials=[])]
+    for each in runs:
+        results.add(each, tmp_path / "some" / "table.csv.gz")
+    assert results.read(tmp_path / "some" / "table.csv.gz") == [runs[2], runs[0], runs[1]]
+    results.write(reversed(runs), tmp_path / "other.csv.gz")
+    assert (tmp_path / "other.csv.gz").read_bytes() == (tmp_path / "some" / "table.csv.gz").read_bytes()
+    results.add(a_run(notes={"grid": 9}), tmp_path / "other.csv.gz")
+    assert [each["notes"] for each in results.read(tmp_path / "other.csv.gz")][1] == {"grid": 9}
+    assert results.read(tmp_path / "none.csv.gz") == []
+
+
+def test_runs_that_end_at_the_same_time_are_all_kept(benchmark, tmp_path):
+    import results
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda seed: results.add(a_run(seed=seed), tmp_path / "table.csv.gz"), range(24)))
+    assert [record["seed"] for record in results.read(tmp_path / "table.csv.gz")] == list(range(24))
+
+
+def test_the_repositorys_table_has_runs_of_every_method_and_nothing_unknown(benchmark):
+    import results
+
+    records = results.read()
+    assert {record["method"] for record in records} == set(benchmark[0].METHODS)
+    for record in records:
+        assert set(record) == {*results.RUN, "trials", "failures"}
+        assert all({*trial, "test"} == set(results.TRIAL) for trial in record["trials"])
+        assert any("test" in trial for trial in record["trials"])
+
+
+def test_a_table_of_another_version_is_refused(benchmark, tmp_path):
+    import results
+
+    table = tmp_path / "table.csv.gz"
+    results.write([a_run()], table)
+    table.write_bytes(gzip.compress(gzip.decompress(table.read_bytes()).replace(b"\n1,", b"\n2,")))
+    with pytest.raises(results.UserError, match="another version"):
+        results.read(table)
+    table.write_text("task,method\n")
+    with pytest.raises(results.UserError, match="is no table of results"):
+        results.read(table)
+
+
+def test_a_run_names_the_revision_and_whether_code_beside_the_table_has_changed(benchmark, tmp_path, monkeypatch):
     run, _ = benchmark
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "digits-uniform-0.json").write_text('{"budget": 7}')
-    with pytest.raises(run.UserError, match="is of a run of 7 s"):
-        run.main(["--tasks", "digits", "--methods", "uniform", "--seeds", "0", "--budget", "2", *folders])
+    monkeypatch.setattr(run, "HERE", tmp_path)
+    assert run._revision() == "unknown"
+
+    def git(*words):
+        command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(tmp_path), *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    table, code = tmp_path / "results.csv.gz", tmp_path / "code.py"
+    for file in (table, code):
+        file.write_text("before")
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "all")
+    revision = git("rev-parse", "HEAD")[:12]
+    table.write_text("after")
+    assert run._revision() == revision
+    code.write_text("after")
+    assert run._revision() == f"{revision}+"
 
 
 def test_a_method_that_breaks_is_reported_and_the_others_go_on(benchmark, folders, tmp_path, monkeypatch, capsys):
@@ -86,7 +183,7 @@ def test_a_method_that_breaks_is_reported_and_the_others_go_on(benchmark, folder
     asked = ["--tasks", "digits", "--methods", "random,uniform", "--seeds", "0", "--budget", "5", *folders]
     assert run.main([*asked, "--processes", "1"]) == 1
     assert "no such luck" in capsys.readouterr().out
-    assert [file.stem for file in (tmp_path / "results").iterdir()] == ["digits-uniform-0"]
+    assert [record["method"] for record in run.results.read(tmp_path / "results.csv.gz")] == ["uniform"]
 
 
 def record(*trials, budget=60, macs=1000):

@@ -1,6 +1,6 @@
 """Write the benchmark's tables and pictures from the raw results: docs/benchmark.md and docs/images/benchmark-*.png.
 
-python experiments/benchmark/analyse.py [--results FOLDER] [--page FILE] [--images FOLDER]
+python experiments/benchmark/analyse.py [--results FILE] [--budget SECONDS] [--page FILE] [--images FOLDER]
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from pathlib import Path
 
 import numpy as np
 import plots
+import results
 from measures import (
     SHARES,
-    Record,
     at_times,
     best_at,
     p_value,
     quartiles,
-    read,
     test_volume,
     time_to,
     validation_volume,
     volume_over_time,
 )
 from methods import LABELS
+from results import Record
 
 from autoprune.errors import UserError
 
@@ -37,10 +37,8 @@ HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
 BEGIN, END = "<!-- written by experiments/benchmark/analyse.py -->", "<!-- end -->"
 OURS, NNI = "autoprune", "nni_recipe"
-LONGER = "longer"
-"""Among the results: the folder of NNI's recipe's runs with a larger budget."""
 TIMES = (1, 2, 5, 10)
-"""Budgets, as multiples of the others', at which such a run is looked at."""
+"""Budgets, as multiples of the others', at which NNI's recipe's runs with a larger budget are looked at."""
 
 ByMethod = Mapping[str, Sequence[Record]]
 """The runs of one task, by method."""
@@ -48,13 +46,14 @@ ByMethod = Mapping[str, Sequence[Record]]
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, default=HERE / "results")
+    parser.add_argument("--results", type=Path, default=results.FILE, help="the table of results")
+    parser.add_argument("--budget", type=float, help="of the runs that are compared; the smallest there is")
     parser.add_argument("--page", type=Path, default=REPOSITORY / "docs" / "benchmark.md")
     parser.add_argument("--images", type=Path, default=REPOSITORY / "docs" / "images")
     options = parser.parse_args(arguments)
-    records, longer = read(options.results), read(options.results / LONGER)
+    records, longer = by_budget(results.read(options.results), options.budget)
     if not records:
-        raise UserError(f"no results in {options.results}: run experiments/benchmark/run.py first")
+        raise UserError(f"no such runs in {options.results}: run experiments/benchmark/run.py first")
     parts = [setting(records)]
     for task in dict.fromkeys(record["task"] for record in records):
         of_task = [record for record in records if record["task"] == task]
@@ -81,16 +80,22 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"\nwritten: {options.page}, {options.images}/benchmark-*.png")
 
 
+def by_budget(records: Sequence[Record], budget: float | None) -> tuple[list[Record], list[Record]]:
+    """Return the runs with a budget, the smallest if None, and NNI's recipe's runs with a larger one."""
+    budget = min((record["budget"] for record in records), default=0) if budget is None else budget
+    longer = [record for record in records if record["method"] == NNI and record["budget"] > budget]
+    return [record for record in records if record["budget"] == budget], longer
+
+
 def setting(records: Sequence[Record]) -> str:
     """Return who made the results, with what."""
     seeds = len({record["seed"] for record in records})
-    budgets = sorted({record["budget"] for record in records})
     machines = sorted({", ".join(record["machine"].values()) for record in records})
     versions = sorted({", ".join(f"{k} {v}" for k, v in record["versions"].items()) for record in records})
     revisions = sorted({record["revision"] for record in records})
     ended = sorted(record["ended"] for record in records)
     return (
-        f"{len(records)} runs, {seeds} seeds, {' or '.join(f'{b:g}' for b in budgets)} CPU seconds each on one thread, "
+        f"{len(records)} runs, {seeds} seeds, {records[0]['budget']:g} CPU seconds each on one thread, "
         f"from {ended[0][:10]} to {ended[-1][:10]}. Machine: {'; '.join(machines)}. Versions: {'; '.join(versions)}. "
         f"Code: {', '.join(revisions)}."
     )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from results import Record
 from scipy.stats import mannwhitneyu
 
 from autoprune.report.progress import hypervolume
@@ -20,14 +19,6 @@ SMALLEST = 0.01
 """Sizes count down to this fraction of the dense one."""
 SHARES = (0.5, 0.25, 0.1)
 """Of the dense MACs: where accuracies are compared."""
-
-Record = Mapping[str, Any]
-"""One run, as run.py wrote it."""
-
-
-def read(folder: Path) -> list[Record]:
-    """Return all runs in a folder, ordered by their files' names."""
-    return [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
 
 
 def volume(record: Record, trials: Iterable[Mapping[str, Any]], size: str, accuracy: str = "accuracy") -> float:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from measures import SMALLEST, Record, at_times, best_at, volume_over_time
+from measures import SMALLEST, at_times, best_at, volume_over_time
 from methods import LABELS
+from results import Record
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402

@@ -2,7 +2,7 @@
 
 python experiments/benchmark/run.py [--tasks vgg,resnet] [--methods autoprune,...] [--seeds 0,1,2,3,4] [--budget 100]
 
-A run that has its file in the folder of results is not run again. Afterwards: python experiments/benchmark/analyse.py
+A run that the table of results has is not run again. Afterwards: python experiments/benchmark/analyse.py
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
 import contextlib
-import json
 import logging
 import math
 import multiprocessing
@@ -23,11 +22,13 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import results
 import torch
 from bench import Bench, TimeIsUp
 from methods import METHODS
@@ -37,7 +38,6 @@ from autoprune import dense, training
 from autoprune.candidate import Candidate
 from autoprune.dense import Dense
 from autoprune.errors import UserError
-from autoprune.experiment.record import write_json
 from autoprune.report.machine import describe, versions
 from autoprune.task import Splits, Task
 
@@ -55,12 +55,9 @@ class Run:
     method: str
     seed: int
     budget: float
-    results: Path
 
-    @property
-    def file(self) -> Path:
-        """Where its record goes."""
-        return self.results / f"{self.task}-{self.method}-{self.seed}.json"
+    def __str__(self) -> str:
+        return f"{self.task}-{self.method}-{self.seed}"
 
 
 LOADED: dict[str, tuple[Task, Splits, Dense]] = {}
@@ -73,24 +70,24 @@ def main(arguments: list[str] | None = None) -> int:
     logging.getLogger("nni").setLevel(logging.WARNING)
     # Seed by seed: the methods take turns, so that what the machine does meanwhile hits all of them alike.
     runs = [
-        Run(task, method, seed, options.budget, options.results)
+        Run(task, method, seed, options.budget)
         for seed in options.seeds
         for task in options.tasks
         for method in options.methods
     ]
-    left = [run for run in runs if not _done(run)]
+    done = {results.key(record) for record in results.read(options.results)}
+    left = [run for run in runs if astuple(run) not in done]
     print(f"{len(runs)} runs of {options.budget:g} s each, {len(left)} left", flush=True)
     if not left:
         return 0
-    options.results.mkdir(parents=True, exist_ok=True)
     os.environ["AUTOPRUNE_CACHE"] = str(options.cache.resolve())
     load(sorted({run.task for run in left}))
     failed = 0
     # A process for each run: none finds what another one left in memory.
     with multiprocessing.get_context("fork").Pool(options.processes, maxtasksperchild=1) as pool:
-        for done, line in pool.imap_unordered(_try, left):
+        for carried_out, line in pool.imap_unordered(partial(_try, table=options.results), left):
             print(line, flush=True)
-            failed += not done
+            failed += not carried_out
     return 1 if failed else 0
 
 
@@ -108,25 +105,25 @@ def load(names: list[str]) -> None:
         Bench(*LOADED[name], 0, math.inf, Path()).judge(Candidate(uniform=0.5), train=False)
 
 
-def carry_out(run: Run) -> str:
-    """Carry one run out and write its record; return a line about it."""
+def carry_out(run: Run, table: Path) -> str:
+    """Carry one run out and put its record into the table; return a line about it."""
     task, data, model = LOADED[run.task]
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(task, data, model, run.seed, run.budget, Path(folder))
         bench.start()
         with contextlib.suppress(TimeIsUp):
             METHODS[run.method](bench)
-        write_json(run.file, _record(run, bench))
-    return f"{run.file.stem}: {len(bench.judged)} networks judged, {len(bench.failures)} failed"
+        results.add(_record(run, bench), table)
+    return f"{run}: {len(bench.judged)} networks judged, {len(bench.failures)} failed"
 
 
-def _try(run: Run) -> tuple[bool, str]:
+def _try(run: Run, table: Path) -> tuple[bool, str]:
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", message="a sparsity of .* would empty group")
     try:
-        return True, carry_out(run)
+        return True, carry_out(run, table)
     except Exception:
-        return False, f"{run.file.stem} FAILED\n{traceback.format_exc()}"
+        return False, f"{run} FAILED\n{traceback.format_exc()}"
 
 
 def _train_dense(task: Task) -> None:
@@ -143,11 +140,7 @@ def _record(run: Run, bench: Bench) -> dict[str, Any]:
         test = {"test": front[id(each)]} if id(each) in front else {}
         trials.append({"time": each.time, **measures, **test, "parameters": each.parameters})
     model = bench.dense
-    return {
-        "task": run.task,
-        "method": run.method,
-        "seed": run.seed,
-        "budget": run.budget,
+    return asdict(run) | {
         "dense": {name: model.measures[name] for name in ("accuracy", "params", "macs")}
         | {"test": training.accuracy(model.model, bench.data.test)},
         "recovery": asdict(bench.task.recovery),
@@ -162,18 +155,14 @@ def _record(run: Run, bench: Bench) -> dict[str, Any]:
 
 
 def _revision() -> str:
-    """Return the git revision of the code, with a + if files have changed since."""
-    command = ["git", "-C", str(HERE), "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
-    return subprocess.run(command, capture_output=True, text=True).stdout.strip() or "unknown"
+    """Return the git revision of the code, with a + if files other than the table have changed since."""
 
+    def git(*words: str) -> subprocess.CompletedProcess:
+        return subprocess.run(["git", "-C", str(HERE), *words], capture_output=True, text=True)
 
-def _done(run: Run) -> bool:
-    if not run.file.exists():
-        return False
-    budget = json.loads(run.file.read_text())["budget"]
-    if budget != run.budget:
-        raise UserError(f"{run.file} is of a run of {budget:g} s: name another folder with --results, or move it away")
-    return True
+    revision = git("rev-parse", "--short=12", "HEAD").stdout.strip()
+    changed = git("diff", "--quiet", "HEAD", "--", ":/", f":(exclude){results.FILE.name}").returncode
+    return f"{revision}+" if revision and changed else revision or "unknown"
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -183,7 +172,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=lambda text: [int(each) for each in text.split(",")], default=list(range(5)))
     parser.add_argument("--budget", type=float, default=BUDGET, help=f"CPU seconds of a run ({BUDGET})")
     parser.add_argument("--processes", type=int, default=2, help="runs at the same time (2)")
-    parser.add_argument("--results", type=Path, default=HERE / "results")
+    parser.add_argument("--results", type=Path, default=results.FILE, help="the table of results")
     parser.add_argument("--cache", type=Path, default=CACHE, help="of dense models and converted data")
     return parser.parse_args(arguments)
 
