@@ -25,27 +25,41 @@ class Dense:
 
     Args:
         model: the trained network, in evaluation mode.
-        initial: the weights it had before training, which lottery tickets rewind to.
+        initial: the weights it had before training, which lottery tickets rewind to; None if a checkpoint was given
+            without them.
         measures: its ``accuracy`` on the validation split, ``params``, ``macs``, ``bytes`` and ``latency_ms``.
         key: names it by content.
         groups: its coupled channel groups, found once for all trials.
     """
 
     model: nn.Module
-    initial: dict[str, Tensor]
+    initial: dict[str, Tensor] | None
     measures: dict[str, float]
     key: str
     groups: Groups | None = None
 
 
-def prepare(task: Task, data: Splits, checkpoint: str | Path | None = None, seed: int = 0) -> Dense:
+def prepare(
+    task: Task,
+    data: Splits,
+    checkpoint: str | Path | None = None,
+    seed: int = 0,
+    initial: str | Path | None = None,
+) -> Dense:
     """Return the dense model: the checkpoint's, else the cache's, else a newly trained one (then cached).
 
+    Args:
+        checkpoint: a state dict of the trained model.
+        initial: a state dict of the weights that the checkpoint's training began with. Without it what the schedules
+            that go back to them would need is not known: a network built anew has others.
+
     Raises:
-        UserError: the checkpoint cannot be read, or does not fit the task's model.
+        UserError: the checkpoint or the initial weights cannot be read, or do not fit the task's model.
     """
     model = task.build(seed)
-    initial = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    if initial:
+        load_checkpoint(model, initial, task.name)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     if checkpoint:
         load_checkpoint(model, checkpoint, task.name)
     key = _key(task, data, model, seed)
@@ -62,7 +76,7 @@ def prepare(task: Task, data: Splits, checkpoint: str | Path | None = None, seed
         model.load_state_dict(torch.load(file, weights_only=True))
         measures = json.loads(file.with_suffix(".json").read_text())
     groups = find_groups(model.eval(), task.example_input, task.keep)
-    return Dense(model, initial, measures, key, groups)
+    return Dense(model, None if checkpoint and not initial else before, measures, key, groups)
 
 
 def load_checkpoint(model: nn.Module, checkpoint: str | Path, task_name: str) -> None:

@@ -14,6 +14,7 @@ from rich.console import Console
 from autoprune.errors import UserError
 from autoprune.experiment import live, preflight
 from autoprune.experiment.results import Experiment, load_experiment
+from autoprune.search.baselines import left_out
 from autoprune.search.command import TrialCommand
 
 
@@ -85,6 +86,8 @@ def _prepare_dense(terminal: Console, settings: TrialCommand, code: str | Path) 
         f"Dense model of [bold]{task.name}[/]: validation accuracy {m['accuracy']:.4f}, {m['params']:,} parameters, "
         f"{m['macs']:,} MACs ({time.monotonic() - start:.1f} s)"
     )
+    if without := left_out(settings):
+        terminal.print(without)
 
 
 def _take_home(

@@ -24,6 +24,7 @@ class TrialCommand:
     Args:
         task: a built-in name, ``FILE.py[:ATTRIBUTE]`` or ``MODULE:ATTRIBUTE``.
         checkpoint: a state dict of the trained dense model; without one it is trained.
+        initial: a state dict of the weights that the checkpoint's training began with.
         seed: of every trial's recovery and of the dense training.
         round_to: kept channels are a multiple of this.
         recovery_steps: fine-tuning steps after pruning; the task's own number if None.
@@ -35,10 +36,14 @@ class TrialCommand:
         warm_start: whether the search is prepared: sensitivities probed, first candidates solved for.
         latency: the runtime in which trials measure ``latency_ms``, a name in :data:`RUNTIMES`.
         latency_batch: examples per pass in that measurement.
+
+    Raises:
+        UserError: initial weights without a checkpoint.
     """
 
     task: str
     checkpoint: str | None = None
+    initial: str | None = None
     seed: int = 0
     round_to: int = 8
     recovery_steps: int | None = None
@@ -50,6 +55,16 @@ class TrialCommand:
     warm_start: bool = True
     latency: str = "eager"
     latency_batch: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse initial weights of no checkpoint."""
+        if self.initial and not self.checkpoint:
+            raise UserError("--initial FILE holds the weights that the training of --checkpoint began with: name both")
+
+    @property
+    def knows_initial(self) -> bool:
+        """Whether the weights before the dense model's training are known."""
+        return not self.checkpoint or bool(self.initial)
 
     @classmethod
     def parse(cls, command: str) -> TrialCommand | None:
@@ -77,6 +92,7 @@ class TrialCommand:
         parser = _Parser(prog="autoprune trial", add_help=False, allow_abbrev=False)
         parser.add_argument("task")
         parser.add_argument("--checkpoint")
+        parser.add_argument("--initial")
         parser.add_argument("--seed", type=int, default=cls.seed)
         parser.add_argument("--round-to", type=int, default=cls.round_to)
         parser.add_argument("--recovery-steps", type=int)
