@@ -28,6 +28,7 @@ from autoprune.search.optuna_tuner import OptunaTuner
 from autoprune.search.pareto import DEFAULT_OBJECTIVES
 from autoprune.search.prepared import FILE as PREPARED
 from autoprune.search.prepared import Prepared
+from autoprune.search.quiet import quiet_optuna
 from autoprune.search.space import build_space
 from autoprune.task import Splits, Task, load_task
 
@@ -126,6 +127,7 @@ def run_search(
     folder: str | Path | None = None,
     *,
     checkpoint: str | Path | None = None,
+    initial: str | Path | None = None,
     round_to: int = 8,
     latency_runtime: str = "eager",
     latency_batch: int = 1,
@@ -150,6 +152,8 @@ def run_search(
         baselines: whether uniform L1 filter pruning and lottery tickets run as well, three sizes each.
         folder: where the trials' models and results are kept; a temporary one, deleted with the result, if None.
         checkpoint: a state dict of the trained dense model; without one it is trained, or taken from the cache.
+        initial: a state dict of the weights that the checkpoint's training began with; without it there are no
+            lottery tickets beside a checkpoint, whether as baselines or in the space.
         round_to: kept channels are a multiple of this.
         latency_runtime: where ``latency_ms`` is measured: ``eager``, ``compile`` or ``onnxruntime``.
         latency_batch: examples per pass in that measurement.
@@ -172,6 +176,7 @@ def run_search(
     settings = TrialCommand.checked(
         task=task if isinstance(task, str) else task.name,
         checkpoint=None if checkpoint is None else str(checkpoint),
+        initial=None if initial is None else str(initial),
         seed=seed,
         round_to=round_to,
         baselines=baselines,
@@ -183,15 +188,15 @@ def run_search(
     OptunaTuner.validate(**arguments)
     if folder is not None:
         check_folder(Path(folder))
-    with latency.pinned(1):
+    with latency.pinned(1), quiet_optuna():
         found = load_task(task) if isinstance(task, str) else task
         model = found.build(seed)
         groups = find_groups(model, found.example_input, found.keep)
         space = dict(space) if space is not None else build_space(groups)
-        check_task_space(found, model, groups, space)
+        check_task_space(found, model, groups, space, settings.knows_initial)
         OptunaTuner.check_search(space, warm_start, **arguments)
         data = found.data()
-        loaded = (found, data, dense.prepare(found, data, checkpoint, seed))
+        loaded = (found, data, dense.prepare(found, data, checkpoint, seed, initial))
         keeper = None
         if folder is None:
             keeper = tempfile.TemporaryDirectory(prefix="autoprune-")

@@ -23,28 +23,42 @@ class Dense:
 
     Args:
         model: the trained network, in evaluation mode.
-        initial: the weights it had before training, which lottery tickets rewind to.
+        initial: the weights it had before training, which lottery tickets rewind to; None if a checkpoint was given
+            without them.
         measures: its ``accuracy`` on the validation split, ``params``, ``macs``, ``bytes`` and ``latency_ms``.
         key: names all that decides it, its groups included (:mod:`autoprune.cache`).
         groups: its coupled channel groups, found once for all trials.
     """
 
     model: nn.Module
-    initial: dict[str, Tensor]
+    initial: dict[str, Tensor] | None
     measures: dict[str, float]
     key: str
     groups: Groups | None = None
 
 
-def prepare(task: Task, data: Splits, checkpoint: str | Path | None = None, seed: int = 0) -> Dense:
+def prepare(
+    task: Task,
+    data: Splits,
+    checkpoint: str | Path | None = None,
+    seed: int = 0,
+    initial: str | Path | None = None,
+) -> Dense:
     """Return the dense model: the checkpoint's, else the cache's, else a newly trained one (then cached).
 
+    Args:
+        checkpoint: a state dict of the trained model.
+        initial: a state dict of the weights that the checkpoint's training began with. Without it what the schedules
+            that go back to them would need is not known: a network built anew has others.
+
     Raises:
-        UserError: the checkpoint cannot be read, or does not fit the task's model; data that cannot be trained on
-            (:func:`autoprune.fit.check_data`); a training that diverges.
+        UserError: the checkpoint or the initial weights cannot be read, or do not fit the task's model; data that cannot
+            be trained on (:func:`autoprune.fit.check_data`); a training that diverges.
     """
     model = task.build(seed)
-    initial = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    if initial:
+        load_checkpoint(model, initial, task.name)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     if checkpoint:
         load_checkpoint(model, checkpoint, task.name)
     check_data(task, data, model)
@@ -64,7 +78,7 @@ def prepare(task: Task, data: Splits, checkpoint: str | Path | None = None, seed
     model.load_state_dict(saved["weights"])
     groups = find_groups(model.eval(), task.example_input, task.keep)
     key = cache.key_of(dense=key, keep=tuple(task.keep), groups=groups.prunable)
-    return Dense(model, initial, saved["measures"], key, groups)
+    return Dense(model, None if checkpoint and not initial else before, saved["measures"], key, groups)
 
 
 WITHIN = ("state_dict", "model_state_dict", "model")

@@ -19,7 +19,7 @@ from autoprune.pruning.channels import remove_channels
 from autoprune.pruning.criteria import Context, choose_channels, choose_weights, get_criterion
 from autoprune.pruning.dynamic import DynamicMasks
 from autoprune.pruning.groups import Groups, find_groups
-from autoprune.pruning.schedules import Schedule, check_blocks, check_pair, get_schedule
+from autoprune.pruning.schedules import Schedule, check_blocks, check_initial, check_pair, get_schedule
 from autoprune.task import Recipe, Splits, Task
 
 
@@ -63,7 +63,8 @@ def run_trial(
 
     Raises:
         TrialFailure: the loss or a measure is not a finite number, or a layer would be left empty.
-        UserError: the candidate names an unknown criterion, schedule, group or block, or ones that do not go together.
+        UserError: the candidate names an unknown criterion, schedule, group or block, or ones that do not go together,
+            or its schedule needs initial weights that ``dense`` has not.
     """
     groups = groups or dense.groups or find_groups(dense.model, task.example_input, task.keep)
     unknown = set(candidate.sparsity) - {group.name for group in groups}
@@ -71,6 +72,8 @@ def run_trial(
         raise UserError(f"no coupled group is called {min(unknown)!r}: see `autoprune groups {task.name}`")
     criterion, schedule = get_criterion(candidate.criterion), get_schedule(candidate.schedule)
     check_pair(candidate.schedule, candidate.criterion, criterion)
+    if dense.initial is None:
+        check_initial(candidate.schedule)
     kept, masks, blocks, known = dict.fromkeys((group.name for group in groups), 0), {}, (), ()
     if candidate.blocks:
         known = find_blocks(dense.model, task.example_input, task.keep)

@@ -137,3 +137,22 @@ def test_the_answer_keeps_within_the_constraints(digits):
     assert result.front() and all(trial.measures["macs"] <= 400e3 for trial in result.front())
     with pytest.raises(UserError, match="macs<=1"):
         search(digits[0], trials=2, constraints=("macs<=1",), space=None)
+
+
+def test_beside_a_checkpoint_lottery_tickets_need_its_initial_weights(digits, tmp_path, capsys):
+    task, _, trained = digits
+    torch.save(trained.model.state_dict(), tmp_path / "mine.pt")
+    torch.save(trained.initial, tmp_path / "first.pt")
+    how = {"checkpoint": tmp_path / "mine.pt", "trials": 1, "warm_start": False}
+    result = search(task, baselines=True, **how)
+    assert {trial.baseline for trial in result.trials} == {"l1_filter", None}
+    assert "above_lottery_ticket" not in result.candidates[0].metrics
+    assert "Baseline lottery_ticket left out" in result.report(tmp_path / "report.html").read_text()
+    result.show()
+    assert "Baseline lottery_ticket left out" in capsys.readouterr().out
+    space = SPACE | {"schedule": {"_type": "choice", "_value": ["one_shot", "lottery_ticket_late"]}}
+    data = replace(task, data=lambda: pytest.fail("began"))
+    with pytest.raises(UserError, match="schedule lottery_ticket_late needs the weights before training"):
+        search(data, space=space, **how)
+    result = search(task, space=space, initial=tmp_path / "first.pt", **how)
+    assert not result.failed

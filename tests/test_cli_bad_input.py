@@ -11,6 +11,7 @@ import torch
 import yaml
 
 from autoprune import cli
+from autoprune.task import load_task
 
 AUTOPRUNE = str(Path(sys.executable).with_name("autoprune"))
 CONFIG = {
@@ -154,3 +155,12 @@ def test_an_unknown_experiment_is_reported(autoprune, command):
 @pytest.mark.parametrize("command", ["space", "groups"])
 def test_an_unknown_task_is_reported(autoprune, command):
     assert "unknown task 'digitz'" in autoprune(command, "digitz")
+
+
+def test_a_schedule_that_needs_the_weights_before_a_checkpoints_training(autoprune, config, tmp_path):
+    torch.save(load_task("digits").build().state_dict(), tmp_path / "mine.pt")
+    space = CONFIG["searchSpace"] | {"schedule": {"_type": "choice", "_value": ["one_shot", "rigl"]}}
+    file = config(searchSpace=space, trialCommand="autoprune trial digits --checkpoint mine.pt")
+    assert "schedule rigl needs the weights before training" in autoprune("run", file)
+    file = config(searchSpace=space, trialCommand="autoprune trial digits --checkpoint mine.pt --initial none.pt")
+    assert "none.pt does not exist" in autoprune("run", file)

@@ -77,3 +77,15 @@ def test_a_model_whose_own_names_begin_with_a_prefix_keeps_them(tmp_path):
 def test_a_missing_checkpoint_is_refused(digits, tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         dense.prepare(*digits[:2], tmp_path / "none.pt")
+
+
+def test_the_initial_weights_of_a_checkpoint_are_unknown_unless_they_are_given(digits, tmp_path):
+    task, data, first = digits
+    torch.save(first.model.state_dict(), tmp_path / "mine.pt")
+    torch.save(task.build(5).state_dict(), tmp_path / "first.pt")
+    assert dense.prepare(task, data, tmp_path / "mine.pt").initial is None
+    found = dense.prepare(task, data, tmp_path / "mine.pt", initial=tmp_path / "first.pt")
+    assert torch.equal(found.initial["hidden.weight"], task.build(5).hidden.weight)
+    assert torch.equal(found.model.hidden.weight, first.model.hidden.weight)
+    with pytest.raises(UserError, match="does not exist"):
+        dense.prepare(task, data, tmp_path / "mine.pt", initial=tmp_path / "none.pt")

@@ -57,10 +57,13 @@ def check(config: ExperimentConfig) -> None:
         model = task.build(settings.seed)
         if settings.checkpoint:
             load_checkpoint(model, settings.checkpoint, task.name)
+        if settings.initial:
+            load_checkpoint(task.build(settings.seed), settings.initial, task.name)
         space = config.search_space
         if space is None and config.search_space_file is not None:
             space = load_yaml(config.search_space_file)
-        check_task_space(task, model, find_groups(model, task.example_input, task.keep), space)
+        groups = find_groups(model, task.example_input, task.keep)
+        check_task_space(task, model, groups, space, settings.knows_initial)
         check_algorithm("tuner", config.tuner, space, settings.warm_start)
         if config.assessor is not None:
             check_algorithm("assessor", config.assessor, space, settings.warm_start)

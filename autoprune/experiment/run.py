@@ -16,6 +16,7 @@ from autoprune.experiment.results import Experiment, load_experiment
 from autoprune.experiment.signals import Signalled, signals_raise
 from autoprune.experiment.watch import Progress
 from autoprune.places import check_folder
+from autoprune.search.baselines import left_out
 from autoprune.search.command import TrialCommand
 from autoprune.search.pareto import read_rule
 from autoprune.terminal import Console
@@ -107,6 +108,8 @@ def _prepare_dense(terminal: Console, settings: TrialCommand, code: str | Path) 
         f"Dense model of [bold]{task.name}[/]: validation accuracy {m['accuracy']:.4f}, {m['params']:,} parameters, "
         f"{m['macs']:,} MACs ({time.monotonic() - start:.1f} s)"
     )
+    if without := left_out(settings):
+        terminal.print(without)
 
 
 def _over(experiment: Experiment) -> str:

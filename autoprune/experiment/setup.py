@@ -14,7 +14,7 @@ from autoprune.pruning.allocation import METHODS
 from autoprune.pruning.blocks import find_blocks
 from autoprune.pruning.criteria import CRITERIA
 from autoprune.pruning.groups import Groups
-from autoprune.pruning.schedules import SCHEDULES, check_blocks
+from autoprune.pruning.schedules import SCHEDULES, check_blocks, check_initial
 from autoprune.recipe import search_recipe, with_best_recipe
 from autoprune.search.command import TrialCommand
 from autoprune.search.space import check_space
@@ -41,24 +41,30 @@ def load_settings(settings: TrialCommand) -> tuple[Task, Splits, Dense]:
     """
     task = settings_task(settings)
     data = task.data()
-    trained = dense.prepare(task, data, settings.checkpoint, settings.seed)
+    trained = dense.prepare(task, data, settings.checkpoint, settings.seed, settings.initial)
     if settings.recipe_trials:
         tried = search_recipe(task, data, trained, settings.recipe_trials, settings.seed, settings.round_to)
         task = with_best_recipe(task, tried)
     return task, data, trained
 
 
-def check_task_space(task: Task, model: nn.Module, groups: Groups, space: Any) -> None:
+def check_task_space(task: Task, model: nn.Module, groups: Groups, space: Any, knows_initial: bool = True) -> None:
     """Check a search space against a task's model and its groups.
 
     Residual blocks are looked for only if the space names any.
 
+    Args:
+        knows_initial: whether the weights before the dense model's training are known.
+
     Raises:
-        UserError: see :func:`autoprune.search.space.check_space`.
+        UserError: see :func:`autoprune.search.space.check_space`; or a schedule needs weights that are not known.
     """
     names_blocks = isinstance(space, dict) and any(str(name).startswith(BLOCK_PREFIX) for name in space)
     blocks = find_blocks(model, task.example_input, task.keep) if names_blocks else ()
     group_names, block_names = [group.name for group in groups], [block.name for block in blocks]
     check_space(space, group_names, CRITERIA, SCHEDULES, block_names, METHODS)
-    for name in space["schedule"]["_value"] if names_blocks and "schedule" in space else ():
-        check_blocks(name)
+    for name in space["schedule"]["_value"] if "schedule" in space else ():
+        if names_blocks:
+            check_blocks(name)
+        if not knows_initial:
+            check_initial(name)

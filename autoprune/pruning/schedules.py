@@ -54,6 +54,11 @@ class Schedule:
     rewind_to: float | None = None
     grow: Literal["random", "gradient"] | None = None
 
+    @property
+    def needs_initial(self) -> bool:
+        """Whether it begins with the weights before training, or goes back towards them."""
+        return self.start == "untrained" or self.rewind_to is not None
+
     def times(self) -> list[float]:
         """Return the end of each round, in (0, 1]."""
         return [number / self.rounds for number in range(1, self.rounds + 1)]
@@ -109,6 +114,19 @@ def check_blocks(name: str) -> None:
         raise UserError(
             f"schedule {name} moves single weights about, so it drops no whole blocks: use shared, one_shot or gradual "
             "with block.NAME"
+        )
+
+
+def check_initial(name: str) -> None:
+    """Check that the schedule called ``name`` can do without the weights before training.
+
+    Raises:
+        UserError: it cannot, with the reason.
+    """
+    if get_schedule(name).needs_initial:
+        raise UserError(
+            f"schedule {name} needs the weights before training, which --checkpoint does not hold: name them too, with "
+            "--initial FILE, or use a schedule that starts from the trained ones, such as shared, one_shot or gradual"
         )
 
 

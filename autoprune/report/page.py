@@ -25,6 +25,7 @@ from autoprune.report.recovered import recovered_of, recovered_rows
 from autoprune.report.rows import SIZES, Row, front_rows
 from autoprune.report.sensitivity import lost_by_group
 from autoprune.report.trust_plots import agreement_plot, learning_plot, sensitivity_plot
+from autoprune.search.baselines import left_out
 
 RULES_IN_WORDS = (
     (r"drop\s*<=?\s*(.+)", "the smallest network on the front whose accuracy is within {0} of the dense model's"),
@@ -117,6 +118,7 @@ def _summary(experiment: Experiment, final: Final | None, rows: list[Row]) -> li
         choice = [f"Trial {final.chosen.id} was chosen from {candidates} ({final.reason}{_in_words(final.reason)})."]
         choice += _against_dense(experiment, final, row) + _recovered(final) + _on_test_data(final)
     baselines = [_counted(trials, f"{name} trial") for name, trials in experiment.baselines.items()]
+    choice += [without] if (without := left_out(experiment.settings)) else []
     if not experiment.candidates and not experiment.baselines:
         return [*choice, "No trial has succeeded yet."]
     ran = _listed([candidates, *baselines])

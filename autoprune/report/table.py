@@ -16,6 +16,7 @@ from autoprune.experiment.results import Experiment
 from autoprune.report.final import Final
 from autoprune.report.recovered import recovered_of
 from autoprune.report.rows import SIZES, Cell, Row, front_rows
+from autoprune.search.baselines import left_out
 
 
 @dataclass(frozen=True)
@@ -110,4 +111,6 @@ def _caption(shown: FrontTable) -> Text:
         notes.append("test: recovered in full, mean and standard deviation over the seeds")
     if shown.final is None or not shown.final.latency_ms:
         notes.append("latency: as measured in the trial, while others ran")
+    if without := left_out(shown.experiment.settings):
+        notes.append(without)
     return Text("\n".join(notes))

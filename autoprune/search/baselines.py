@@ -21,6 +21,9 @@ BASELINES: dict[str, tuple[dict[str, str], tuple[float, ...]]] = {
 """Name -> how it prunes, and at which uniform sparsities."""
 
 
+REWINDING = ("lottery_ticket",)
+"""Baselines that go back to the weights before training, which a checkpoint does not hold."""
+
 DENSE = "dense"
 """Marks the trial of the dense model, which also prepares the search (see :mod:`autoprune.preparation`)."""
 
@@ -54,8 +57,9 @@ def _choices(space: Mapping[str, Any], name: str, default: str) -> list[str]:
 def for_command(trial_command: str) -> list[dict[str, Any]]:
     """Return the parameters of the baseline trials of an experiment, by its trial command.
 
-    A command that is not ``autoprune trial ...``, or says ``--no-baselines``, has none. The quick ones come first: they
-    are networks to look at while the search is prepared.
+    A command that is not ``autoprune trial ...``, or says ``--no-baselines``, has none; one that gives a checkpoint
+    without its initial weights has none of :data:`REWINDING`. The quick ones come first: they are networks to look at
+    while the search is prepared.
     """
     command = TrialCommand.parse(trial_command)
     if command is None or not command.baselines:
@@ -63,8 +67,19 @@ def for_command(trial_command: str) -> list[dict[str, Any]]:
     return [
         Candidate(uniform=sparsity, baseline=name, **how).to_parameters()
         for name, (how, sparsities) in BASELINES.items()
+        if name not in REWINDING or command.knows_initial
         for sparsity in reversed(sparsities)
     ]
+
+
+def left_out(command: TrialCommand) -> str | None:
+    """Say, in one line, which baselines a trial command leaves out for lack of the initial weights; None for none."""
+    if command.knows_initial or not command.baselines:
+        return None
+    return (
+        f"Baseline {' and '.join(REWINDING)} left out: it goes back to the weights before training, which the "
+        "checkpoint does not hold; name them with --initial FILE."
+    )
 
 
 def margins(

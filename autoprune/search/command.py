@@ -33,6 +33,7 @@ class TrialCommand:
     Args:
         task: a built-in name, ``FILE.py[:ATTRIBUTE]`` or ``MODULE:ATTRIBUTE``.
         checkpoint: a state dict of the trained dense model; without one it is trained.
+        initial: a state dict of the weights that the checkpoint's training began with.
         seed: of every trial's recovery and of the dense training.
         round_to: kept channels are a multiple of this.
         recovery_steps: fine-tuning steps after pruning; the task's own number if None.
@@ -47,10 +48,12 @@ class TrialCommand:
 
     Raises:
         pydantic.ValidationError: a value of another kind (:meth:`checked` says the same in one line).
+        UserError: initial weights without a checkpoint.
     """
 
     task: Text
     checkpoint: Text | None = None
+    initial: Text | None = None
     seed: Seed = 0
     round_to: Count = 8
     recovery_steps: Count | None = None
@@ -72,6 +75,16 @@ class TrialCommand:
         """
         with plainly(lambda place: str(place[-1]), [field.name for field in fields(cls)]):
             return cls(**values)  # type: ignore[arg-type]
+
+    def __post_init__(self) -> None:
+        """Refuse initial weights of no checkpoint."""
+        if self.initial and not self.checkpoint:
+            raise UserError("--initial FILE holds the weights that the training of --checkpoint began with: name both")
+
+    @property
+    def knows_initial(self) -> bool:
+        """Whether the weights before the dense model's training are known."""
+        return not self.checkpoint or bool(self.initial)
 
     @classmethod
     def parse(cls, command: str) -> TrialCommand | None:

@@ -257,3 +257,17 @@ def test_dynamic_masks_stand_still_at_the_end():
 def test_an_unknown_schedule_is_refused_with_near_matches():
     with pytest.raises(UserError, match="unknown schedule 'riggl': use rigl"):
         get_schedule("riggl")
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_schedule_that_needs_initial_weights_is_refused_without_them(tiny, schedule, trained):
+    task, data, dense, groups = tiny
+    own = (task, data, replace(dense, initial=None), groups)
+    criterion = "level" if schedule in DYNAMIC else "l1_norm"
+    candidate = Candidate({"hidden": 0.5}, criterion=criterion, schedule=schedule)
+    if schedule not in ("lottery_ticket", "lottery_ticket_late", "from_scratch", *DYNAMIC):
+        assert run(own, candidate).measures
+        return
+    with pytest.raises(UserError, match=f"schedule {schedule} needs the weights before training.*--initial FILE"):
+        run(own, candidate)
+    assert not trained

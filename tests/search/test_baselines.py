@@ -2,7 +2,8 @@ import pytest
 
 from autoprune.candidate import Candidate
 from autoprune.errors import UserError
-from autoprune.search.baselines import for_command, margins, preparations
+from autoprune.pruning.schedules import SCHEDULES
+from autoprune.search.baselines import BASELINES, REWINDING, for_command, left_out, margins, preparations
 from autoprune.search.command import TrialCommand
 
 DENSE = {"accuracy": 1.0, "params": 1000}
@@ -72,3 +73,37 @@ def test_the_trial_command_is_read_wherever_autoprune_lies():
 def test_a_wrong_option_is_refused(options, message):
     with pytest.raises(UserError, match=message):
         TrialCommand.parse("autoprune trial digits " + options)
+
+
+def test_the_baselines_that_rewind_are_those_whose_schedules_need_the_initial_weights():
+    rewinding = {name for name, (how, _) in BASELINES.items() if SCHEDULES[how["schedule"]].needs_initial}
+    assert rewinding == set(REWINDING)
+    assert {name for name, schedule in SCHEDULES.items() if schedule.needs_initial} == {
+        *("lottery_ticket", "lottery_ticket_late", "from_scratch", "set", "rigl")
+    }
+
+
+@pytest.mark.parametrize(
+    "options, expected",
+    [
+        ("", {"l1_filter", "lottery_ticket"}),
+        ("--checkpoint mine.pt", {"l1_filter"}),
+        ("--checkpoint mine.pt --initial first.pt", {"l1_filter", "lottery_ticket"}),
+        ("--checkpoint mine.pt --no-baselines", set()),
+    ],
+)
+def test_a_checkpoint_without_its_initial_weights_has_no_lottery_tickets_and_it_is_said(options, expected):
+    command = f"autoprune trial digits {options}"
+    assert {parameters["baseline"] for parameters in for_command(command)} == expected
+    said = left_out(TrialCommand.parse(command))
+    if expected == {"l1_filter"}:
+        assert "lottery_ticket left out" in said and "--initial FILE" in said and "\n" not in said
+    else:
+        assert said is None
+
+
+def test_initial_weights_are_those_of_a_checkpoint():
+    with pytest.raises(UserError, match="--initial FILE holds the weights that the training of --checkpoint began"):
+        TrialCommand.parse("autoprune trial digits --initial first.pt")
+    command = TrialCommand("digits", checkpoint="mine.pt", initial="first.pt")
+    assert TrialCommand.from_words(command.to_words()[2:]) == command
