@@ -18,12 +18,10 @@ const page = require('./page.js');
 const server = require('./server.js');
 const { Turns } = require('./turns.js');
 
-// Answers that grow with the number of trials.
-const COSTLY = [
-    '/api/v1/nni/trial-jobs', '/api/v1/nni/metric-data*', '/api/v1/nni/job-statistics', '/api/v1/nni/export-data',
-    '/api/v1/nni/experiment/imported-data', '/api/v1/nni/experiment-metadata', '/api/v1/nni/experiments-info',
-    '/api/v1/nni/trial-file/*', '/api/v1/autoprune/facts', '/api/v1/autoprune/exports',
-];
+// Questions whose answers grow with the number of trials.
+const COSTLY = new RegExp('^/api/v1/(autoprune/(facts|exports)/?$|nni/(trial-jobs|metric-data|job-statistics|'
+    + 'export-data|experiment/imported-data|experiment-metadata|experiments-info|trial-file))', 'i');
+const QUICK = /^\/api\/v1\/nni\//i;
 const DIED = 'the tuner process died; see log/dispatcher.log and log/nnictl_stderr.log';
 
 const FIXES = [
@@ -67,14 +65,17 @@ const FIXES = [
     },
     {
         name: 'turns',
-        fault: 'Whoever asks for all trials again and again leaves the search no time.',
+        fault: 'Whoever asks for much again and again leaves the search no time.',
         file: 'common/globals/rest.js',
         mend(exports) {
             exports.RestManager = class extends exports.RestManager {
                 constructor() {
                     super();
-                    const turns = new Turns();
-                    this.router.get(COSTLY, (...args) => turns.take(...args));
+                    const [costly, quick] = [new Turns(), new Turns()];
+                    this.router.get('*', (request, response, next) => {
+                        const turns = [[COSTLY, costly], [QUICK, quick]].find(([kind]) => kind.test(request.path))?.[1];
+                        turns === undefined ? next() : turns.take(request, response, next);
+                    });
                 }
             };
         },

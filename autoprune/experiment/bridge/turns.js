@@ -1,12 +1,12 @@
-// The costly questions, such as all trials with their results, yield to the search: they are answered one at a time,
-// with pauses in between, and all who ask the same while it waits get one answer. No answer is older than its question.
+// Questions yield to the search: they are answered one at a time, with pauses in between, and all who ask the same while
+// it waits get one answer. No answer is older than its question.
 
 'use strict';
 
 const { AsyncResource } = require('node:async_hooks');
 
 const PAUSE = 3; // times what the answer took
-const LONGEST_PAUSE_MS = 3000;
+const [SHORTEST_PAUSE_MS, LONGEST_PAUSE_MS] = [20, 3000];
 const LONGEST_TURN_MS = 30000;
 const MOST_WAITING = 200;
 
@@ -46,8 +46,8 @@ class Turns {
         const start = performance.now();
         const over = once(() => {
             clearTimeout(timer);
-            const pause = Math.min(PAUSE * (performance.now() - start), LONGEST_PAUSE_MS);
-            setTimeout(() => { this.busy = false; this.turn(); }, pause);
+            const pause = Math.max(PAUSE * (performance.now() - start), SHORTEST_PAUSE_MS);
+            setTimeout(() => { this.busy = false; this.turn(); }, Math.min(pause, LONGEST_PAUSE_MS));
         });
         const timer = setTimeout(() => {
             others.forEach(({ response }) => response.status(503).end());
