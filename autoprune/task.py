@@ -148,9 +148,17 @@ def load_task_or_model(reference: str, shape: str) -> tuple[Task | nn.Module, An
         model = found() if callable(found) and not isinstance(found, nn.Module) else found
         if isinstance(model, nn.Module):
             try:
-                return model, torch.zeros(*(int(size) for size in shape.split(",")))
+                example_input = torch.zeros(*(int(size) for size in shape.split(",")))
             except (ValueError, RuntimeError):
                 raise UserError(f"--shape {shape!r} is not a shape: write it as 1,3,224,224") from None
+            try:
+                with torch.no_grad():
+                    model.eval()(example_input)
+            except Exception as error:
+                raise UserError(
+                    f"{reference} does not run on the --shape {shape}: {' '.join(str(error).split())}"
+                ) from None
+            return model, example_input
     task = load_task(reference)
     return task, task.example_input
 
