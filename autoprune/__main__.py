@@ -4,15 +4,20 @@ import sys
 
 
 def main() -> None:
+    """Run the command line; Ctrl-C ends it without a word, whatever it was at."""
+    try:
+        _run()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _run() -> None:
     """Run the command line; a trial by a shorter way, for NNI starts many and waits for each."""
     command, *words = sys.argv[1:] or [""]
     if command == "trial" and words and "--help" not in words:
         from autoprune.experiment import warm
 
-        try:
-            status = warm.run(words)
-        except KeyboardInterrupt:  # NNI stops a trial so; its fork dies with this process
-            sys.exit(130)
+        status = warm.run(words)  # NNI stops a trial by an interrupt; its fork dies with this process
         if status is not None:
             sys.exit(status)
     from autoprune.cli import main

@@ -52,8 +52,8 @@ def prepare(
             that go back to them would need is not known: a network built anew has others.
 
     Raises:
-        UserError: the checkpoint or the initial weights cannot be read, or do not fit the task's model; data that cannot
-            be trained on (:func:`autoprune.fit.check_data`); a training that diverges.
+        UserError: the checkpoint or the initial weights cannot be read, or do not fit the task's model; data that
+            cannot be trained on (:func:`autoprune.fit.check_data`); a training that diverges.
     """
     model = task.build(seed)
     if initial:

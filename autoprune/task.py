@@ -157,9 +157,17 @@ def load_task_or_model(reference: str, shape: str) -> tuple[Task | nn.Module, An
         if isinstance(model, nn.Module):
             try:
                 sizes = [int(size) for size in shape.split(",")]
-                return model, torch.randn(sizes, generator=torch.Generator().manual_seed(0))
+                example_input = torch.randn(sizes, generator=torch.Generator().manual_seed(0))
             except (ValueError, RuntimeError):
                 raise UserError(f"--shape {shape!r} is not a shape: write it as 1,3,224,224") from None
+            try:
+                with torch.no_grad():
+                    model.eval()(example_input)
+            except Exception as error:
+                raise UserError(
+                    f"{reference} does not run on the --shape {shape}: {' '.join(str(error).split())}"
+                ) from None
+            return model, example_input
     task = load_task(reference)
     return task, task.example_input
 

@@ -156,8 +156,11 @@ def load_config(path: str | Path) -> ExperimentConfig:
     from nni.experiment.config import ExperimentConfig
     from nni.experiment.config.utils import internal
 
+    services = checked.training_service if isinstance(checked.training_service, list) else [checked.training_service]
     internal.set_base_path(Path(path).parent)
     try:
+        for each in services:
+            internal.training_service_config_factory(each["platform"])  # which refuses what NNI does not have
         config = ExperimentConfig(**content).canonical_copy()
     except Exception as error:
         raise UserError(f"{path}: {refusal(error)}") from None

@@ -13,7 +13,7 @@ from contextlib import chdir
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoprune.errors import UserError
+from autoprune.errors import UserError, short
 from autoprune.experiment.algorithms import Kind, one_line
 from autoprune.experiment.config import load_config
 from autoprune.places import check_folder
@@ -64,10 +64,11 @@ def check(config: ExperimentConfig) -> None:
             space = load_yaml(config.search_space_file)
         groups = find_groups(model, task.example_input, task.keep)
         check_task_space(task, model, groups, space, settings.knows_initial)
-        check_algorithm("tuner", config.tuner, space, settings.warm_start)
-        if config.assessor is not None:
-            check_algorithm("assessor", config.assessor, space, settings.warm_start)
         check_data(task, task.data(), model)
+    # Not in that folder: the tuner's process begins where this one is, and a storage may be named from there.
+    check_algorithm("tuner", config.tuner, space, settings.warm_start)
+    if config.assessor is not None:
+        check_algorithm("assessor", config.assessor, space, settings.warm_start)
 
 
 def check_algorithm(kind: Kind, section: AlgorithmConfig | None, space: Any, warm_start: bool = True) -> None:
@@ -90,7 +91,7 @@ def check_algorithm(kind: Kind, section: AlgorithmConfig | None, space: Any, war
     arguments = section.class_args or {}
     name = getattr(section, "name", None)
     found = _built_in(kind, name) if name else _own(kind, section)
-    label = f"{kind} {name or section.class_name}"
+    label = f"{kind} {short(name or section.class_name)[1:-1]}"
     try:
         inspect.signature(found).bind(**arguments)
     except TypeError as error:
@@ -134,9 +135,9 @@ def _built_in(kind: Kind, name: str) -> type:
         near = [known[match] for match in difflib.get_close_matches(name.lower(), known)] or sorted(known.values())
         ours = {
             "tuner": "autoprune.search.OptunaTuner and autoprune.search.AmcTuner",
-            "assessor": "autoprune.search.ParetoAssessor",
+            "assessor": "autoprune.search.assessor.ParetoAssessor",
         }
-        raise UserError(f"unknown {kind} {name!r}: NNI has {', '.join(near)}; AutoPrune has {ours[kind]}")
+        raise UserError(f"unknown {kind} {short(name)}: NNI has {', '.join(near)}; AutoPrune has {ours[kind]}")
     module, _, class_name = meta.class_name.rpartition(".")
     try:
         return getattr(importlib.import_module(module), class_name)

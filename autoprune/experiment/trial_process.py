@@ -39,6 +39,7 @@ class Prepared:
     """
 
     def __init__(self, words: list[str]) -> None:
+        self.settings = TrialCommand.from_words(words)
         os.environ["OMP_NUM_THREADS"] = "1"  # two busy processes of two threads each run many times slower
         import nni.compression.pruning  # noqa: F401
         import torch
@@ -47,7 +48,6 @@ class Prepared:
 
         torch.set_num_threads(1)
         torch.optim.SGD([torch.zeros(1)])  # imports torch._dynamo, which takes seconds
-        self.settings = TrialCommand.from_words(words)
         self.task, self.data, self.dense = load_settings(self.settings)
         self.channels = {group.name: group.channels for group in self.dense.groups}
         if self.settings.latency == "onnxruntime":

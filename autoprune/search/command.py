@@ -17,7 +17,7 @@ from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from autoprune.checked import STRICT, Batch, Count, Seed, Text, Whole, plainly
-from autoprune.errors import UserError
+from autoprune.errors import UserError, short
 
 Runtime = Literal["eager", "compile", "onnxruntime"]
 RUNTIMES = get_args(Runtime)
@@ -96,7 +96,7 @@ class TrialCommand:
         try:
             words = shlex.split(command)
         except ValueError as error:
-            raise UserError(f"trialCommand {command!r} cannot be read: {error}") from None
+            raise UserError(f"trialCommand {short(command)} cannot be read: {error}") from None
         for i, word in enumerate(words[:-1]):
             if word.rpartition("/")[2] == "autoprune" and words[i + 1] == "trial":
                 return cls.from_words(words[i + 2 :])

@@ -25,7 +25,7 @@ from autoprune.search.limits import read_limits
 from autoprune.search.pareto import DEFAULT_OBJECTIVES, DIRECTIONS, check_objectives, costs
 from autoprune.search.prepared import Prepared
 from autoprune.search.samplers import COSTLY, SAMPLERS, SCALAR
-from autoprune.search.storage import check_storage, open_storage, open_study
+from autoprune.search.storage import check_storage, check_study, find_study, open_storage, open_study
 
 __all__ = ["SAMPLERS", "OptunaTuner", "to_distribution"]
 
@@ -141,10 +141,14 @@ class OptunaTuner(Tuner):
             UserError: it cannot.
         """
         OptunaTuner.validate(**arguments)
-        for name, entry in space.items():
-            to_distribution(name, entry)
+        distributions = {name: to_distribution(name, entry) for name, entry in space.items()}
         if not warm_start and any(limit.measure == "drop" for limit in read_limits(arguments.get("constraints") or ())):
             raise UserError(NO_DENSE)
+        where, name = arguments.get("storage"), arguments.get("study", OptunaTuner.STUDY)
+        if where is not None and (study := find_study(where, name)) is not None:
+            scalar = arguments.get("sampler") in SCALAR
+            objectives = ("default",) if scalar else arguments.get("objectives", DEFAULT_OBJECTIVES)
+            check_study(study, objectives, distributions)
 
     def update_search_space(self, search_space: Mapping[str, Mapping[str, Any]]) -> None:
         """Take NNI's search space.
@@ -153,11 +157,7 @@ class OptunaTuner(Tuner):
             UserError: a ``_type`` that Optuna has no distribution for, or the storage has a study of another space.
         """
         self._distributions = {name: to_distribution(name, entry) for name, entry in search_space.items()}
-        for trial in self.study.get_trials(deepcopy=False)[:1]:
-            for name, now in self._distributions.items():
-                before = trial.distributions.get(name, now)
-                if now != before and CategoricalDistribution in (type(now), type(before)):
-                    raise UserError(f"the storage has a study of another search space ({name}): name another `study`")
+        check_study(self.study, self.study.metric_names or (), self._distributions)
         schedules = search_space.get("schedule", {"_value": [Candidate.schedule]})["_value"]
         rungs = max(len(halving.budgets(name, self.reduction)) for name in schedules) if self._rungs else 1
         self._studies[1:] = [self._open(rung) for rung in range(1, rungs)]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
 from filelock import FileLock
+from optuna.distributions import BaseDistribution, check_distribution_compatibility
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import BaseJournalBackend
+from sqlalchemy.engine import make_url
 
 from autoprune.errors import UserError, short
 from autoprune.paths import write_bytes
@@ -35,8 +37,6 @@ def check_storage(where: str | None) -> None:
     if "://" not in where:
         check_file(Path(where))
         return
-    from sqlalchemy.engine import make_url
-
     try:
         url = make_url(where)
         url.get_dialect().import_dbapi()
@@ -89,13 +89,46 @@ def open_study(storage: BaseStorage, name: str, objectives: Sequence[str], direc
         UserError: there is one of that name with other objectives.
     """
     study = optuna.create_study(storage=storage, study_name=name, directions=list(directions), load_if_exists=True)
-    known = study.metric_names or list(objectives)
-    if known != list(objectives):
-        others = ", ".join(known)
-        raise UserError(f"the storage has a study {name!r} of the objectives {others}: name another `study`")
+    check_study(study, objectives, {})
     if study.metric_names is None:
         study.set_metric_names(list(objectives))
     return study
+
+
+def find_study(where: str, name: str) -> optuna.Study | None:
+    """Return a study that a storage has already, or None. Nothing is made.
+
+    Raises:
+        UserError: the storage cannot be opened.
+    """
+    file = where if "://" not in where else make_url(where).database if where.startswith("sqlite") else None
+    if file is not None and not Path(file).is_file():
+        return None
+    storage = open_storage(where)
+    known = name in optuna.get_all_study_names(storage)
+    return optuna.load_study(study_name=name, storage=storage) if known else None
+
+
+def check_study(study: optuna.Study, objectives: Sequence[str], space: Mapping[str, BaseDistribution]) -> None:
+    """Check that a study, which may have trials already, goes on with these objectives and this search space.
+
+    Raises:
+        UserError: it is a study of others.
+    """
+    known = study.metric_names or list(objectives)
+    if known != list(objectives):
+        others = ", ".join(known)
+        raise UserError(
+            f"the storage has a study {study.study_name!r} of the objectives {others}: name another `study`"
+        )
+    for trial in study.get_trials(deepcopy=False)[:1]:
+        for name, now in space.items():
+            try:
+                check_distribution_compatibility(trial.distributions.get(name, now), now)
+            except ValueError:
+                raise UserError(
+                    f"the storage has a study of another search space ({name}): name another `study`"
+                ) from None
 
 
 class _Journal(BaseJournalBackend):
