@@ -243,7 +243,7 @@ def groups(
     """Print the coupled channel groups of a model: which layers lose the same channels together."""
     from autoprune import measure
     from autoprune.pruning.groups import find_groups
-    from autoprune.pruning.show import groups_table
+    from autoprune.pruning.show import groups_table, left_alone_lines
     from autoprune.sensitivity import task_sensitivities
     from autoprune.task import Task, load_task_or_model
     from autoprune.terminal import Console
@@ -258,8 +258,8 @@ def groups(
     lost = task_sensitivities(found) if sensitivity else None
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
     console.print(groups_table(coupled, totals["params"], totals["macs"], lost))
-    for name, reason in coupled.left_alone.items():
-        console.print(f"left alone: {name}: {reason}")
+    for line in left_alone_lines(coupled):
+        console.print(line)
 
 
 @app.command()

@@ -103,6 +103,7 @@ def prune(name: str, size: int) -> dict[str, Any]:
     import torch
 
     from autoprune import measure
+    from autoprune.pruning.account import GOES_WITH
     from autoprune.pruning.channels import remove_channels
     from autoprune.pruning.groups import find_groups
     from autoprune.pruning.proof import equivalence_error, half, randomise
@@ -134,7 +135,7 @@ def prune(name: str, size: int) -> dict[str, Any]:
         "model": name,
         "image": image,
         "groups": len(groups),
-        "left_alone": len(groups.left_alone),
+        "left_alone": sum(not why.startswith(GOES_WITH) for why in groups.left_alone.values()),
         "reasons": groups.left_alone,
         "failed": failed,
         "find_s": found - start,

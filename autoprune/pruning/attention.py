@@ -16,7 +16,7 @@ from torchvision.models import maxvit, swin_transformer
 from autoprune.errors import TrialFailure
 
 HEAD_COUNTS = ("num_heads", "n_heads", "n_head", "heads", "num_attention_heads", "nhead")
-QUERIES = ("qkv", "q", "query", "q_proj", "to_q", "to_qkv", "q_lin", "Wqkv", "in_proj", "c_attn")
+QUERIES = ("qkv", "q", "query", "query_proj", "q_proj", "to_q", "to_qkv", "q_lin", "Wqkv", "in_proj", "c_attn")
 INNER_WIDTHS = ("all_head_size", "inner_dim", "attn_dim", "inner_size", "split_size")
 
 

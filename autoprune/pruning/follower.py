@@ -12,12 +12,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
-from autoprune.pruning.labels import Ledger, varying
+from autoprune.pruning.labels import SINGLE, Ledger, varying
 
 LIMIT = 50_000_000
 """Elements of the largest label tensor that is ever written out: 200 MB."""
 
-SINGLE = "it is a single channel that others are combined with"
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase)
 POINTWISE = frozenset(  # that carry no tag in PyTorch
     {"hardswish", "_prelu_kernel", "rsub", "floor_divide", "native_dropout", "bernoulli", "_to_copy", "contiguous"}
@@ -72,8 +71,11 @@ class Follower(TorchDispatchMode):
         self.outputs_in_training: list[Tensor] = []
         self.raw = raw
         self.names: dict[int, str] = {}
+        self.beside: dict[str, tuple[str, Tensor | None]] = {}
         self.matrices: set[str] = set(raw)
         for prefix, module in model.named_modules():
+            if isinstance(module, torch.jit.ScriptModule):
+                continue  # its parameters cannot be replaced
             for name, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
                 full = f"{prefix}.{name}" if prefix else name
                 if not tensor.is_floating_point() or id(tensor) in self.names:
@@ -147,6 +149,12 @@ class Follower(TorchDispatchMode):
         rule = self.rule(func, name)
         named = dict(zip((a.name for a in func._schema.arguments), args, strict=False)) | kwargs
         rule(func, name, named, out)
+        for value in named.values():
+            parameter = self.names.get(id(value)) if isinstance(value, Tensor) else None
+            if parameter and value not in self.found and parameter not in self.beside:
+                first = out[0] if isinstance(out, list | tuple) else out
+                labels = self.found.get(first) if isinstance(first, Tensor) else None
+                self.beside[parameter] = name.strip("_"), labels if isinstance(labels, Tensor) else None
         return out
 
     def rule(self, func, name: str) -> Callable:

@@ -6,6 +6,7 @@ Layers tied by a residual add share their channels, so they are pruned together 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,7 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from autoprune.pruning.accepted import accepted
-from autoprune.pruning.follower import SINGLE, Axis
+from autoprune.pruning.account import GOES_WITH, complete, packed, unlabelled
+from autoprune.pruning.follower import Axis
+from autoprune.pruning.labels import SINGLE, core
 from autoprune.pruning.trace import Trace, trace
 
 
@@ -186,11 +189,11 @@ def find_groups(
         removal would not preserve the function.
     """
     model = accepted(model)
-    exact = _assemble(model, trace(model, example_input, tuple(keep)))
+    exact, reasons = _assemble(model, trace(model, example_input, tuple(keep)))
     groups = exact
     if allow_inexact:
         known = {part.parameter + str(part.dim) for group in exact for part in group.slices if part.role == "out"}
-        groups = _assemble(model, trace(model, example_input, tuple(keep), inexact=True))
+        groups, reasons = _assemble(model, trace(model, example_input, tuple(keep), inexact=True))
         found = [
             replace(group, exact=any(p.parameter + str(p.dim) in known for p in group.slices if p.role == "out"))
             for group in groups
@@ -199,13 +202,19 @@ def find_groups(
     if verify:
         from autoprune.pruning.proof import without_failures
 
+        for group in groups:
+            reasons |= {part.parameter: GOES_WITH + group.name for part in group.slices}
         groups = without_failures(model, example_input, groups)
-    return groups
+    inside = {part.parameter for group in groups for part in group.slices}
+    return replace(groups, left_alone=complete(model, reasons, inside, groups.left_alone) | packed(model))
 
 
-def _assemble(model: nn.Module, seen: Trace) -> Groups:
-    """Turn labels into groups: the units whose first producer is the same layer, numbered in its order."""
-    components, kept, tied = seen.ledger.resolve()
+def _assemble(model: nn.Module, seen: Trace) -> tuple[Groups, dict[str, str]]:
+    """Turn labels into groups: the units whose first producer is the same layer, numbered in its order.
+
+    Returns the groups, and by parameter why it stays if no group has it.
+    """
+    components, kept = seen.ledger.resolve()
     parameters = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     position = {name: i for i, name in enumerate(parameters)}
     parts, kept = _parts(seen, components, kept)
@@ -213,11 +222,13 @@ def _assemble(model: nn.Module, seen: Trace) -> Groups:
     producers.sort(key=lambda part: position[part[0]])
     free = np.ones(components.max() + 1, bool)
     free[list(kept)] = False
+    places = {(a.name, a.dim): np.arange(a.start, a.start + math.prod(a.shape)) for a in seen.axes}
 
     owner = np.full(len(free), -1)  # of each component: the number of its first producer
     unit = np.full(len(free), -1)  # of each component: its number in that producer's group
     sizes, left_alone = [], {}
-    for i, (name, _, _, ids) in enumerate(producers):
+    leaders: dict[int, str] = {}  # by component: the layer that is left alone with it
+    for i, (name, dim, _, ids) in enumerate(producers):
         unique, first = np.unique(ids, return_index=True)
         new = unique[np.argsort(first)]
         new = new[owner[new] < 0]
@@ -225,10 +236,8 @@ def _assemble(model: nn.Module, seen: Trace) -> Groups:
         new_free = new[free[new]]
         if len(new_free) < 2:
             if len(new):
-                why = next((kept[c] for c in new.tolist() if c in kept), None)
-                if why is None or why == SINGLE:
-                    why = next((tied[c] for c in new.tolist() if c in tied), why or "it has a single channel")
-                left_alone.setdefault(_layer(name), why)
+                left_alone.setdefault(_layer(name), _why(seen, [places[name, dim]], new.tolist(), kept))
+                leaders |= dict.fromkeys(new.tolist(), _layer(name))
             new_free = new_free[:0]
         unit[new_free] = np.arange(len(new_free))
         sizes.append(len(new_free))
@@ -249,7 +258,52 @@ def _assemble(model: nn.Module, seen: Trace) -> Groups:
         if group.name in names:
             found[i] = replace(group, name=group.slices[0].parameter)
         names.add(found[i].name)
-    return Groups(tuple(found), left_alone, tuple(seen.outputs))
+    reasons = _reasons(model, seen, components, kept, leaders)
+    return Groups(tuple(found), left_alone, tuple(seen.outputs)), reasons
+
+
+def _reasons(
+    model: nn.Module, seen: Trace, components: np.ndarray, kept: Mapping[int, str], leaders: Mapping[int, str]
+) -> dict[str, str]:
+    """Return why a parameter stays if no group has it, by its name.
+
+    Args:
+        leaders: by component: the layer that is left alone with it.
+    """
+    reasons = unlabelled(model)
+    axes: dict[str, list[Axis]] = {}
+    for axis in seen.axes:
+        axes.setdefault(axis.name, []).append(axis)
+    for name in reasons:
+        if name in axes:
+            made_first = sorted(axes[name], key=lambda axis: seen.roles.get((axis.name, axis.dim)) == "in")
+            labels = [np.arange(axis.start, axis.start + math.prod(axis.shape)) for axis in made_first]
+        elif name in seen.beside and seen.beside[name][1] is not None:
+            labels = [core(seen.beside[name][1]).reshape(-1).numpy()]
+        else:
+            if name in seen.beside and "MB" not in reasons[name]:
+                reasons[name] = f"it is read by {seen.beside[name][0]}, whose result keeps its size"
+            continue
+        ids = [component for line in labels for component in np.unique(components[line]).tolist()]
+        leader = next((leaders[c] for c in ids if leaders.get(c, _layer(name)) != _layer(name)), None)
+        reasons[name] = GOES_WITH + leader if leader else _why(seen, labels, ids, kept)
+    return reasons
+
+
+def _why(seen: Trace, labels: Sequence[np.ndarray], ids: Sequence[int], kept: Mapping[int, str]) -> str:
+    """Return why units cannot go one by one.
+
+    Args:
+        labels: those along each dimension where they lie.
+        ids: their components, the most telling first.
+    """
+    strong = next((kept[c] for c in ids if kept.get(c, SINGLE) != SINGLE), None)
+    if strong is not None:
+        return strong
+    if max(len(line) for line in labels) == 1:
+        return next((kept[c] for c in ids if c in kept), "it has a single channel")
+    together = (seen.ledger.why_together(line) for line in labels if len(line) > 1)
+    return next((why for why in together if why), "its channels can only go all together")
 
 
 def _parts(seen: Trace, components: np.ndarray, kept: dict[int, str]) -> tuple[list, dict[int, str]]:

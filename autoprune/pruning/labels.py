@@ -15,6 +15,8 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
+SINGLE = "it is a single channel that others are combined with"
+
 
 def varying(labels: Tensor) -> list[int]:
     """Return the axes along which ``labels`` change."""
@@ -43,7 +45,8 @@ class Ledger:
 
     def __init__(self) -> None:
         self.count = 1
-        self._edges: list[np.ndarray] = []
+        self._edges: list[tuple[np.ndarray, str]] = []
+        self._joined_by: dict[str | None, np.ndarray] = {}
         self._ties: list[tuple[np.ndarray, str]] = []
         self._kept: list[tuple[np.ndarray, str]] = []
         self._splits: list[tuple[Tensor, tuple[int, ...]]] = []
@@ -55,8 +58,12 @@ class Ledger:
         self.count += size
         return labels
 
-    def join(self, a: Tensor, b: Tensor, why: str = "it is combined with what cannot shrink") -> None:
-        """Say that labels at the same place of ``a`` and ``b`` (shapes that broadcast) go together."""
+    def join(self, a: Tensor, b: Tensor, tie: str = "") -> None:
+        """Say that labels at the same place of ``a`` and ``b`` (shapes that broadcast) go together.
+
+        Args:
+            tie: the reason, if it is one for channels of the same layer to go together.
+        """
         shape = torch.broadcast_shapes(a.shape, b.shape)
         a, b = a.expand(shape), b.expand(shape)
         for axis, size in enumerate(shape):
@@ -67,8 +74,8 @@ class Ledger:
         if pairs.shape[1]:
             stays = (pairs == 0).any(0)
             if stays.any():
-                self._kept.append((np.unique(pairs[:, stays].max(0)), why))
-            self._edges.append(pairs[:, ~stays])
+                self._kept.append((np.unique(pairs[:, stays].max(0)), "it is combined with what cannot shrink"))
+            self._edges.append((pairs[:, ~stays], tie))
 
     def keep(self, labels: Tensor, why: str) -> None:
         """Say that these labels never go."""
@@ -81,7 +88,7 @@ class Ledger:
             if first.size(axis) > 1:
                 first = first.narrow(axis, 0, 1)
         if set(varying(labels)) & {axis % labels.ndim for axis in axes}:
-            self.join(labels, first)
+            self.join(labels, first, why)
             if why:
                 self._ties.append((np.unique(core(first).reshape(-1).numpy()), why))
         return first
@@ -99,8 +106,8 @@ class Ledger:
         """Say that at most one of ``axes``, which were one axis before, may shrink."""
         self._splits.append((core(labels), tuple(axes)))
 
-    def resolve(self) -> tuple[np.ndarray, dict[int, str], dict[int, str]]:
-        """Return each label's component, why components stay, and why components hold several channels."""
+    def resolve(self) -> tuple[np.ndarray, dict[int, str]]:
+        """Return each label's component, and why components stay."""
         components = self._components()
         for labels, axes in self._splits:
             found = compact(torch.from_numpy(components)[labels.long()])
@@ -109,11 +116,24 @@ class Ledger:
                 shrinks = max(changing, key=labels.size)
                 self.tie(labels, [axis for axis in changing if axis != shrinks])
                 components = self._components()
-        kept = {0: "it is the network's input"} | self._reasons(components, self._kept)
-        return components, kept, self._reasons(components, self._ties)
+        self._joined_by = {None: components}
+        strongest_first = sorted(self._kept, key=lambda entry: entry[1] == SINGLE)
+        return components, {0: "it is the network's input"} | self._reasons(components, strongest_first)
 
-    def _components(self) -> np.ndarray:
-        edges = np.concatenate([*self._edges, np.zeros((2, 0), np.int32)], axis=1)
+    def why_together(self, labels: np.ndarray) -> str | None:
+        """Return a reason that alone makes these labels one component, if there is one; after :meth:`resolve`."""
+        mine = np.unique(self._joined_by[None][labels])
+        for why in dict.fromkeys(why for tied, why in self._ties if np.isin(self._joined_by[None][tied], mine).any()):
+            if why not in self._joined_by:
+                self._joined_by[why] = self._components(("", why))
+            if len(np.unique(self._joined_by[why][labels])) < 2:
+                return why
+        return None
+
+    def _components(self, ties: tuple[str, ...] | None = None) -> np.ndarray:
+        """Return each label's component, by these ties or by all."""
+        edges = [pairs for pairs, tie in self._edges if ties is None or tie in ties]
+        edges = np.concatenate([*edges, np.zeros((2, 0), np.int32)], axis=1)
         graph = coo_matrix((np.ones(edges.shape[1], bool), (edges[0], edges[1])), shape=(self.count, self.count))
         return connected_components(graph, directed=False)[1].astype(np.int32)
 

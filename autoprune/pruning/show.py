@@ -10,6 +10,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from autoprune.pruning.accepted import accepted
+from autoprune.pruning.account import GOES_WITH
 from autoprune.pruning.channels import remove_channels
 from autoprune.pruning.groups import Group, Groups
 
@@ -37,6 +38,20 @@ def groups_table(groups: Groups, params: int, macs: int, sensitivity: Mapping[st
             row.append(f"{sensitivity[group.name]:+.3f}")
         table.add_row(*row)
     return table
+
+
+def left_alone_lines(groups: Groups) -> list[str]:
+    """Return a line for each layer or parameter that is left alone, with what goes with it, and the reason."""
+    followers: dict[str, list[str]] = {}
+    for name, reason in groups.left_alone.items():
+        if reason.startswith(GOES_WITH):
+            followers.setdefault(reason.removeprefix(GOES_WITH), []).append(name)
+    lines = []
+    for name, reason in groups.left_alone.items():
+        if not reason.startswith(GOES_WITH):
+            more = ", ".join(_listed(followers.get(name, []), most=4).split("\n"))
+            lines.append(f"left alone: {name}{f' (with {more})' if more else ''}: {reason}")
+    return lines
 
 
 def sensitivities(

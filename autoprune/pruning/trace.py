@@ -91,6 +91,7 @@ class Trace:
         roles: ``in``, ``out`` or ``carry`` (both at once: a grouped convolution) by parameter and dimension.
         macs: multiply-accumulates of one example by parameter.
         outputs: shapes of the model's output tensors.
+        beside: of parameters used without labels of their own: by what operation, and the labels of its result.
     """
 
     ledger: Ledger
@@ -98,6 +99,7 @@ class Trace:
     roles: dict[tuple[str, int], str]
     macs: dict[str, float]
     outputs: list[torch.Size]
+    beside: dict[str, tuple[str, Tensor | None]]
 
 
 class _Tracer(Layers, Moves):
@@ -116,7 +118,8 @@ class _Tracer(Layers, Moves):
         if not self.outputs:
             raise UserError("the model's output holds no tensor: AutoPrune must see the output to keep its size")
         macs = {name: count / _batch(example_input) for name, count in self.macs.items()}
-        return Trace(self.ledger, self.axes, self.roles, macs, [tensor.shape for tensor in self.outputs])
+        shapes = [tensor.shape for tensor in self.outputs]
+        return Trace(self.ledger, self.axes, self.roles, macs, shapes, self.beside)
 
 
 def trace(model: nn.Module, example_input: Any, keep: Sequence[str] = (), inexact: bool = False) -> Trace:
