@@ -317,7 +317,8 @@ class Soak:
         return False
 
     def _known(self) -> list[str]:
-        return [file.parents[1].name for file in (self.home.folder / "nni-experiments").glob("*/db/nni.sqlite")]
+        found = (self.home.folder / "nni-experiments").glob("[!_]*/db/nni.sqlite")  # _latest is a link
+        return [file.parents[1].name for file in found]
 
     def _load(self) -> Experiment:
         return load_experiment(self.home.folder / "nni-experiments" / self.id)

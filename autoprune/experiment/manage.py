@@ -157,7 +157,7 @@ def _watch_to_the_end(terminal: Console, known: Known, stop_at_end: bool) -> int
         return 130
     except Signalled:
         if stop_at_end:
-            bridge.stop(known.id, limit=10)
+            bridge.stop(known.id)
             terminal.print(f"\nStopped. Go on with `autoprune resume {known.id}`; see `autoprune pareto {known.id}`.")
         raise
     if stop_at_end:

@@ -22,7 +22,8 @@ def rescued(registry: Path) -> dict[str, dict[str, Any]]:
     managers = _managers()
     entries: dict[str, dict[str, Any]] = {}
     for folder in sorted({registry.parent, *named}):
-        for database in sorted(folder.glob("*/db/nni.sqlite")):
+        # NNI's _latest is a link to one of them
+        for database in sorted(folder.glob("[!_]*/db/nni.sqlite")):
             key = database.parents[1].name
             entries[key] = _entry(key, database, folder) | managers.get(key, {})
     return entries

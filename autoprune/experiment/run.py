@@ -77,7 +77,7 @@ def _run(config_file: Path, port: int, rule: str | None, output: Path) -> int:
     try:
         last = live.watch(terminal, folder, port)
     except Signalled:
-        bridge.stop(experiment_id, limit=10)
+        bridge.stop(experiment_id)
         _leave_report(terminal, folder, output, f"Stopped. Go on with `autoprune resume {experiment_id}`.")
         raise
     except KeyboardInterrupt:

@@ -31,6 +31,7 @@ class Home:
             self._write(name, number)
             entries[name] = {"id": name, "logDir": str(self.root), "startTime": number + 1, "port": 8080, "pid": 0}
         self.registry.write_text(json.dumps(entries, indent=4))
+        (self.root / "_latest").symlink_to(LATEST)
 
     @property
     def registry(self):
@@ -211,6 +212,7 @@ def test_a_damaged_registry_is_put_together_again_from_the_folders(home, autopru
     assert status == 0
     for name in (GOOD, BAD, LATEST):
         assert f"name of {name}" in said and "done" in row(said, name)
+    assert "_latest" not in said
     assert autoprune("pareto", "latest")[0] == 0
     assert {key: each["startTime"] for key, each in registry().items() if key in known} == {
         key: each["startTime"] for key, each in known.items()

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 from contextlib import suppress
+from functools import partial
 
 import pytest
 from conftest import in_use, wait_until
@@ -12,6 +13,8 @@ from test_run import QUICK, TASK, call, digits  # noqa: F401  (a fixture)
 from autoprune.errors import UserError
 from autoprune.experiment.results import load_experiment
 from autoprune.experiment.watch import Progress
+
+SLOW = partial(pytest.param, marks=pytest.mark.slow)
 
 
 def running_trial(nni_home):
@@ -25,7 +28,7 @@ def first_ended(nni_home):
     return wait_until(lambda: [t for t in load_experiment(nni_home.folder).trials if t.ended], what="a trial's end")[0]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+@pytest.mark.parametrize("number", [signal.SIGKILL, SLOW(signal.SIGSEGV)])
 def test_a_trial_killed_by_a_signal_has_failed_and_says_so(nni_home, number):
     assert nni_home.create(nni_home.config("--sleep 60", maxTrialNumber=1)).returncode == 0
     running_trial(nni_home).send_signal(number)
@@ -41,7 +44,7 @@ def test_without_the_bridge_it_counts_as_cancelled(nni_home):
     assert first_ended(nni_home).status == "USER_CANCELED"
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGABRT])
+@pytest.mark.parametrize("number", [signal.SIGABRT, SLOW(signal.SIGKILL)])
 def test_a_trial_in_the_warm_process_that_is_killed_names_the_signal(nni_home, digits, number):  # noqa: F811
     task = TASK + "task = replace(task, recovery=replace(task.recovery, steps=10**9))\n"
     (nni_home.home / "quick.py").write_text(task)
@@ -56,7 +59,7 @@ def test_a_trial_in_the_warm_process_that_is_killed_names_the_signal(nni_home, d
     assert trial.reason.startswith(f"killed by signal {number.value} ({number.name})")
 
 
-@pytest.mark.parametrize("when", ["before it forks", "while it has a child"])
+@pytest.mark.parametrize("when", ["while it has a child", SLOW("before it forks")])
 def test_trials_outlive_the_warm_process(nni_home, digits, when):  # noqa: F811
     config = digits(trial=f"{QUICK} --no-baselines --no-warm-start", maxTrialNumber=4)
     assert nni_home.create(config).returncode == 0
@@ -105,7 +108,7 @@ def nothing_is_left(nni_home):
     return not in_use(nni_home.port)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, SLOW(signal.SIGHUP)])
 def test_a_run_that_is_told_to_end_leaves_a_report_and_neither_manager_nor_port(nni_home, digits, number):  # noqa: F811
     run = start_endless_run(nni_home, digits)
     a_candidate_is_done(nni_home)
@@ -150,11 +153,14 @@ def test_a_search_whose_tuner_was_killed_is_listed_as_failed_with_the_reason(nni
 
 
 def test_a_search_whose_time_is_over_before_a_candidate_ends_says_so_and_goes_on_with_more(nni_home):
-    config = nni_home.config("--first 100 --measures 1", maxExperimentDuration="8s", maxTrialNumber=2)
+    config = nni_home.config("--first 100 --measures 1", maxExperimentDuration="1h", maxTrialNumber=2)
     assert nni_home.create(config).returncode == 0
+    running_trial(nni_home)
+    shorter = {"params": {"maxExperimentDuration": "1s"}}
+    assert nni_home.api("experiment?update_type=MAX_EXEC_DURATION", "PUT", json=shorter).ok
     watch = start(nni_home, "watch", nni_home.id)
     assert watch.wait(60) == 1
-    assert "the time allowed, 8s, was over; go on with `autoprune resume" in said(nni_home).replace("\n", " ")
+    assert "the time allowed, 1s, was over; go on with `autoprune resume" in said(nni_home).replace("\n", " ")
     assert "out of time" in autoprune(nni_home, "list").stdout
     nni_home.stop()
     assert "out of time" in autoprune(nni_home, "list").stdout
