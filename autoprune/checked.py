@@ -50,7 +50,7 @@ _WORDS = {
     "greater_than": "must be greater than {gt}",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
-    "string_too_long": "must have at most {max_length} characters",
+    "too_long": "must have at most {max_length} characters",
     "value_error": "{error}",
 }
 

@@ -164,9 +164,8 @@ def load_task_or_model(reference: str, shape: str) -> tuple[Task | nn.Module, An
                 with torch.no_grad():
                     model.eval()(example_input)
             except Exception as error:
-                raise UserError(
-                    f"{reference} does not run on the --shape {shape}: {' '.join(str(error).split())}"
-                ) from None
+                why = " ".join(str(error).split())
+                raise UserError(f"{reference} does not run on an input of the --shape {shape}: {why}") from None
             return model, example_input
     task = load_task(reference)
     return task, task.example_input

@@ -10,7 +10,10 @@ import pytest
 import torch
 import yaml
 
-from autoprune import cli
+from autoprune import __main__, cli
+from autoprune.errors import UserError
+from autoprune.experiment import bridge
+from autoprune.report import show
 from autoprune.task import load_task
 
 AUTOPRUNE = str(Path(sys.executable).with_name("autoprune"))
@@ -62,6 +65,19 @@ def config(tmp_path):
     return write
 
 
+RL, PARETO = "autoprune.search.AmcTuner", "autoprune.search.assessor.ParetoAssessor"
+MINE = """
+from nni.algorithms.hpo.random_tuner import RandomTuner
+class Tuner(RandomTuner):
+    def __init__(self, depth):
+        raise ValueError("depth must be positive")
+"""
+
+
+def tuner(**arguments) -> dict:
+    return CONFIG["tuner"] | {"classArgs": arguments}
+
+
 WRONG = {
     "task": ({"trialCommand": "autoprune trial digitz"}, "unknown task 'digitz': did you mean digits?"),
     "trial command": ({"trialCommand": "python train.py"}, "trialCommand must be `autoprune trial TASK`"),
@@ -98,12 +114,66 @@ WRONG = {
     ),
     "field of the config": ({"trialConcurency": 2}, "unknown field trialConcurency: did you mean trialConcurrency?"),
     "checkpoint": ({"trialCommand": "autoprune trial digits --checkpoint wrong.pt"}, "does not fit the model of task"),
+    "sampler of another kind": ({"tuner": tuner(sampler=["tpe"])}, "unknown sampler ['tpe']: use tpe"),
+    "no objectives": (
+        {"tuner": tuner(objectives=None)},
+        "objectives must be a list, such as [accuracy, macs], not None",
+    ),
+    "an objective twice": (
+        {"tuner": tuner(objectives=["macs", "macs"])},
+        "objectives must be there once each, not ['macs', 'macs']",
+    ),
+    "tuner seed": ({"tuner": tuner(seed=2**32)}, "seed must be at most 2,147,483,647, not 4294967296"),
+    "storage": ({"tuner": tuner(storage="config.yaml/study")}, "config.yaml is a file"),
+    "a drop without a dense accuracy": (
+        {"trialCommand": "autoprune trial digits --no-warm-start", "tuner": tuner(constraints=["drop<=1%"])},
+        "take --no-warm-start out of the trial command",
+    ),
+    "a limit that is no number": (
+        {"tuner": tuner(constraints=["macs<=1e999"])},
+        "macs<=1e999: must be a finite number",
+    ),
+    "the RL tuner unprepared": (
+        {"trialCommand": "autoprune trial digits --no-warm-start", "tuner": CONFIG["tuner"] | {"className": RL}},
+        "without --no-warm-start",
+    ),
+    "built-in tuner's argument": (
+        {"tuner": {"name": "TPE", "classArgs": {"optimize_mode": "maximise"}}},
+        "tuner TPE: ValueError: 'maximise' is not",
+    ),
+    "a tuner of one's own": (
+        {"tuner": {"className": "mine.Tuner", "codeDirectory": ".", "classArgs": {"depth": 0}}},
+        "tuner mine.Tuner: ValueError: depth must be positive",
+    ),
+    "assessor": ({"assessor": {"name": "Medianstopp"}}, "unknown assessor 'Medianstopp': NNI has Medianstop"),
+    "assessor's argument": (
+        {"assessor": {"className": PARETO, "codeDirectory": ".", "classArgs": {"margin": float("nan")}}},
+        "assessor: margin must be at most 1, not nan",
+    ),
+    "concurrency": ({"trialConcurrency": 0}, "config.yaml: field trialConcurrency must be at least 1, not 0"),
+    "concurrency in words": ({"trialConcurrency": "two"}, "field trialConcurrency must be a whole number, not 'two'"),
+    "trials": ({"maxTrialNumber": -1}, "field maxTrialNumber must be at least 1, not -1"),
+    "duration": (
+        {"maxExperimentDuration": "soon"},
+        "maxExperimentDuration must be a time such as 30m, 2h or 1d, not 'soon'",
+    ),
+    "platform": ({"trainingService": {"platform": "locl"}}, "Bad training service platform: locl"),
+    "no platform": ({"trainingService": {}}, "trainingService must have a platform: {platform: local}"),
+    "field of a section": (
+        {"tuner": CONFIG["tuner"] | {"clasArgs": {}}},
+        "unknown field tuner.clasArgs: did you mean classArgs?",
+    ),
+    "two search spaces": ({"searchSpaceFile": "x.yaml"}, "must have either a searchSpaceFile or a searchSpace"),
+    "no tuner": ({"tuner": None}, "must have a tuner: `className: autoprune.search.OptunaTuner`"),
+    "working directory": ({"experimentWorkingDirectory": "config.yaml/x"}, "config.yaml is a file"),
+    "a name too long": ({"experimentName": "x" * 300}, "experimentName must have at most 100 characters"),
     "search space file": ({"searchSpace": None, "searchSpaceFile": "none.yaml"}, "none.yaml: cannot be read"),
 }
 
 
 @pytest.mark.parametrize("changes, message", WRONG.values(), ids=WRONG)
 def test_a_wrong_config_is_refused(autoprune, config, tmp_path, changes, message):
+    (tmp_path / "mine.py").write_text(MINE)
     torch.save({"hidden.weight": torch.zeros(3)}, tmp_path / "wrong.pt")
     path = config(**changes)
     content = {key: value for key, value in yaml.safe_load(path.read_text()).items() if value is not None}
@@ -127,6 +197,101 @@ def test_broken_yaml_is_reported_with_line_and_column(autoprune, tmp_path):
 
 def test_a_missing_config_is_reported(autoprune):
     assert "none.yaml: cannot be read" in autoprune("run", "none.yaml")
+
+
+TEXTS = {
+    "a list": ("- 1\n", "must map names to values"),
+    "a name twice": ("tuner: 1\ntuner: 2\n", "line 2, column 1: not valid YAML: 'tuner' is there twice"),
+    "an alias bomb": (
+        "a0: &a0 [x, x]\n" + "".join(f"a{i + 1}: &a{i + 1} [*a{i}, *a{i}, *a{i}]\n" for i in range(30)),
+        "with what aliases repeat",
+    ),
+    "5,000 brackets": ("a: " + "[" * 5000, "more than 50 deep"),
+    "a tab": ("a:\n\t- 1\n", "line 2, column 1"),
+    "a date": ("experimentName: 2026-01-01\n", "line 1, column 17: not valid YAML: a timestamp means nothing here"),
+    "a character of no text": ('experimentName: "a\\0b"\n', "a character that is not text"),
+    "another encoding": (b"\xff\xfea\x00", "is not a text file in UTF-8"),
+    "too many digits": ("maxTrialNumber: " + "9" * 5000, "is no int"),
+    "too much": ("#" * 2**21, "is larger than 1 MiB"),
+}
+
+
+@pytest.mark.parametrize("text, message", TEXTS.values(), ids=TEXTS)
+def test_a_file_that_is_no_config_is_refused_at_once(autoprune, tmp_path, text, message):
+    (tmp_path / "wrong.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert message in autoprune("run", "wrong.yaml")
+
+
+WORDS = {
+    "rule": (["run", "config.yaml", "--choose", "flops<=1M"], "cannot choose by 'flops<=1M': use drop<=1%"),
+    "rule's number": (["run", "config.yaml", "--choose", "drop<=200%"], "more than 100 %"),
+    "results in a file": (["run", "config.yaml", "-o", "file"], "file: is a file: name a folder"),
+    "results under a file": (["run", "config.yaml", "-o", "file/results"], "file is a file"),
+    "results that the system refuses": (
+        ["run", "config.yaml", "-o", "/proc/results"],
+        "/proc/results: cannot be written",
+    ),
+    "a directory as the config": (["run", "folder"], "folder: cannot be read: is a directory"),
+    "port": (["run", "config.yaml", "--port", "65536"], "Invalid value for '--port'"),
+    "port 0": (["resume", "abc", "--port", "0"], "Invalid value for '--port'"),
+    "option": (["run", "config.yaml", "--prot", "1"], "No such option: --prot"),
+    "command": (["rum"], "No such command 'rum'"),
+    "nothing to run": (["run"], "Missing argument 'CONFIG'"),
+    "picture": (["pareto", "abc", "--plot", "front.xyz"], "front.xyz: cannot draw a .xyz"),
+    "picture under a file": (["compare", "abc", "--plot", "file/front.png"], "file is a file"),
+    "sensitivity's picture": (["sensitivity", "digits", "--plot", "folder.d"], "cannot draw a .d"),
+    "report": (["report", "abc", "-o", "folder"], "folder: is a folder: name a file"),
+    "latency": (["latency", "abc", "-o", "file/figures.json"], "file is a file"),
+    "space": (["space", "digits", "-o", "folder"], "folder: is a folder: name a file"),
+    "threads": (["latency", "abc", "--threads", "999999"], "threads must be at most"),
+    "batch sizes": (["latency", "abc", "--batch-sizes", "99999999"], "batch size must be at most 65,536"),
+    "shape": (
+        ["groups", "torchvision.models:squeezenet1_0", "--shape", "1,3"],
+        "does not run on an input of the --shape",
+    ),
+    "trials": (["recipe", "digits", "--trials", "0"], "Invalid value for '--trials'"),
+}
+
+
+@pytest.mark.parametrize("words, message", WORDS.values(), ids=WORDS)
+def test_wrong_words_are_refused_in_one_line(autoprune, config, tmp_path, words, message):
+    config()
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    before = {path.name for path in tmp_path.iterdir()}
+    assert message in autoprune(*words)
+    assert {path.name for path in tmp_path.iterdir() if path.name[0] != "."} <= before | {"nni"}
+
+
+def test_an_interrupt_ends_a_command_without_a_word(monkeypatch, capfd):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(show, "show_front", interrupted)
+    monkeypatch.setattr(sys, "argv", ["autoprune", "pareto", "abc"])
+    with pytest.raises(SystemExit) as end:
+        __main__.main()
+    assert end.value.code == 130
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["list"]])
+def test_a_reader_that_goes_away_is_no_error(tmp_path, words):
+    with subprocess.Popen(
+        [AUTOPRUNE, *words],
+        env=os.environ | {"HOME": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
+@pytest.mark.parametrize("port", [0, 65_536, -1])
+def test_a_port_that_is_none_is_refused(port):
+    with pytest.raises(UserError, match="port must be at"):
+        bridge.check_port(port)
 
 
 def test_a_port_in_use_is_reported(autoprune, config):

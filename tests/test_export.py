@@ -13,6 +13,7 @@ import torch
 import autoprune
 from autoprune import export, training
 from autoprune.errors import UserError
+from autoprune.experiment.finish import Options
 from autoprune.export.card import wilson
 from autoprune.export.recovery import recover
 
@@ -80,6 +81,26 @@ def test_without_autoprune_the_cards_three_lines_run_the_model(home, model, digi
     subprocess.run([sys.executable, "-c", "\n".join(code)], cwd=folder, check=True, timeout=100)
     with torch.no_grad():
         assert np.allclose(np.load(folder / "outputs.npy"), model(inputs), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["resnet18.v2-x7", "model.bin", "a.onnx.d"])
+def test_a_dot_in_a_folders_name_makes_no_file_of_it(tmp_path, name):
+    files = export.files_at(tmp_path / name, ("onnx", "pt2"))
+    assert files == {"onnx": tmp_path / name / "model.onnx", "pt2": tmp_path / name / "model.pt2"}
+
+
+@pytest.mark.parametrize("place", ["taken", "taken/there", "taken/net.onnx"])
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(digits_search, tmp_path, monkeypatch, place):
+    monkeypatch.setattr("autoprune.experiment.finish.recover_all", pytest.fail)
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(UserError, match="taken"):
+        digits_search.export("knee", tmp_path / place)
+
+
+@pytest.mark.parametrize("options", [{"threads": 999_999}, {"threads": 0}, {"runs": 0}, {"recovery_steps": True}])
+def test_numbers_that_mean_nothing_are_refused(options):
+    with pytest.raises(UserError, match=next(iter(options)).replace("_", "-")):
+        Options(**options)
 
 
 def test_one_file_can_be_named(digits_search, tmp_path):

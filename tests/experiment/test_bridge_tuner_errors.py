@@ -118,3 +118,17 @@ def test_a_tuner_that_cannot_be_made_says_why(config, reason):
         algorithms.create(config, "tuner")
     assert str(raised.value).startswith(reason)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "changes, reason",
+    [
+        ({"trialConcurrency": 0}, "the config: NNI refuses it: trial_concurrency > 0 does not hold"),
+        ({"maxTrialNumber": "many"}, "the config: ExperimentConfig: type of max_trial_number ('many')"),
+    ],
+)
+def test_a_config_that_nni_refuses_is_one_line_that_says_why(nni_home, changes, reason):
+    created = nni_home.create(nni_home.config(**changes))
+    assert created.returncode == 2
+    (line,) = created.stderr.splitlines()
+    assert line.startswith(f"autoprune: {reason}")

@@ -26,6 +26,7 @@ from pydantic import Field
 
 from autoprune.checked import check
 from autoprune.errors import UserError
+from autoprune.experiment.config import refusal
 from autoprune.experiment.rescue import rescued
 from autoprune.paths import write_text
 from autoprune.printable import printable
@@ -60,6 +61,7 @@ def open_door() -> None:
         Experiment._wait_completion = _wait_completion
         Experiments.read_file = _read_registry
         Experiments.write_file = _write_registry
+        ExperimentConfig.canonical_copy = _explained(ExperimentConfig.canonical_copy)
 
 
 def start(config: ExperimentConfig, port: int, url_prefix: str | None = None) -> str:
@@ -269,6 +271,20 @@ def _wait_completion(experiment: Experiment) -> bool:
         if status["status"] in ("DONE", "STOPPED", "ERROR"):
             return status["status"] != "ERROR"
         time.sleep(1)
+
+
+def _explained(original: Any) -> Any:
+    """Wrap ``ExperimentConfig.canonical_copy``, whose errors ``nnictl`` prints as tracebacks, often without a word."""
+
+    @functools.wraps(original)
+    def canonical_copy(config: ExperimentConfig) -> ExperimentConfig:
+        try:
+            return original(config)
+        except Exception as error:
+            _exit_if_nnictl(UserError(f"the config: {refusal(error)}"))
+            raise
+
+    return canonical_copy
 
 
 def _failure(status: dict[str, Any]) -> TunerFailed:
