@@ -1,5 +1,6 @@
 """What belongs to the whole process is after a call as it was before it."""
 
+import importlib
 import os
 import random
 import signal
@@ -47,8 +48,8 @@ def state() -> dict:
 @pytest.fixture(scope="module")
 def imported():
     """Import what changes the process when it is first imported: that is the libraries' doing."""
-    import onnxruntime.quantization  # noqa: F401
-
+    for name in ("nni.compression.pruning", "onnxruntime.quantization"):
+        importlib.import_module(name)
     torch.optim.SGD([torch.zeros(1)])  # imports torch._dynamo
 
 
