@@ -17,21 +17,21 @@ __all__ = [
 
 if TYPE_CHECKING:
     from autoprune.api import SearchResult, run_search
-    from autoprune.candidate import Candidate
     from autoprune.errors import TrialFailure, UserError
-    from autoprune.task import Recipe, Splits, Task
-    from autoprune.trial import run_trial
+    from autoprune.results.candidate import Candidate
+    from autoprune.task.task import Recipe, Splits, Task
+    from autoprune.trial.run import run_trial
 
 _HOMES = {
-    "Candidate": "autoprune.candidate",
-    "Recipe": "autoprune.task",
+    "Candidate": "autoprune.results.candidate",
+    "Recipe": "autoprune.task.task",
     "SearchResult": "autoprune.api",
-    "Splits": "autoprune.task",
-    "Task": "autoprune.task",
+    "Splits": "autoprune.task.task",
+    "Task": "autoprune.task.task",
     "TrialFailure": "autoprune.errors",
     "UserError": "autoprune.errors",
     "run_search": "autoprune.api",
-    "run_trial": "autoprune.trial",
+    "run_trial": "autoprune.trial.run",
 }
 
 

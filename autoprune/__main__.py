@@ -15,7 +15,7 @@ def _run() -> None:
     """Run the command line; a trial by a shorter way, for NNI starts many and waits for each."""
     command, *words = sys.argv[1:] or [""]
     if command == "trial" and words and "--help" not in words:
-        from autoprune.experiment import warm
+        from autoprune.engine import warm
 
         status = warm.run(words)  # NNI stops a trial by an interrupt; its fork dies with this process
         if status is not None:

@@ -12,33 +12,34 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from autoprune import dense, latency
-from autoprune.candidate import Candidate
-from autoprune.checked import Count, check
-from autoprune.dense import Dense
+from autoprune.base.checked import Count, check
+from autoprune.base.places import check_folder
 from autoprune.errors import UserError
-from autoprune.experiment.record import carry_out, record_failure
-from autoprune.experiment.results import Experiment, Trial
-from autoprune.experiment.setup import check_task_space
-from autoprune.places import check_folder
-from autoprune.pruning.groups import find_groups
-from autoprune.search import baselines as baselines_
-from autoprune.search.command import TrialCommand
-from autoprune.search.optuna_tuner import OptunaTuner
-from autoprune.search.pareto import DEFAULT_OBJECTIVES
-from autoprune.search.prepared import FILE as PREPARED
-from autoprune.search.prepared import Prepared
+from autoprune.measure import latency
+from autoprune.prune import dense
+from autoprune.prune.dense import Dense
+from autoprune.prune.groups import find_groups
+from autoprune.results import baselines as baselines_
+from autoprune.results.candidate import Candidate
+from autoprune.results.experiment import Experiment, Trial
+from autoprune.results.pareto import DEFAULT_OBJECTIVES
+from autoprune.results.prepared import FILE as PREPARED
+from autoprune.results.prepared import Prepared
+from autoprune.results.settings import TrialCommand
 from autoprune.search.quiet import quiet_optuna
 from autoprune.search.space import build_space
-from autoprune.task import Splits, Task, load_task
+from autoprune.search.tuners.optuna.tuner import OptunaTuner
+from autoprune.task.task import Splits, Task, load_task
+from autoprune.trial.record import carry_out, record_failure
+from autoprune.trial.setup import check_task_space
 
 if TYPE_CHECKING:
-    from autoprune.report.final import Final
+    from autoprune.finalize.final import Final
 
 
 @dataclass(frozen=True)
 class SearchResult(Experiment):
-    """What a search found: an :class:`~autoprune.experiment.results.Experiment` that can be taken home.
+    """What a search found: an :class:`~autoprune.results.experiment.Experiment` that can be taken home.
 
     Args:
         loaded: the task, its data and its dense model.
@@ -65,7 +66,7 @@ class SearchResult(Experiment):
         Raises:
             UserError: the rule is not understood or nothing satisfies it.
         """
-        from autoprune.experiment.finish import choose_trial
+        from autoprune.finalize.finish import choose_trial
 
         return choose_trial(self, rule)[0]
 
@@ -86,13 +87,13 @@ class SearchResult(Experiment):
         Args:
             rule: as in :meth:`choose`.
             folder: of the files; made if need be. Or one file, such as ``model.onnx``.
-            **options: of :class:`autoprune.experiment.finish.Options`, such as ``formats=("onnx",)``.
+            **options: of :class:`autoprune.finalize.finish.Options`, such as ``formats=("onnx",)``.
 
         Raises:
             UserError: nothing satisfies the rule, or an option is wrong.
         """
-        from autoprune.experiment.finish import Options, finish
         from autoprune.export import formats_for
+        from autoprune.finalize.finish import Options, finish
 
         place = Path(folder)
         options = {"formats": formats_for(None, place)} | options
@@ -110,7 +111,7 @@ class SearchResult(Experiment):
 
     def show(self) -> None:
         """Print the front beside the dense model and the baselines."""
-        from autoprune.export.table import show
+        from autoprune.report.exported import show
         from autoprune.report.table import front_table
 
         show(front_table(self))
@@ -146,7 +147,7 @@ def run_search(
         task: a task, a built-in one's name, ``FILE.py[:ATTRIBUTE]`` or ``MODULE:ATTRIBUTE``.
         trials: candidates that the sampler proposes; the baselines come on top.
         objectives: usually two of ``accuracy``, ``params``, ``macs``, ``bytes``, ``latency_ms``.
-        sampler: a name in :data:`autoprune.search.optuna_tuner.SAMPLERS`.
+        sampler: a name in :data:`autoprune.search.tuners.optuna.tuner.SAMPLERS`.
         seed: of the dense training, the recoveries and the sampler.
         space: a search space in NNI's format; built from the model's coupled groups if None.
         baselines: whether uniform L1 filter pruning and lottery tickets run as well, three sizes each.

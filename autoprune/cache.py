@@ -1,4 +1,4 @@
-"""What is made once and found again by all that decides its content (:mod:`autoprune.fingerprint` says how)."""
+"""What is made once and found again by all that decides its content (:mod:`autoprune.base.fingerprint` says how)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch import nn
 from torch.utils._pytree import tree_map
 
 import autoprune
-from autoprune.fingerprint import fingerprint, fingerprint_data
-from autoprune.paths import cache_dir, replacing
+from autoprune.base.files import cache_dir, replacing
+from autoprune.base.fingerprint import fingerprint, fingerprint_data
 
 if TYPE_CHECKING:
-    from autoprune.task import Splits, Task
+    from autoprune.task.task import Splits, Task
 
 
 def key_of(**parts: Any) -> str:

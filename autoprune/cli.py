@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from autoprune.base.places import check_file
+from autoprune.base.printable import printable
 from autoprune.errors import TrialFailure, UserError
-from autoprune.places import check_file
-from autoprune.printable import printable
 
 app = typer.Typer(
     help="Search for the sparsity of every layer, and take home a really smaller model.",
@@ -83,7 +83,7 @@ def run(
     output: Annotated[Path, typer.Option("--output", "-o", help="where the results' folder goes")] = Path("outputs"),
 ) -> None:
     """Run a search from start to end: check, train the dense model, search, choose, report and export."""
-    from autoprune.experiment.run import run as run_experiment
+    from autoprune.nni.run import run as run_experiment
 
     sys.exit(run_experiment(config, port, choose, output))
 
@@ -91,7 +91,7 @@ def run(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def trial(context: typer.Context, task: TaskName) -> None:
     """Run one trial. NNI starts this: it is the trialCommand of a config, whose options docs/config.md lists."""
-    from autoprune.experiment.trial_process import main as run_trial
+    from autoprune.nni.trial_process import main as run_trial
 
     sys.exit(run_trial([task, *context.args]))
 
@@ -127,10 +127,10 @@ def export(
     threads: Threads = 1,
 ) -> None:
     """Export a model of an experiment, each file loaded back by its own runtime and compared with the model."""
-    from autoprune.experiment.finish import Options, finish
-    from autoprune.experiment.results import open_experiment
     from autoprune.export import formats_for
-    from autoprune.export.table import exported_table, show
+    from autoprune.finalize.finish import Options, finish
+    from autoprune.report.exported import exported_table, show
+    from autoprune.results.experiment import open_experiment
 
     experiment = open_experiment(experiment_id)
     place = output or Path("outputs") / f"{experiment.name}-{experiment.id}"
@@ -165,12 +165,12 @@ def latency(
     """Time a model of an experiment and the dense one in turn, in the runtimes and at the batch sizes named."""
     import json
 
-    from autoprune import latency
-    from autoprune.experiment.finish import choose_trial, load
-    from autoprune.experiment.results import open_experiment
+    from autoprune.base.files import write_text
     from autoprune.export import load_pruned
-    from autoprune.export.table import latency_table, show
-    from autoprune.paths import write_text
+    from autoprune.finalize.finish import choose_trial, load
+    from autoprune.measure import latency
+    from autoprune.report.exported import latency_table, show
+    from autoprune.results.experiment import open_experiment
 
     runtimes, sizes = runtime.split(","), latency.parse_sizes(batch_sizes)
     for name in runtimes:
@@ -194,8 +194,8 @@ def report(
     output: Annotated[Path, typer.Option("--output", "-o", callback=_file, help="the page")] = Path("report.html"),
 ) -> None:
     """Write an experiment's report, one page that needs nothing else."""
-    from autoprune.experiment.results import open_experiment
     from autoprune.report.page import write_report
+    from autoprune.results.experiment import open_experiment
 
     print(write_report(open_experiment(experiment_id), None, output))
 
@@ -209,12 +209,12 @@ def space(
     with_blocks: Annotated[bool, typer.Option("--blocks", help="whole residual blocks may be dropped as well")] = False,
 ) -> None:
     """Write a task's search space, in NNI's format, from the coupled groups of its model."""
-    from autoprune import measure
-    from autoprune.paths import write_text
-    from autoprune.pruning.blocks import find_blocks
-    from autoprune.pruning.groups import find_groups
+    from autoprune.base.files import write_text
+    from autoprune.measure import measure
+    from autoprune.prune.blocks import find_blocks
+    from autoprune.prune.groups import find_groups
     from autoprune.search.space import build_space, space_to_yaml
-    from autoprune.task import load_task
+    from autoprune.task.task import load_task
 
     found = load_task(task)
     model = found.build()
@@ -241,12 +241,12 @@ def groups(
     ] = False,
 ) -> None:
     """Print the coupled channel groups of a model: which layers lose the same channels together."""
-    from autoprune import measure
-    from autoprune.pruning.groups import find_groups
-    from autoprune.pruning.show import groups_table, left_alone_lines
-    from autoprune.sensitivity import task_sensitivities
-    from autoprune.task import Task, load_task_or_model
-    from autoprune.terminal import Console
+    from autoprune.measure import measure
+    from autoprune.prune.groups import find_groups
+    from autoprune.report.groups import groups_table, left_alone_lines
+    from autoprune.report.terminal import Console
+    from autoprune.task.task import Task, load_task_or_model
+    from autoprune.trial.sensitivity import task_sensitivities
 
     found, example_input = load_task_or_model(task, shape)
     own = isinstance(found, Task)
@@ -271,8 +271,8 @@ def sensitivity(
 ) -> None:
     """Print what a task's network loses without a part of each group alone, nothing fine-tuned."""
     from autoprune.report.sensitivity import draw_sensitivity, sensitivity_table
-    from autoprune.sensitivity import task_curves
-    from autoprune.terminal import Console
+    from autoprune.report.terminal import Console
+    from autoprune.trial.sensitivity import task_curves
 
     curves = task_curves(task, criterion, shared)
     Console(width=None if sys.stdout.isatty() else 140, highlight=False).print(sensitivity_table(curves))
@@ -290,10 +290,10 @@ def recipe(
     """Search a task's recovery recipe: the learning rate, its schedule, the distillation's weight and temperature."""
     from rich.table import Table
 
-    from autoprune import dense
-    from autoprune.recipe import SEARCHED, search_recipe
-    from autoprune.task import load_task
-    from autoprune.terminal import Console
+    from autoprune.prune import dense
+    from autoprune.report.terminal import Console
+    from autoprune.task.task import load_task
+    from autoprune.trial.recipe_search import SEARCHED, search_recipe
 
     found = load_task(task)
     data = found.data()
@@ -310,7 +310,7 @@ def recipe(
 @app.command()
 def watch(experiment_id: ExperimentId = "latest") -> None:
     """Come back to a running experiment; of one that has ended, print the front."""
-    from autoprune.experiment.manage import watch as watch_experiment
+    from autoprune.nni.manage import watch as watch_experiment
 
     sys.exit(watch_experiment(experiment_id))
 
@@ -318,7 +318,7 @@ def watch(experiment_id: ExperimentId = "latest") -> None:
 @app.command("list")
 def list_() -> None:
     """List the experiments of this machine, and how each of them really is."""
-    from autoprune.experiment.manage import console, list_experiments
+    from autoprune.nni.manage import console, list_experiments
 
     console().print(list_experiments())
 
@@ -326,7 +326,7 @@ def list_() -> None:
 @app.command()
 def stop(experiment_id: ExperimentId) -> None:
     """Stop an experiment: its manager, its tuner and its trials."""
-    from autoprune.experiment.manage import stop as stop_experiment
+    from autoprune.nni.manage import stop as stop_experiment
 
     sys.exit(stop_experiment(experiment_id))
 
@@ -339,7 +339,7 @@ def resume(
     duration: Annotated[str | None, typer.Option(help="the time allowed from now on, such as 30m")] = None,
 ) -> None:
     """Go on with an experiment that was stopped or died, and watch it."""
-    from autoprune.experiment.manage import resume as resume_experiment
+    from autoprune.nni.manage import resume as resume_experiment
 
     sys.exit(resume_experiment(experiment_id, port, trials, duration))
 

@@ -9,10 +9,10 @@ from statistics import fmean, stdev
 
 import torch
 
-from autoprune import dense
-from autoprune.candidate import Candidate
-from autoprune.task import load_task
-from autoprune.trial import run_trial
+from autoprune.prune import dense
+from autoprune.results.candidate import Candidate
+from autoprune.task.task import load_task
+from autoprune.trial.run import run_trial
 
 WAYS = (
     ("l1_norm", "one_shot", 0.75),

@@ -13,11 +13,13 @@ from statistics import fmean
 
 import torch
 
-from autoprune import dense, shared, training
-from autoprune.candidate import channels_kept
-from autoprune.pruning.channels import remove_channels
-from autoprune.pruning.criteria import channels_to_remove
-from autoprune.task import load_task
+from autoprune.prune import dense
+from autoprune.prune.criteria import channels_to_remove
+from autoprune.prune.removal import remove_channels
+from autoprune.results.candidate import channels_kept
+from autoprune.supernet import supernet as shared
+from autoprune.task.task import load_task
+from autoprune.train import loop as training
 
 SPARSITIES = (0.125, 0.25, 0.5, 0.75, 0.875)
 STARTS = (1.0, 0.5, 0.0)

@@ -17,7 +17,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from autoprune.paths import data_dir
+from autoprune.base.files import data_dir
 
 
 def wheel(package: str, folder: str) -> zipfile.ZipFile:

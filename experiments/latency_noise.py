@@ -11,9 +11,9 @@ import sys
 import torch
 
 import autoprune
-from autoprune import latency
-from autoprune.dense import prepare
-from autoprune.task import load_task
+from autoprune.measure import latency
+from autoprune.prune.dense import prepare
+from autoprune.task.task import load_task
 
 REPEATS, RUNS = 20, 50
 

@@ -91,9 +91,9 @@ def measured(engine: str, name: str, size: int) -> dict[str, Any]:
     import torch
     import torchvision.models as tv
 
-    from autoprune.pruning.channels import remove_channels
-    from autoprune.pruning.groups import find_groups
-    from autoprune.pruning.proof import half, randomise
+    from autoprune.prune.groups import find_groups
+    from autoprune.prune.proof import half, randomise
+    from autoprune.prune.removal import remove_channels
 
     torch.manual_seed(0)
     more = {"aux_logits": False, "init_weights": False} if name in ("googlenet", "inception_v3") else {}
@@ -147,8 +147,8 @@ def make_masks(name: str, size: int) -> dict[str, dict[str, Any]]:
     import torch
     import torchvision.models as tv
 
-    from autoprune.pruning.groups import find_groups
-    from autoprune.pruning.proof import half
+    from autoprune.prune.groups import find_groups
+    from autoprune.prune.proof import half
 
     more = {"aux_logits": False, "init_weights": False} if name in ("googlenet", "inception_v3") else {}
     model = tv.get_model(name, weights=None, **more).eval()

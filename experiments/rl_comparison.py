@@ -32,11 +32,11 @@ class Digits:
     def __init__(self) -> None:
         import torch
 
-        from autoprune import dense
-        from autoprune.candidate import Candidate
-        from autoprune.preparation import prepare_search
+        from autoprune.prune import dense
+        from autoprune.results.candidate import Candidate
         from autoprune.search.space import build_space
-        from autoprune.task import load_task
+        from autoprune.task.task import load_task
+        from autoprune.trial.preparation import prepare_search
 
         torch.set_num_threads(1)
         self._task = load_task("digits")
@@ -47,8 +47,8 @@ class Digits:
         self._judged: dict[str, dict[str, float]] = {}
 
     def judge(self, parameters: dict[str, Any]) -> dict[str, float]:
-        from autoprune.candidate import Candidate
-        from autoprune.trial import run_trial
+        from autoprune.results.candidate import Candidate
+        from autoprune.trial.run import run_trial
 
         key = json.dumps(parameters, sort_keys=True)
         if key not in self._judged:

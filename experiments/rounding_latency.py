@@ -20,11 +20,11 @@ import torch
 import torchvision.models as tv
 from torch import Tensor, nn
 
-from autoprune.candidate import channels_kept
-from autoprune.measure import macs, parameters
-from autoprune.pruning.channels import remove_channels
-from autoprune.pruning.groups import find_groups
-from autoprune.pruning.proof import randomise
+from autoprune.measure.measure import macs, parameters
+from autoprune.prune.groups import find_groups
+from autoprune.prune.proof import randomise
+from autoprune.prune.removal import remove_channels
+from autoprune.results.candidate import channels_kept
 
 CASES = {"mobilenet_v2": 0.30, "resnet18": 0.45}
 

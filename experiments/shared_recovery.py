@@ -12,11 +12,12 @@ from statistics import fmean
 import torch
 from scipy.stats import spearmanr
 
-from autoprune import dense, shared
-from autoprune.candidate import Candidate
-from autoprune.task import load_task
-from autoprune.trial import run_trial
-from autoprune.versions import LEVELS
+from autoprune.prune import dense
+from autoprune.results.candidate import Candidate
+from autoprune.supernet import supernet as shared
+from autoprune.supernet.subnets import LEVELS
+from autoprune.task.task import load_task
+from autoprune.trial.run import run_trial
 
 WAYS = (("shared", "shared", 0.0), ("then tuned", "shared", 1.0), ("alone", "one_shot", None))
 """What is compared: name, schedule, budget."""

@@ -13,9 +13,11 @@ from statistics import fmean
 
 import torch
 
-from autoprune import dense, shared, training
-from autoprune.task import load_task
-from autoprune.versions import Versions
+from autoprune.prune import dense
+from autoprune.supernet import supernet as shared
+from autoprune.supernet.subnets import Versions
+from autoprune.task.task import load_task
+from autoprune.train import loop as training
 
 
 def main() -> None:

@@ -8,11 +8,13 @@ import time
 
 import torch
 
-from autoprune import dense, shared, training
-from autoprune.candidate import Candidate
-from autoprune.pruning.blocks import find_blocks
-from autoprune.task import load_task
-from autoprune.trial import run_trial
+from autoprune.prune import dense
+from autoprune.prune.blocks import find_blocks
+from autoprune.results.candidate import Candidate
+from autoprune.supernet import supernet as shared
+from autoprune.task.task import load_task
+from autoprune.train import loop as training
+from autoprune.trial.run import run_trial
 
 CANDIDATES = ((0.25, (3,)), (0.5, ()), (0.5, (2, 4)), (0.75, ()))
 """Sparsity of every group, and the layers that go."""

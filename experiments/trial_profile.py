@@ -10,8 +10,10 @@ import time
 
 import torch
 
-from autoprune import Candidate, dense, run_trial, training
-from autoprune.task import load_task
+from autoprune import Candidate, run_trial
+from autoprune.prune import dense
+from autoprune.task.task import load_task
+from autoprune.train import loop as training
 
 
 def main() -> None:

@@ -102,11 +102,11 @@ def in_own_process(name: str, options: argparse.Namespace) -> dict[str, Any]:
 def prune(name: str, size: int) -> dict[str, Any]:
     import torch
 
-    from autoprune import measure
-    from autoprune.pruning.account import GOES_WITH
-    from autoprune.pruning.channels import remove_channels
-    from autoprune.pruning.groups import find_groups
-    from autoprune.pruning.proof import equivalence_error, half, randomise
+    from autoprune.measure import measure
+    from autoprune.prune.account import GOES_WITH
+    from autoprune.prune.groups import find_groups
+    from autoprune.prune.proof import equivalence_error, half, randomise
+    from autoprune.prune.removal import remove_channels
 
     torch.manual_seed(0)
     torch.backends.mha.set_fastpath_enabled(False)  # its fused kernel counts no MACs
@@ -150,7 +150,7 @@ def macs(model, example, measure) -> int:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from autoprune.pruning.trace import call
+    from autoprune.prune.graph.trace import call
 
     if isinstance(example, torch.Tensor):
         return measure.macs(model, example)

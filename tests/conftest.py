@@ -30,8 +30,8 @@ def digits(private_cache):
     """The digits task with a short recovery, its data and its trained dense model."""
     from dataclasses import replace
 
-    from autoprune import dense
-    from autoprune.task import load_task
+    from autoprune.prune import dense
+    from autoprune.task.task import load_task
 
     task = load_task("digits")
     task = replace(task, recovery=replace(task.recovery, steps=20), training=replace(task.training, steps=100))
@@ -46,7 +46,7 @@ def digits_search(private_cache, tmp_path_factory):
 
     file = tmp_path_factory.mktemp("task") / "quick_digits.py"
     file.write_text(
-        "from dataclasses import replace\nfrom autoprune.task import load_task\ndigits = load_task('digits')\n"
+        "from dataclasses import replace\nfrom autoprune.task.task import load_task\ndigits = load_task('digits')\n"
         "task = replace(digits, training=replace(digits.training, steps=100), "
         "recovery=replace(digits.recovery, steps=20))\n"
     )

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import autoprune
-from autoprune import training
 from autoprune.errors import UserError
 from autoprune.report.rows import front_rows
+from autoprune.train import loop as training
 
 SPACE = {
     "sparsity.down.0": {"_type": "quniform", "_value": [0.0, 0.875, 0.125]},

@@ -13,14 +13,15 @@ import pytest
 import yaml
 from nni.tools.package_utils import config_manager
 
-from autoprune.candidate import Candidate
 from autoprune.errors import UserError
-from autoprune.experiment import algorithms, preflight, setup, try_algorithm
-from autoprune.pruning import groups
-from autoprune.search.command import TrialCommand
-from autoprune.search.prepared import Prepared
-from autoprune.search.samplers import SAMPLERS
-from autoprune.task import load_task
+from autoprune.nni import algorithms, preflight, try_algorithm
+from autoprune.prune import groups
+from autoprune.results.candidate import Candidate
+from autoprune.results.prepared import Prepared
+from autoprune.results.settings import TrialCommand
+from autoprune.search.tuners.optuna.samplers import SAMPLERS
+from autoprune.task.task import load_task
+from autoprune.trial import setup
 
 CASES, BATCHES = 1000, 10
 VALUES = [
@@ -245,7 +246,7 @@ def digits():
     import nni.experiment.config  # noqa: F401  (the time that imports take is none of a check)
     import optuna  # noqa: F401
 
-    from autoprune.pruning.size_model import size_model
+    from autoprune.prune.size_model import size_model
 
     task = load_task("digits")
     model = task.build()

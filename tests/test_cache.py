@@ -10,11 +10,12 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset, TensorDataset
 
-from autoprune import dense, shared
-from autoprune.candidate import Candidate
-from autoprune.fingerprint import fingerprint_data
-from autoprune.preparation import prepare_search
-from autoprune.task import Recipe, Splits, Task
+from autoprune.base.fingerprint import fingerprint_data
+from autoprune.prune import dense
+from autoprune.results.candidate import Candidate
+from autoprune.supernet import supernet as shared
+from autoprune.task.task import Recipe, Splits, Task
+from autoprune.trial.preparation import prepare_search
 
 
 def network(scale: float = 1.0) -> type[nn.Module]:
@@ -144,7 +145,7 @@ def test_other_levels_are_another_shared_training(monkeypatch):
     arguments = (task, data, trained, trained.groups, "l1_norm")
     first = shared.prepare(*arguments)
     assert torch.equal(shared.prepare(*arguments).head.weight, first.head.weight)
-    monkeypatch.setattr("autoprune.versions.LEVELS", (0.0, 0.5))
+    monkeypatch.setattr("autoprune.supernet.subnets.LEVELS", (0.0, 0.5))
     calls = []
     train = shared.train_shared
     monkeypatch.setattr(shared, "train_shared", lambda *a, **k: calls.append(1) or train(*a, **k))

@@ -12,9 +12,9 @@ import yaml
 
 from autoprune import __main__, cli
 from autoprune.errors import UserError
-from autoprune.experiment import bridge
+from autoprune.nni import bridge
 from autoprune.report import show
-from autoprune.task import load_task
+from autoprune.task.task import load_task
 
 AUTOPRUNE = str(Path(sys.executable).with_name("autoprune"))
 CONFIG = {

@@ -17,11 +17,16 @@ import torch
 from torch.utils.data import Dataset
 
 import autoprune
-from autoprune import dense, latency, recipe, sensitivity, shared, training
-from autoprune.candidate import Candidate
 from autoprune.export.int8 import export_int8
-from autoprune.pruning.criteria import Context, channels_to_remove
-from autoprune.task import Splits
+from autoprune.measure import latency
+from autoprune.prune import dense
+from autoprune.prune.criteria import Context, channels_to_remove
+from autoprune.results.candidate import Candidate
+from autoprune.supernet import supernet as shared
+from autoprune.task.task import Splits
+from autoprune.train import loop as training
+from autoprune.trial import recipe_search as recipe
+from autoprune.trial import sensitivity
 
 
 def state() -> dict:

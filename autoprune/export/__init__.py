@@ -14,16 +14,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from autoprune import training
+from autoprune.base.files import replacing
+from autoprune.base.places import check_file, check_folder
 from autoprune.errors import UserError
-from autoprune.export import onnx, pt2, state_dict
-from autoprune.export.base import ExportMismatch, Format, Run
-from autoprune.export.state_dict import load_pruned
-from autoprune.latency import Comparison, compare_passes, pinned
-from autoprune.modes import evaluating
-from autoprune.paths import replacing
-from autoprune.places import check_file, check_folder
-from autoprune.task import Task
+from autoprune.export.formats import onnx, pt2, state_dict
+from autoprune.export.formats.base import ExportMismatch, Format, Run
+from autoprune.export.formats.state_dict import load_pruned
+from autoprune.measure.latency import Comparison, compare_passes, pinned
+from autoprune.task.task import Task
+from autoprune.train import loop as training
+from autoprune.train.modes import evaluating
 
 __all__ = ["FORMATS", "TOLERANCE", "ExportMismatch", "Exported", "Format", "export", "load_pruned"]
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from torch import nn
 
-from autoprune import quantize, training
-from autoprune.dense import Dense
-from autoprune.export import AsModule, Exported, time_beside_dense
-from autoprune.export.base import ExportMismatch
-from autoprune.export.onnx import FORMAT, load
-from autoprune.latency import pinned
-from autoprune.task import Splits, Task
+from autoprune.export import AsModule, Exported, quantize, time_beside_dense
+from autoprune.export.formats.base import ExportMismatch
+from autoprune.export.formats.onnx import FORMAT, load
+from autoprune.measure.latency import pinned
+from autoprune.prune.dense import Dense
+from autoprune.task.task import Splits, Task
+from autoprune.train import loop as training
 
 LARGEST_LOSS = 0.05
 """Validation accuracy that quantisation may cost before the file is refused."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from autoprune import training
-from autoprune.dense import Dense
-from autoprune.task import Splits, Task
+from autoprune.prune.dense import Dense
+from autoprune.task.task import Splits, Task
+from autoprune.train import loop as training
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from rich import box
 from rich.table import Table
 
-from autoprune.experiment.results import Experiment
-from autoprune.report import units
 from autoprune.report.progress import hypervolume_by_trial
+from autoprune.results import units
+from autoprune.results.experiment import Experiment
 
 SHARES = (0.5, 0.25, 0.1)
 """Fractions of the dense model's MACs at which searches are compared."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from autoprune.experiment.results import Experiment
+from autoprune.results.experiment import Experiment
 
 FILE = "checkpoint/rl.jsonl"
 """In the experiment's folder: a JSON object on a line for each episode that has ended."""

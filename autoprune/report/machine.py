@@ -6,7 +6,7 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-from autoprune.machine import processor
+from autoprune.base.machine import processor
 
 PACKAGES = ("autoprune", "torch", "nni", "torch-pruning", "optuna")
 

@@ -14,18 +14,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from autoprune.experiment.results import Experiment, Trial
-from autoprune.paths import write_text
-from autoprune.report import machine, units
+from autoprune.base.files import write_text
+from autoprune.finalize.final import Final
+from autoprune.report import machine
 from autoprune.report.fidelity import agreements
-from autoprune.report.final import Final
 from autoprune.report.learning import read_episodes
 from autoprune.report.plots import DEEPEST_DROP, kept_plot, pareto_plot, progress_plot
-from autoprune.report.recovered import recovered_of, recovered_rows
 from autoprune.report.rows import SIZES, Row, front_rows
 from autoprune.report.sensitivity import lost_by_group
 from autoprune.report.trust_plots import agreement_plot, learning_plot, sensitivity_plot
-from autoprune.search.baselines import left_out
+from autoprune.results import units
+from autoprune.results.baselines import left_out
+from autoprune.results.experiment import Experiment, Trial
+from autoprune.results.recovered import recovered_of, recovered_rows
 
 RULES_IN_WORDS = (
     (r"drop\s*<=?\s*(.+)", "the smallest network on the front whose accuracy is within {0} of the dense model's"),
@@ -34,7 +35,7 @@ RULES_IN_WORDS = (
     (r"(\w+)\s*<=?\s*(.+)", "the most accurate network on the front with {0} up to {1}"),
     (r"knee", "the bend of the front, beyond which a smaller network costs the most accuracy"),
 )
-"""Patterns of the rules of :func:`autoprune.search.pareto.choose`, and what they mean."""
+"""Patterns of the rules of :func:`autoprune.results.pareto.choose`, and what they mean."""
 
 SECRET = re.compile(r"pass(word|phrase|wd)|secret|token|credential|environment|key$", re.IGNORECASE)
 """Names of config entries whose values stay out of the page."""

@@ -11,10 +11,10 @@ from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
+from autoprune.base.places import check_file
 from autoprune.errors import UserError
-from autoprune.experiment.results import Experiment, Trial
-from autoprune.places import check_file
 from autoprune.report.rows import SIZES
+from autoprune.results.experiment import Experiment, Trial
 
 COLORS = ("#0b5cad", "#d98200", "#00856a", "#7a4fa3", "#c8371b", "#8a6d3b")
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from autoprune.candidate import BLOCK_PREFIX, PREFIX, Candidate
-from autoprune.experiment.results import Experiment, Trial
-from autoprune.report import units
 from autoprune.report.progress import hypervolume_by_trial
 from autoprune.report.rows import SIZES, Size, method
+from autoprune.results import units
+from autoprune.results.candidate import BLOCK_PREFIX, PREFIX, Candidate
+from autoprune.results.experiment import Experiment, Trial
 
 BLUE, GREY, INK, RED = "#0b5cad", "#9aa5b1", "#1f2933", "#c8371b"
 BASELINE_COLORS = ("#d98200", "#00856a", "#7a4fa3", "#8a6d3b")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from autoprune.experiment.results import Experiment
-from autoprune.search.pareto import hypervolume
+from autoprune.results.experiment import Experiment
+from autoprune.results.pareto import hypervolume
 
 
 def hypervolume_by_trial(experiment: Experiment, size: str = "macs") -> list[float]:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from autoprune.experiment.results import Experiment, Trial
-from autoprune.report import units
-from autoprune.report.final import Final
-from autoprune.report.recovered import recovered_of
-from autoprune.search.baselines import DENSE
+from autoprune.finalize.final import Final
+from autoprune.results import units
+from autoprune.results.baselines import DENSE
+from autoprune.results.experiment import Experiment, Trial
+from autoprune.results.recovered import recovered_of
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def method(trial: Trial) -> str:
 
 
 def _trained(schedule: str, budget: float | None) -> str:
-    """Return the schedule, and how much of its training was done (see :class:`autoprune.candidate.Candidate`)."""
+    """Return the schedule, and how much of its training was done (see :class:`autoprune.results.candidate.Candidate`)."""
     part = f"{budget:.0%} " if budget and budget < 1 else ""
     if schedule == "shared":
         return f"shared + {part}fine-tuned" if budget else "shared"

@@ -10,8 +10,8 @@ from matplotlib.ticker import PercentFormatter
 from rich import box
 from rich.table import Table
 
-from autoprune.report import units
 from autoprune.report.picture import save
+from autoprune.results import units
 
 Curves = Mapping[str, Sequence[tuple[float, float]]]
 """By group: ``(sparsity, accuracy)`` pairs, the first of sparsity 0."""

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from autoprune.base.printable import printable
 from autoprune.errors import UserError
-from autoprune.experiment.results import find_experiment, open_experiment
-from autoprune.printable import printable
+from autoprune.finalize.front import front_as_csv, front_as_json
 from autoprune.report.compare import comparison
-from autoprune.report.data import front_as_csv, front_as_json
 from autoprune.report.rows import SIZES
 from autoprune.report.table import front_table
-from autoprune.search.pareto import check_objectives
-from autoprune.terminal import Console
+from autoprune.report.terminal import Console
+from autoprune.results.experiment import find_experiment, open_experiment
+from autoprune.results.pareto import check_objectives
 
 
 def show_front(

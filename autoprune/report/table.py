@@ -12,11 +12,11 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from autoprune.experiment.results import Experiment
-from autoprune.report.final import Final
-from autoprune.report.recovered import recovered_of
+from autoprune.finalize.final import Final
 from autoprune.report.rows import SIZES, Cell, Row, front_rows
-from autoprune.search.baselines import left_out
+from autoprune.results.baselines import left_out
+from autoprune.results.experiment import Experiment
+from autoprune.results.recovered import recovered_of
 
 
 @dataclass(frozen=True)

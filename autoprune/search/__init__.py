@@ -2,7 +2,7 @@
 
 import importlib
 
-_TUNERS = {"AmcTuner": "autoprune.search.amc_tuner", "OptunaTuner": "autoprune.search.optuna_tuner"}
+_TUNERS = {"AmcTuner": "autoprune.search.tuners.amc.tuner", "OptunaTuner": "autoprune.search.tuners.optuna.tuner"}
 
 __all__ = ["AmcTuner", "OptunaTuner"]
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from nni.assessor import Assessor, AssessResult
 
-from autoprune.checked import Count, Share, check
-from autoprune.search.pareto import DEFAULT_OBJECTIVES, DIRECTIONS, check_objectives
+from autoprune.base.checked import Count, Share, check
+from autoprune.results.pareto import DEFAULT_OBJECTIVES, DIRECTIONS, check_objectives
 
 Point = dict[str, float]
 """An intermediate result: the objectives, and the ``budget`` that the trial may spend."""
@@ -29,7 +29,7 @@ class ParetoAssessor(Assessor):
     so a trial's last one counts as its final result, and after a resume the assessor begins anew.
 
     Args:
-        objectives: names in :data:`autoprune.search.pareto.DIRECTIONS`.
+        objectives: names in :data:`autoprune.results.pareto.DIRECTIONS`.
         min_trials: finished trials that must have gone on from a round before any trial is stopped there.
         quantile: of the gains seen; 1 is the largest.
         margin: accuracy, as a fraction.

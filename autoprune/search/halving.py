@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from autoprune.candidate import Candidate
+from autoprune.results.candidate import Candidate
 
 
 @dataclass(frozen=True)

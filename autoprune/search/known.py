@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autoprune.candidate import BLOCK_PREFIX, PREFIX, Candidate
+from autoprune.results.candidate import BLOCK_PREFIX, PREFIX, Candidate
+from autoprune.results.limits import Limit
+from autoprune.results.size_model import SizeModel
 from autoprune.search.distributions import rounded
-from autoprune.search.limits import Limit
-from autoprune.sizes import SizeModel
 
 UNSTRUCTURED = frozenset(
     {"level", "level_global", "lamp", "snip", "movement", "random_weights", "synaptic_strength", "nm_2_4"}

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 import yaml
 
-from autoprune.candidate import BLOCK_PREFIX, PREFIX, Candidate, channels_kept
 from autoprune.errors import UserError, short
+from autoprune.results.candidate import BLOCK_PREFIX, PREFIX, Candidate, channels_kept
 from autoprune.search.entries import check_block, check_entry, check_sparsities
 
 Space = dict[str, dict[str, Any]]
@@ -18,7 +18,7 @@ Space = dict[str, dict[str, Any]]
 
 
 class GroupLike(Protocol):
-    """What a space needs to know of a coupled group (see :class:`autoprune.pruning.groups.Group`)."""
+    """What a space needs to know of a coupled group (see :class:`autoprune.prune.groups.Group`)."""
 
     name: str
     channels: int
@@ -29,7 +29,7 @@ class GroupLike(Protocol):
 
 
 class BlockLike(Protocol):
-    """What a space needs to know of a residual block (see :class:`autoprune.pruning.blocks.Block`)."""
+    """What a space needs to know of a residual block (see :class:`autoprune.prune.blocks.Block`)."""
 
     name: str
     params: int

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from autoprune.candidate import Candidate
-from autoprune.sizes import SizeModel
+from autoprune.results.candidate import Candidate
+from autoprune.results.size_model import SizeModel
 
 Sparsity = dict[str, float]
 """A sparsity for each group, by name."""

@@ -10,12 +10,12 @@ from typing import Any
 
 from torch import nn
 
-from autoprune.candidate import Candidate
-from autoprune.dense import Dense
 from autoprune.errors import TrialFailure
-from autoprune.search.pareto import pareto_front
-from autoprune.task import Splits, Task
-from autoprune.trial import run_trial
+from autoprune.prune.dense import Dense
+from autoprune.results.candidate import Candidate
+from autoprune.results.pareto import pareto_front
+from autoprune.task.task import Splits, Task
+from autoprune.trial.run import run_trial
 
 OBJECTIVES = (("accuracy", "macs"), ("accuracy", "params"))
 """The two fronts that are compared."""

@@ -11,7 +11,7 @@ from results import Record
 from scipy.stats import mannwhitneyu
 
 from autoprune.report.progress import hypervolume
-from autoprune.search.pareto import pareto_front
+from autoprune.results.pareto import pareto_front
 
 DROP = 0.2
 """The reference point lies this far below the dense accuracy, at the dense size."""

@@ -12,19 +12,16 @@ import nni
 from bench import Bench, Judged
 from nni.algorithms.hpo.tpe_tuner import TpeTuner
 
-from autoprune import shared
-from autoprune.candidate import Candidate
-from autoprune.experiment.record import scalar
-from autoprune.preparation import prepare_search
-from autoprune.pruning.size_model import size_model
-from autoprune.search import (
-    OptunaTuner,
-    amc_agent,  # noqa: F401  (slow to import: before any run's clock starts)
-    baselines,
-)
-from autoprune.search.amc_tuner import AmcTuner
-from autoprune.search.prepared import Prepared
+from autoprune.prune.size_model import size_model
+from autoprune.results import baselines
+from autoprune.results.candidate import Candidate
+from autoprune.results.prepared import Prepared
+from autoprune.search import OptunaTuner  # noqa: F401  (slow to import: before any run's clock starts)
 from autoprune.search.space import build_space
+from autoprune.search.tuners.amc.tuner import AmcTuner
+from autoprune.supernet import supernet as shared
+from autoprune.trial.preparation import prepare_search
+from autoprune.trial.record import scalar
 
 CRITERION = "l1_norm"
 SIZE_WEIGHT = 0.07

@@ -34,12 +34,13 @@ from bench import Bench, TimeIsUp
 from methods import METHODS
 from tasks import TASKS
 
-from autoprune import dense, training
-from autoprune.candidate import Candidate
-from autoprune.dense import Dense
 from autoprune.errors import UserError
+from autoprune.prune import dense
+from autoprune.prune.dense import Dense
 from autoprune.report.machine import describe, versions
-from autoprune.task import Splits, Task
+from autoprune.results.candidate import Candidate
+from autoprune.task.task import Splits, Task
+from autoprune.train import loop as training
 
 HERE = Path(__file__).parent
 CACHE = HERE / "cache"

@@ -7,12 +7,12 @@ from functools import partial
 import torch
 from torch.utils.data import TensorDataset
 
+from autoprune.base.files import cache_dir, data_dir
 from autoprune.errors import UserError
-from autoprune.models.resnet import ResNet
-from autoprune.models.vgg import VGG
-from autoprune.paths import cache_dir, data_dir
-from autoprune.task import Recipe, Splits, Task
-from autoprune.tasks import fashion_mnist as full_fashion_mnist
+from autoprune.task.builtin import fashion_mnist as full_fashion_mnist
+from autoprune.task.models.resnet import ResNet
+from autoprune.task.models.vgg import VGG
+from autoprune.task.task import Recipe, Splits, Task
 
 TRAIN, VALIDATION = 20_000, 2_000
 """Images that the benchmark trains on and searches with; the test split is the whole one (10,000 images)."""

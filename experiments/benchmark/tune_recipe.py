@@ -22,10 +22,10 @@ from methods import CRITERION
 from run import CACHE
 from tasks import TASKS
 
-from autoprune import dense
-from autoprune.candidate import Candidate
 from autoprune.errors import TrialFailure
-from autoprune.trial import run_trial
+from autoprune.prune import dense
+from autoprune.results.candidate import Candidate
+from autoprune.trial.run import run_trial
 
 
 def main() -> None:

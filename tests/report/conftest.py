@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from autoprune.experiment.results import Experiment, Trial
-from autoprune.search.prepared import FILE, Prepared
-from autoprune.sizes import SizeModel
+from autoprune.results.experiment import Experiment, Trial
+from autoprune.results.prepared import FILE, Prepared
+from autoprune.results.size_model import SizeModel
 
 DENSE = {"accuracy": 0.99, "params": 58_602, "macs": 1_204_544, "bytes": 217_000, "latency_ms": 0.214}
 GROUPS = {"stem.0": 32, "block.0.0": 32, "down.0": 64, "hidden": 64}

@@ -10,8 +10,8 @@ from PIL import Image
 from rich.console import Console
 
 from autoprune.errors import UserError
+from autoprune.finalize.front import front_as_csv, front_as_json
 from autoprune.report import compare
-from autoprune.report.data import front_as_csv, front_as_json
 from autoprune.report.picture import front_picture, fronts_picture
 from autoprune.report.progress import hypervolume_by_trial
 

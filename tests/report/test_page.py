@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from autoprune.report.final import Final
+from autoprune.finalize.final import Final
 from autoprune.report.page import write_report
 
 

@@ -2,7 +2,7 @@ from io import StringIO
 
 from rich.console import Console
 
-from autoprune.report.final import Final
+from autoprune.finalize.final import Final
 from autoprune.report.table import front_table
 
 

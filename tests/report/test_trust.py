@@ -11,13 +11,13 @@ from test_page import written
 from test_table import line_of, printed
 
 from autoprune.errors import UserError
-from autoprune.report.data import front_as_csv, front_as_json
+from autoprune.finalize.final import Final, Recovered
+from autoprune.finalize.front import front_as_csv, front_as_json
 from autoprune.report.fidelity import Agreement, agreements
-from autoprune.report.final import Final, Recovered
 from autoprune.report.learning import Episode, read_episodes, smoothed
-from autoprune.report.recovered import recovered_of, write_recovered
 from autoprune.report.sensitivity import draw_sensitivity, sensitivity_table
 from autoprune.report.table import front_table
+from autoprune.results.recovered import recovered_of, write_recovered
 
 CURVES = {"first": [(0.0, 0.99), (0.25, 0.98), (0.5, 0.9)], "last": [(0.0, 0.99), (0.5, 0.99), (0.875, 0.5)]}
 

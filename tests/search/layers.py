@@ -5,9 +5,9 @@ import math
 
 import numpy as np
 
-from autoprune.candidate import PREFIX
-from autoprune.search.prepared import Prepared
-from autoprune.sizes import SizeModel, Term
+from autoprune.results.candidate import PREFIX
+from autoprune.results.prepared import Prepared
+from autoprune.results.size_model import SizeModel, Term
 
 DENSE = 0.95
 

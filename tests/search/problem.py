@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from autoprune.search.prepared import Prepared
-from autoprune.sizes import SizeModel, Term
+from autoprune.results.prepared import Prepared
+from autoprune.results.size_model import SizeModel, Term
 
 GROUPS = {"a": 64, "b": 32, "c": 16}
 SPACE = {

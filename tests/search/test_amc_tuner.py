@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autoprune.candidate import PREFIX
 from autoprune.errors import UserError
+from autoprune.results.candidate import PREFIX
 from autoprune.search import AmcTuner
-from autoprune.search.amc_store import CURVE
-from autoprune.search.amc_walk import Walk
+from autoprune.search.tuners.amc.store import CURVE
+from autoprune.search.tuners.amc.walk import Walk
 
 sys.path.insert(0, str(Path(__file__).parent))
 from layers import Layers  # noqa: E402

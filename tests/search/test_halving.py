@@ -5,7 +5,7 @@ import pytest
 from problem import SPACE, judge, prepared, search
 
 from autoprune.search.halving import Judged, budgets, crowding_distances, domination_ranks, ranking, rung_of, to_promote
-from autoprune.search.optuna_tuner import OptunaTuner
+from autoprune.search.tuners.optuna.tuner import OptunaTuner
 
 SCHEDULES = SPACE | {"schedule": {"_type": "choice", "_value": ["shared", "gradual"]}}
 

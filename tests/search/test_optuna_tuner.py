@@ -4,7 +4,7 @@ import optuna
 import pytest
 
 from autoprune.errors import UserError
-from autoprune.search.optuna_tuner import SAMPLERS, OptunaTuner
+from autoprune.search.tuners.optuna.tuner import SAMPLERS, OptunaTuner
 
 SPACE = {
     "criterion": {"_type": "choice", "_value": ["l1_norm", "fpgm"]},

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 import pytest
 import yaml
 
-from autoprune.candidate import channels_kept
+from autoprune.base.yaml_file import load_yaml
 from autoprune.errors import UserError
+from autoprune.results.candidate import channels_kept
 from autoprune.search.space import build_space, check_space, space_to_yaml
-from autoprune.yaml_file import load_yaml
 
 
 @dataclass

@@ -4,10 +4,10 @@ import pytest
 from problem import DENSE, SIZES, SPACE, judge, prepared, search
 
 from autoprune.errors import UserError
+from autoprune.results.limits import read_limits, satisfies
+from autoprune.results.pareto import choose, pareto_front
 from autoprune.search.known import UNSTRUCTURED, Known, shrink
-from autoprune.search.limits import read_limits, satisfies
-from autoprune.search.optuna_tuner import SAMPLERS, OptunaTuner
-from autoprune.search.pareto import choose, pareto_front
+from autoprune.search.tuners.optuna.tuner import SAMPLERS, OptunaTuner
 
 TIGHT = ["drop<=10%", "macs<=150k", "params<=4k"]
 
@@ -122,6 +122,6 @@ def test_shrinking_raises_as_little_as_is_needed_along_the_grid():
 
 
 def test_the_criteria_that_remove_no_channels_are_those_of_the_registry():
-    from autoprune.pruning.criteria import CRITERIA
+    from autoprune.prune.criteria import CRITERIA
 
     assert {name for name, each in CRITERIA.items() if not each.structured} == UNSTRUCTURED

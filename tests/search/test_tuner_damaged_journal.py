@@ -7,8 +7,8 @@ from problem import SPACE, judge, prepared
 
 from autoprune.search.distributions import rounded
 from autoprune.search.halving import rung_of
-from autoprune.search.optuna_tuner import OptunaTuner
-from autoprune.search.storage import set_aside
+from autoprune.search.tuners.optuna.storage import set_aside
+from autoprune.search.tuners.optuna.tuner import OptunaTuner
 
 
 def resume(journal, results) -> OptunaTuner:

@@ -12,7 +12,7 @@ from tuner_process import read
 from autoprune.errors import UserError
 from autoprune.search.distributions import rounded
 from autoprune.search.halving import rung_of
-from autoprune.search.optuna_tuner import SAMPLERS, OptunaTuner
+from autoprune.search.tuners.optuna.tuner import SAMPLERS, OptunaTuner
 
 KINDS = ["journal", "sqlite"]
 SLOW = [pytest.param("gp", marks=pytest.mark.slow)]
@@ -66,7 +66,7 @@ def test_another_process_sees_every_study(tmp_path, kind):
     storage = place(tmp_path, kind)
     done = search(make(storage), range(8))
     script = (
-        "import sys; from autoprune.search.storage import open_storage; import optuna\n"
+        "import sys; from autoprune.search.tuners.optuna.storage import open_storage; import optuna\n"
         "storage = open_storage(sys.argv[1])\n"
         "print(sum(len(optuna.load_study(study_name=name, storage=storage).get_trials(states=[1]))"
         " for name in optuna.get_all_study_names(storage)))"

@@ -3,7 +3,7 @@
 import pytest
 from problem import SPACE, judge, prepared, search
 
-from autoprune.search.optuna_tuner import OptunaTuner
+from autoprune.search.tuners.optuna.tuner import OptunaTuner
 
 FIRST = [
     {"criterion": "l1_norm", "schedule": "one_shot", "sparsity.a": 0.5, "sparsity.b": 0.5, "sparsity.c": 0.5},

@@ -5,8 +5,8 @@ import math
 import pytest
 from scipy.stats import mannwhitneyu
 
-from autoprune.search.optuna_tuner import OptunaTuner
-from autoprune.search.pareto import hypervolume
+from autoprune.results.pareto import hypervolume
+from autoprune.search.tuners.optuna.tuner import OptunaTuner
 
 NAMES = [f"sparsity.x{i}" for i in range(5)]
 SPACE = {name: {"_type": "uniform", "_value": [0.0, 0.99]} for name in NAMES}

@@ -4,9 +4,9 @@ from itertools import product
 
 import pytest
 
-from autoprune.candidate import Candidate
+from autoprune.results.candidate import Candidate
+from autoprune.results.size_model import SizeModel, Term
 from autoprune.search.warm_start import first_candidates, predicted_front
-from autoprune.sizes import SizeModel, Term
 
 CHANNELS = {"cheap": 32, "dear": 32, "useless": 32}
 SIZES = SizeModel(CHANNELS, tuple(Term(100.0, 1000.0, ({name: 1.0},)) for name in CHANNELS))

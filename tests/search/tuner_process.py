@@ -11,7 +11,7 @@ from pathlib import Path
 
 from problem import SPACE, judge, prepared
 
-from autoprune.search.optuna_tuner import OptunaTuner
+from autoprune.search.tuners.optuna.tuner import OptunaTuner
 
 
 def main(folder: Path, storage: str, sampler: str, last: int) -> None:

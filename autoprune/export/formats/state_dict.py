@@ -1,0 +1,50 @@
+"""A plain state dict: for training on, with the code of the model's class at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from torch import Tensor, nn
+
+from autoprune.errors import UserError
+from autoprune.export.formats.base import Format, Run
+from autoprune.prune.removal import rebuild
+from autoprune.task.task import Task
+
+
+def load_pruned(task: Task, file: Path) -> nn.Module:
+    """Return the pruned network whose state dict is in ``file``, in evaluation mode.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    try:
+        state = torch.load(file, weights_only=True)
+    except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
+        why = " ".join(str(error).split("\n", 1)[0].split())
+        raise UserError(f"the model file {file} cannot be read: {why or type(error).__name__}") from None
+    return rebuild(task.build(), state, task.example_input)
+
+
+def write(model: nn.Module, inputs: Tensor, file: Path) -> None:
+    """Write the state dict of ``model``."""
+    torch.save(model.state_dict(), file)
+
+
+def load(file: Path, task: Task, threads: int = 1) -> Run:
+    """Return a function that runs the network."""
+    return load_pruned(task, file)
+
+
+FORMAT = Format(
+    suffix="state_dict.pt",
+    runtime="PyTorch (eager)",
+    write=write,
+    load=load,
+    how_to_load="from autoprune.export import load_pruned\n"
+    "from autoprune.task.task import load_task\n"
+    'model = load_pruned(load_task("{task}"), "{file}")',
+    standalone=False,
+)

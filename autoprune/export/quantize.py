@@ -1,0 +1,132 @@
+"""Eight-bit integers: quantising a pruned network for ONNX Runtime, after training or with training for it.
+
+Weights are quantised per output channel, activations per tensor, both to signed eight-bit integers, in ONNX's
+tensor-oriented form (QuantizeLinear and DequantizeLinear around each operator), which ONNX Runtime's documentation
+names as the first choice. Of a network that reads token ids only the weights are quantised beforehand, and the ranges
+of its activations are taken anew in each pass, as the same documentation says of transformers: among attention scores,
+of which the mask sends some to minus infinity, one range for all examples leaves nothing of the others.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from autoprune.errors import UserError
+from autoprune.export.formats import onnx
+from autoprune.export.formats.base import quiet
+from autoprune.task.task import Splits, Task
+from autoprune.train import loop as training
+
+CALIBRATION = 512
+"""Training examples from which the ranges of the activations are taken."""
+
+LEARNING_RATE_SHARE = 0.1
+"""Quantisation-aware fine-tuning learns at this share of the recovery's learning rate: the network is nearly there."""
+
+
+def post_training(model: nn.Module, calibration: Dataset, file: Path, seed: int = 0) -> None:
+    """Write ``model`` as an eight-bit ONNX file, by ONNX Runtime's static quantisation.
+
+    Args:
+        calibration: training examples; :data:`CALIBRATION` of them are run.
+        seed: which ones.
+    """
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(CalibrationDataReader):
+        def __init__(self, parts: Iterator[Tensor]) -> None:
+            self.parts = parts
+
+        def get_next(self) -> dict | None:
+            part = next(self.parts, None)
+            return None if part is None else {"input": part.numpy()}
+
+    parts = _calibration(calibration, seed)
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        plain, prepared = Path(folder, "plain.onnx"), Path(folder, "prepared.onnx")
+        onnx.write(model, parts[0], plain)
+        quant_pre_process(plain, prepared, skip_symbolic_shape=True)
+        quantize_static(
+            prepared,
+            file,
+            Reader(iter(parts)),
+            quant_format=QuantFormat.QDQ,
+            activation_type=QuantType.QInt8,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+        )
+
+
+def dynamic(model: nn.Module, inputs: Tensor, file: Path) -> None:
+    """Write ``model`` as an eight-bit ONNX file whose activations are quantised as it runs.
+
+    Args:
+        inputs: shape ``(N, ...)`` with N of 2 or more, for tracing.
+    """
+    import onnx as onnx_format
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        plain, prepared = Path(folder, "plain.onnx"), Path(folder, "prepared.onnx")
+        onnx.write(model, inputs, plain)
+        quant_pre_process(plain, prepared, skip_symbolic_shape=True)
+        content = onnx_format.load(prepared)
+        del content.graph.value_info[:]  # the shapes of weights that quantize_dynamic transposes
+        quantize_dynamic(content, file, weight_type=QuantType.QInt8, per_channel=True)
+
+
+def quantization_aware(
+    task: Task, model: nn.Module, teacher: nn.Module, data: Splits, steps: int, file: Path, seed: int = 0
+) -> None:
+    """Fine-tune ``model`` with its rounding errors in view and write it as an eight-bit ONNX file, by torchao.
+
+    ``model`` stays as it is. Only the training split is read.
+
+    Args:
+        teacher: the dense network, whose outputs the recovery's recipe distils.
+        steps: optimiser steps of the task's recovery recipe, at :data:`LEARNING_RATE_SHARE` of its learning rate.
+
+    Raises:
+        UserError: torchao is not installed.
+        TrialFailure: the loss is NaN or infinite.
+    """
+    if importlib.util.find_spec("torchao") is None:
+        raise UserError("quantisation-aware fine-tuning needs torchao: pip install 'autoprune[qat]'")
+    with quiet():
+        from torchao.quantization.pt2e import allow_exported_model_train_eval
+        from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_qat_pt2e
+
+        from autoprune.export.quantizer import Int8Quantizer
+
+        inputs = _calibration(data.train, seed)[0]
+        batch = ({0: torch.export.Dim("batch")},)
+        with torch.enable_grad():
+            traced = torch.export.export(copy.deepcopy(model).eval(), (inputs,), dynamic_shapes=batch).module()
+            prepared = allow_exported_model_train_eval(prepare_qat_pt2e(traced, Int8Quantizer()))
+            recipe = replace(
+                task.recovery,
+                steps=steps,
+                learning_rate=LEARNING_RATE_SHARE * task.recovery.learning_rate,
+                bn_reestimation=0,
+            )
+            training.train(task, prepared, data.train, recipe, seed, teacher)
+        converted = allow_exported_model_train_eval(convert_pt2e(prepared))
+        converted.eval()
+        onnx.write(torch.export.export(converted, (inputs,), dynamic_shapes=batch), inputs, file)
+
+
+def _calibration(data: Dataset, seed: int, batch_size: int = 64) -> list[Tensor]:
+    parts = islice(training.endless_batches(data, batch_size, seed), max(1, CALIBRATION // batch_size))
+    return [x for x, _ in parts]

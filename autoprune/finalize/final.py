@@ -1,0 +1,68 @@
+"""What is known of an experiment once a model was chosen from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autoprune.results.experiment import Trial
+
+if TYPE_CHECKING:
+    from autoprune.export import Exported
+    from autoprune.export.int8 import Quantized
+    from autoprune.export.recovery import Recovery
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """A network of the front, fine-tuned to the end, several times over.
+
+    Args:
+        before: the validation accuracy by which the search judged it.
+        validation: the validation accuracy after fine-tuning with each seed.
+        test: the test accuracy of the same networks.
+        file: the state dict of the one that is best on validation data.
+        steps: optimiser steps of each fine-tuning; 0 where the search had recovered it in full already.
+        failures: why fine-tunings failed, if any did; the network as it was judged stands for each of them.
+    """
+
+    before: float
+    validation: tuple[float, ...]
+    test: tuple[float, ...]
+    file: Path
+    steps: int
+    failures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Final:
+    """The end of a search.
+
+    Args:
+        chosen: the trial whose model is taken home.
+        reason: the rule that picked it.
+        test_accuracy: the chosen model's accuracy on the test split, in [0, 1].
+        dense_test_accuracy: the dense model's.
+        latency_ms: milliseconds for one example by trial id, and ``dense``; measured in turn after the search.
+        files: the exported files, by format.
+        test_examples: size of the test split.
+        exported: what is known of each file, by format.
+        cards: the model card's files.
+        recovery: what further fine-tuning did before the export, if there was any.
+        quantized: how the eight-bit file came about, if there is one.
+        recovered: the networks of the front, fine-tuned to the end, by trial id; empty if only one was taken home.
+    """
+
+    chosen: Trial
+    reason: str
+    test_accuracy: float | None = None
+    dense_test_accuracy: float | None = None
+    latency_ms: dict[str, float] = field(default_factory=dict)
+    files: dict[str, Path] = field(default_factory=dict)
+    test_examples: int = 0
+    exported: dict[str, Exported] = field(default_factory=dict)
+    cards: tuple[Path, ...] = ()
+    recovery: Recovery | None = None
+    quantized: Quantized | None = None
+    recovered: dict[str, Recovered] = field(default_factory=dict)

@@ -1,0 +1,209 @@
+"""What follows a search: one model is chosen, re-measured, tested, and exported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import chdir
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+
+from torch import nn
+
+from autoprune import export
+from autoprune.base.checked import Count, Whole, check
+from autoprune.base.files import write_text
+from autoprune.errors import UserError
+from autoprune.export.int8 import export_int8
+from autoprune.export.recovery import Recovery, recover
+from autoprune.finalize.card import model_card, write_card
+from autoprune.finalize.final import Final
+from autoprune.finalize.front import front_as_csv
+from autoprune.finalize.recovery import members, recover_all
+from autoprune.measure import latency
+from autoprune.prune.dense import Dense
+from autoprune.results.experiment import Experiment, Trial
+from autoprune.results.limits import Limit, satisfies
+from autoprune.results.pareto import choose
+from autoprune.results.recovered import recovered_of
+from autoprune.task.task import Splits, Task
+from autoprune.train import loop as training
+from autoprune.trial.setup import load_settings
+
+DEFAULT_RULE = "drop<=1%"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a model is taken home.
+
+    Args:
+        formats: names in :data:`autoprune.export.FORMATS`.
+        recovery_steps: fine-tuning steps before the export, 0 for none; if None, a network that the search judged on
+            a small budget is recovered in full, once for each of the config's seeds, and the best of them is taken.
+        threads: CPU threads of the runtimes in which the files are timed.
+        runs: timed passes of each file.
+        int8: whether an ONNX file of eight-bit integers is written as well.
+        qat_steps: steps of quantisation-aware fine-tuning for it; 0 for post-training quantisation only.
+        whole_front: whether the full recovery is done for the whole front before one network is chosen from it.
+
+    Raises:
+        UserError: a number that means nothing.
+    """
+
+    formats: tuple[str, ...] = tuple(export.FORMATS)
+    recovery_steps: int | None = None
+    threads: int = 1
+    runs: int = 50
+    int8: bool = False
+    qat_steps: int = 0
+    whole_front: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing."""
+        for name, kind in (("recovery_steps", Whole | None), ("runs", Count), ("qat_steps", Whole)):
+            check(f"--{name.replace('_', '-')}", getattr(self, name), kind)
+        latency.check_threads(self.threads)
+        if self.qat_steps and not self.int8:
+            raise UserError("--qat-steps is for a quantised model: add --quantize int8")
+
+
+def choose_trial(experiment: Experiment, rule: str | None) -> tuple[Trial, str]:
+    """Return the trial that ``rule`` picks from the front, and the rule in force.
+
+    Without a rule it is ``drop<=1%``, or the most accurate trial where none is that good. A trial's id picks any trial.
+    Once the front was fine-tuned to the end, the mean validation accuracies after that count, before it the search's.
+
+    Raises:
+        UserError: the rule is not understood, or nothing satisfies it or the search's constraints.
+    """
+    if rule and any(trial.id == rule for trial in experiment.trials if trial.succeeded):
+        return experiment.trial(rule), f"trial {rule}, by hand"
+    found = experiment.front()
+    front = {trial.id: trial.measures for trial in found}
+    known, networks = recovered_of(experiment), members(found)
+    if all(trial.id in known for trial in networks):
+        accuracies = {trial.id: fmean(known[trial.id].validation) for trial in networks}
+        front = {key: front[key] | {"accuracy": accuracy} for key, accuracy in accuracies.items()}
+        front = {key: m for key, m in front.items() if satisfies(experiment.constraints, m, experiment.dense)}
+    dense = experiment.dense or {"accuracy": 1.0}
+    if experiment.candidates and not front:
+        raise UserError(_why_empty(experiment))
+    if rule is None and front:
+        limit = dense["accuracy"] - 0.01
+        if all(m["accuracy"] < limit - 1e-9 for m in front.values()):
+            best = max(front, key=lambda key: front[key]["accuracy"])
+            return experiment.trial(best), "the most accurate: no trial is within 1 % of the dense accuracy"
+    rule = rule or DEFAULT_RULE
+    return experiment.trial(choose(rule, front, dense, experiment.objectives)), rule
+
+
+def _why_empty(experiment: Experiment) -> str:
+    """Say which of the constraints no candidate keeps within."""
+    limits, measures = experiment.constraints, [trial.metrics for trial in experiment.candidates]
+    missed = [limit for limit in limits if not any(satisfies([limit], m, experiment.dense) for m in measures)]
+    if not missed:
+        return f"no trial satisfies all the constraints at once ({', '.join(each.words for each in limits)})"
+    nearest = [f"{limit.words} (the nearest has {_nearest(limit, measures)})" for limit in missed]
+    return f"no trial satisfies the constraint {', nor '.join(nearest)}: loosen it, or search longer"
+
+
+def _nearest(limit: Limit, measures: Sequence[Mapping[str, float]]) -> str:
+    name = "accuracy" if limit.measure == "drop" else limit.measure
+    values = [each[name] for each in measures]
+    return f"{name} {max(values) if name == 'accuracy' else min(values):.6g}"
+
+
+def load(experiment: Experiment) -> tuple[Task, Splits, Dense]:
+    """Return an experiment's task, data and dense model.
+
+    Raises:
+        UserError: the task cannot be loaded any more.
+    """
+    with chdir(experiment.config["trialCodeDirectory"]):
+        return load_settings(experiment.settings)
+
+
+@latency.pinned(1)
+def finish(
+    experiment: Experiment,
+    rule: str | None,
+    place: Path,
+    options: Options | None = None,
+    loaded: tuple[Task, Splits, Dense] | None = None,
+    on_recovered: Callable[[int, int], None] = lambda done, total: None,
+) -> Final:
+    """Choose a model and take it home: files that were loaded back and compared, a model card, and the front.
+
+    Args:
+        rule: see :func:`choose_trial`.
+        place: the folder of the files, made if need be; or one file, if there is one format (it has a suffix then).
+        options: formats and the like.
+        loaded: the experiment's task, data and dense model; found by its trial command if None.
+        on_recovered: called with how many fine-tunings of the front are over, and how many there are.
+
+    Raises:
+        UserError: nothing can be chosen, or the task cannot be loaded any more.
+        ExportMismatch: a file computes something else than the model.
+    """
+    options = options or Options()
+    files = export.files_at(place, options.formats)
+    chosen, reason = choose_trial(experiment, rule)
+    task, data, dense = loaded = loaded or load(experiment)
+    model = export.load_pruned(task, chosen.model_file)
+    recovery, recovered = None, {}
+    if options.recovery_steps is None:
+        trials = members(experiment.front()) if options.whole_front and chosen.id != rule else [chosen]
+        how = (experiment.settings.seeds, int(experiment.config.get("trialConcurrency") or 1), on_recovered)
+        recovered = recover_all(experiment, loaded, trials, *how)
+        if len(trials) > 1:
+            chosen, reason = choose_trial(experiment, rule)
+        best = recovered[chosen.id]
+        model = export.load_pruned(task, best.file)
+        if best.steps:
+            recovery = Recovery(model, best.steps, best.before, max(best.validation))
+    elif options.recovery_steps:
+        recovery = recover(task, model, dense, data, options.recovery_steps, experiment.settings.seed)
+        model = recovery.model
+    exported = export.export(task, model, dense.model, data.validation, files, options.threads, options.runs)
+    one_file = place in files.values()
+    stem = place.with_suffix("") if one_file else place / "model"
+    quantized = None
+    if options.int8:
+        file = stem.with_name(f"{stem.name}.int8.onnx")
+        how = (options.qat_steps, experiment.settings.seed, options.threads, options.runs)
+        quantized = export_int8(task, model, dense, data, file, *how)
+        exported[quantized.exported.format] = quantized.exported
+    final = Final(
+        chosen=chosen,
+        reason=reason,
+        test_accuracy=training.accuracy(model, data.test),
+        dense_test_accuracy=training.accuracy(dense.model, data.test),
+        test_examples=len(data.test),
+        latency_ms={} if one_file else _latencies(experiment, task, dense, chosen),
+        files={name: each.file for name, each in exported.items()},
+        exported=exported,
+        recovery=recovery,
+        quantized=quantized,
+        recovered=recovered,
+    )
+    if not one_file:
+        write_text(place / "front.csv", front_as_csv(experiment, final=final))
+    cards = write_card(model_card(experiment, final), stem)
+    return replace(final, cards=cards)
+
+
+def _latencies(experiment: Experiment, task: Task, dense: Dense, chosen: Trial) -> dict[str, float]:
+    """Time the dense model, the front and the baselines in turn, as the experiment's trials were timed.
+
+    What takes long to prepare (torch.compile) is not timed again.
+    """
+    settings = experiment.settings
+    if settings.latency == "compile":
+        return {}
+    models: dict[str, nn.Module] = {"dense": dense.model}
+    for trial in [*experiment.front(), chosen, *(t for ts in experiment.baselines.values() for t in ts)]:
+        models[trial.id] = export.load_pruned(task, trial.model_file)
+    how = (task.example_input, settings.latency, settings.latency_batch)
+    times = latency.time_in_turn([latency.prepare(model, *how) for model in models.values()])
+    return {name: latency.median(each) for name, each in zip(models, times, strict=True)}

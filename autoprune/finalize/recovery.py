@@ -1,0 +1,229 @@
+"""The front, fine-tuned to the end: each network several times over, with other seeds."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from autoprune.base.files import replacing
+from autoprune.errors import TrialFailure
+from autoprune.export import load_pruned
+from autoprune.finalize.final import Recovered
+from autoprune.measure.latency import pinned
+from autoprune.prune.dense import Dense
+from autoprune.prune.schedules import SCHEDULES
+from autoprune.results.candidate import Candidate
+from autoprune.results.experiment import Experiment, Trial
+from autoprune.results.recovered import recovered_of, write_recovered
+from autoprune.task.task import Splits, Task
+from autoprune.train import loop as training
+from autoprune.trial.record import write_json
+from autoprune.trial.run import run_trial
+
+MOST = 12
+"""Networks of a front that are fine-tuned; of more, as many as lie evenly along it."""
+
+Loaded = tuple[Task, Splits, Dense]
+
+
+def on_shared_weights(trial: Trial) -> bool:
+    """Return whether a trial took its weights from the recovery that all candidates share."""
+    return SCHEDULES[trial.parameters.get("schedule", Candidate.schedule)].retrain == "shared"
+
+
+def is_complete(trial: Trial) -> bool:
+    """Return whether a trial was recovered with the whole budget."""
+    budget = trial.parameters.get("budget")
+    return budget == 1 or (budget is None and not on_shared_weights(trial))
+
+
+def members(front: Sequence[Trial]) -> list[Trial]:
+    """Return the networks of a front to fine-tune: each once, the one with the largest budget, not more than MOST."""
+    by_content: dict[str, Trial] = {}
+    for trial in front:
+        content = replace(Candidate.from_parameters(trial.parameters), budget=None).id
+        known = by_content.get(content)
+        if known is None or (trial.parameters.get("budget") or 0) > (known.parameters.get("budget") or 0):
+            by_content[content] = trial
+    found = list(by_content.values())
+    if len(found) <= MOST:
+        return found
+    return [found[round(i * (len(found) - 1) / (MOST - 1))] for i in range(MOST)]
+
+
+def recover_all(
+    experiment: Experiment,
+    loaded: Loaded,
+    trials: Iterable[Trial],
+    seeds: int = 3,
+    processes: int = 1,
+    on_done: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Recovered]:
+    """Fine-tune the networks of some trials to the end, with several seeds, and look at the test split at last.
+
+    Each outcome is kept in the experiment's folder as soon as it is there, and not worked out again. A trial that the
+    search had recovered in full stands for the first seed.
+
+    Args:
+        seeds: how often each network is fine-tuned.
+        processes: how many at a time, on one thread each.
+        on_done: called with how many fine-tunings are over, and how many there are.
+
+    Returns:
+        What came out, by trial id. Where a fine-tuning fails, or its process is killed twice, the network stays as it
+        was judged, with the reason among the failures.
+    """
+    known = recovered_of(experiment)
+    trials = list(trials)
+    missing = [trial for trial in trials if len(known.get(trial.id, _NOTHING).validation) < seeds]
+    jobs = [_Job(experiment, loaded, trial, repeat) for trial in missing for repeat in range(seeds)]
+    done = {job: outcome for job in jobs if (outcome := job.outcome) is not None}
+    for job, outcome in _carried_out([job for job in jobs if job not in done], processes):
+        done[job] = outcome
+        on_done(len(done), len(jobs))
+    for trial in missing:
+        mine = [done[job] for job in jobs if job.trial is trial]
+        known[trial.id] = Recovered(
+            before=trial.measures["accuracy"],
+            validation=tuple(each.validation for each in mine),
+            test=tuple(each.test for each in mine),
+            file=max(mine, key=lambda each: each.validation).file,
+            steps=0 if is_complete(trial) else loaded[0].recovery.steps,
+            failures=tuple(each.failure for each in mine if each.failure),
+        )
+    if missing:
+        write_recovered(experiment, known)
+    return {trial.id: known[trial.id] for trial in trials if trial.id in known}
+
+
+_NOTHING = Recovered(0.0, (), (), Path(), 0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """One fine-tuning of one network. Its outcome is a file, which outlives whoever waited for it."""
+
+    experiment: Experiment
+    loaded: Loaded
+    trial: Trial
+    repeat: int
+
+    @property
+    def outcome(self) -> _Outcome | None:
+        try:
+            content = json.loads(self._file("json").read_text())
+            return _Outcome(**content | {"file": Path(content["file"])})
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+    @pinned(1)
+    def run(self) -> None:
+        try:
+            if self.repeat == 0 and is_complete(self.trial):
+                self._record(load_pruned(self.loaded[0], self.trial.model_file), self.trial.model_file)
+            else:
+                self._record(*self._tuned())
+        except TrialFailure as error:  # it diverged
+            self.fail(str(error))
+        except Exception as error:
+            traceback.print_exc()
+            self.fail(f"{type(error).__name__}: {error}")
+
+    def fail(self, reason: str) -> None:
+        """Leave the network as it was judged."""
+        line = " ".join(f"trial {self.trial.id}, fine-tuning {self.repeat}: {reason}".split())
+        self._record(load_pruned(self.loaded[0], self.trial.model_file), self.trial.model_file, line)
+
+    def _tuned(self) -> tuple[nn.Module, Path]:
+        task, data, dense = self.loaded
+        settings = self.experiment.settings
+        candidate = replace(Candidate.from_parameters(self.trial.parameters), budget=1.0)
+        how = {"seed": settings.seed, "round_to": settings.round_to, "repeat": self.repeat}
+        model = run_trial(task, candidate, data, dense, **how).model
+        with replacing(self._file("pt")) as draft:
+            torch.save(model.state_dict(), draft)
+        return model, self._file("pt")
+
+    def _record(self, model: nn.Module, file: Path, failure: str | None = None) -> None:
+        _, data, _ = self.loaded
+        validation, test = (training.accuracy(model, split) for split in (data.validation, data.test))
+        outcome = _Outcome(validation, test, file, failure)
+        write_json(self._file("json"), outcome._asdict() | {"file": str(file)})
+
+    def _file(self, suffix: str) -> Path:
+        folder = self.experiment.folder / "recovered"
+        folder.mkdir(exist_ok=True)
+        return folder / f"{self.trial.id}-{self.repeat}.{suffix}"
+
+
+class _Outcome(NamedTuple):
+    validation: float
+    test: float
+    file: Path
+    failure: str | None = None
+
+
+def _carried_out(jobs: list[_Job], processes: int) -> Iterator[tuple[_Job, _Outcome]]:
+    """Yield each job with its outcome as soon as it is there.
+
+    Each has a process of its own, which models and data reach by fork. One that is killed is tried once more.
+    """
+    if processes == 1 or len(jobs) < 2:
+        for job in jobs:
+            job.run()
+            yield job, job.outcome
+        return
+    context = multiprocessing.get_context("fork")
+    waiting, running, killed = deque(jobs), {}, set()
+    try:
+        while waiting or running:
+            while waiting and len(running) < processes:
+                process = context.Process(target=_work, args=(waiting[0], os.getpid()))
+                process.start()
+                running[process.sentinel] = process, waiting.popleft()
+            for sentinel in multiprocessing.connection.wait(list(running)):
+                process, job = running.pop(sentinel)
+                process.join()
+                if job.outcome is None and job not in killed:
+                    killed.add(job)
+                    waiting.appendleft(job)
+                    continue
+                if job.outcome is None:
+                    job.fail(f"its process {_end_of(process.exitcode)}, twice")
+                yield job, job.outcome
+    finally:
+        for process, _ in running.values():
+            process.kill()
+            process.join()
+
+
+def _work(job: _Job, parent: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its processes
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+    job.run()
+
+
+def _die_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def _end_of(exit_code: int) -> str:
+    return f"was killed by signal {-exit_code}" if exit_code < 0 else f"ended with status {exit_code}"

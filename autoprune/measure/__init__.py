@@ -1,0 +1,1 @@
+"""What a network weighs and how fast it is: parameters, MACs, bytes, latency."""

@@ -1,0 +1,267 @@
+"""Latency, measured: forward passes in the runtime that will be used, dense and pruned in turn on the same machine.
+
+A busy or throttled machine slows two networks that are timed in turn alike, so their ratio is steadier than either
+time. Speed-ups are therefore medians over the turns' own ratios, not ratios of two medians. Steadiest is the ratio of
+the fastest passes, because other work only ever adds time; a search compares its trials by that one
+(experiments/latency_noise.py measures all of them on a disturbed machine).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from autoprune.base import checked
+from autoprune.base.machine import processor
+from autoprune.cache import cached, key_of
+from autoprune.errors import UserError, unknown
+from autoprune.prune.dense import Dense
+from autoprune.results.settings import RUNTIMES
+
+Pass = Callable[[], Any]
+"""One forward pass over an input that it holds."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The time of one forward pass.
+
+    Args:
+        runtime: a name in :data:`RUNTIMES`, or an exported file's format.
+        batch_size: examples per pass.
+        threads: CPU threads of the runtime.
+        median_ms: milliseconds per pass, of the whole batch.
+        low_ms: the lower quartile.
+        high_ms: the upper quartile.
+        runs: how many passes were timed.
+    """
+
+    runtime: str
+    batch_size: int
+    threads: int
+    median_ms: float
+    low_ms: float
+    high_ms: float
+    runs: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A pruned network's time beside the dense one's, measured in turn.
+
+    Args:
+        dense: the dense network's time.
+        pruned: the pruned network's.
+        speedup: the median over all turns of dense time / pruned time; above 1 the pruned network is faster.
+        speedup_low: the lower quartile of these ratios.
+        speedup_high: the upper quartile.
+        speedup_fastest: the dense network's fastest pass / the pruned one's.
+    """
+
+    dense: Timing
+    pruned: Timing
+    speedup: float
+    speedup_low: float
+    speedup_high: float
+    speedup_fastest: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain nested dictionaries."""
+        return asdict(self)
+
+
+def compare(
+    dense: nn.Module,
+    pruned: nn.Module,
+    example_input: Tensor,
+    runtime: str = "eager",
+    batch_size: int = 1,
+    threads: int = 1,
+    runs: int = 50,
+    warmup: int = 10,
+) -> Comparison:
+    """Time two networks in turn.
+
+    Args:
+        example_input: shape ``(1, ...)``; repeated to the batch size.
+        runtime: a name in :data:`RUNTIMES`.
+        threads: CPU threads that the runtime may use.
+        runs: timed passes of each network.
+        warmup: passes of each before the first timed one.
+
+    Raises:
+        UserError: an unknown runtime, or a number below 1.
+    """
+    with pinned(threads):
+        before, after = (prepare(each, example_input, runtime, batch_size, threads) for each in (dense, pruned))
+        return compare_passes(before, after, (runtime, batch_size, threads), runs, warmup)
+
+
+def compare_passes(dense: Pass, pruned: Pass, how: tuple[str, int, int], runs: int, warmup: int) -> Comparison:
+    """Time two forward passes in turn; ``how`` is their runtime, batch size and threads."""
+    before, after = time_in_turn([dense, pruned], runs, warmup)
+    low, middle, high = _quartiles([d / p for d, p in zip(before, after, strict=True)])
+    return Comparison(_timing(before, how), _timing(after, how), middle, low, high, min(before) / min(after))
+
+
+def prepare(model: nn.Module, example_input: Tensor, runtime: str, batch_size: int = 1, threads: int = 1) -> Pass:
+    """Return one forward pass of ``model`` in a runtime, compiled or converted for it already, in evaluation mode.
+
+    Raises:
+        UserError: an unknown runtime, or a batch size or number of threads below 1.
+    """
+    check(runtime, batch_size, threads)
+    inputs = example_input.repeat_interleave(batch_size, dim=0)
+    if any(layer.training for layer in model.modules()):
+        model = copy.deepcopy(model).eval()  # the caller's stays in the mode that it is in
+    return _PREPARE[runtime](model, inputs, threads)
+
+
+def check(runtime: str, batch_size: int, threads: int) -> None:
+    """Check how a latency is to be measured.
+
+    Raises:
+        UserError: an unknown runtime, or a batch size or number of threads that cannot be.
+    """
+    if not isinstance(runtime, str) or runtime not in RUNTIMES:
+        raise unknown("runtime", runtime, RUNTIMES)
+    checked.check("batch size", batch_size, checked.Batch)
+    check_threads(threads)
+
+
+def check_threads(threads: int) -> None:
+    """Check a number of CPU threads: more than there are cores measure nothing, and many end the process.
+
+    Raises:
+        UserError: it is below 1, or above the machine's cores.
+    """
+    checked.check("threads", threads, Annotated[int, Field(ge=1, le=max(os.cpu_count() or 1, 2))])
+
+
+def time_in_turn(passes: Sequence[Pass], runs: int = 50, warmup: int = 10) -> list[list[float]]:
+    """Return the times of each pass in milliseconds, taken in turn so that noise hits all of them alike.
+
+    Before each timed pass runs one that is not timed: it refills the caches that the other networks have emptied.
+    """
+    times: list[list[float]] = [[] for _ in passes]
+    with torch.no_grad():
+        for run in range(warmup + runs):
+            for one_pass, record in zip(passes, times, strict=True):
+                one_pass()
+                start = time.perf_counter()
+                one_pass()
+                if run >= warmup:
+                    record.append((time.perf_counter() - start) * 1000)
+    return times
+
+
+@contextlib.contextmanager
+def pinned(threads: int) -> Iterator[None]:
+    """Let PyTorch use this many CPU threads, and as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def reference_ms(dense: Dense, example_input: Tensor, runtime: str, batch_size: int) -> float:
+    """Return the dense model's median latency in milliseconds, measured once on this machine and then remembered.
+
+    A search multiplies the measured ratios with it, so that all of its trials refer to the same dense latency.
+    """
+
+    def make(file: Path) -> None:
+        with pinned(1):
+            one_pass = prepare(dense.model, example_input, runtime, batch_size)
+            (times,) = time_in_turn([one_pass])
+        file.write_text(json.dumps(median(times)))
+
+    key = key_of(dense=dense.key, runtime=runtime, batch_size=batch_size, processor=processor())
+    return float(json.loads(cached("latency", runtime, key, ".json", make).read_text()))
+
+
+def beside_reference(
+    dense: Dense, pruned: nn.Module, example_input: Tensor, runtime: str, batch_size: int
+) -> tuple[float, float]:
+    """Return a pruned network's latency and the dense one's in milliseconds, as a search's trials report them.
+
+    The dense latency is the reference; the pruned one is the reference divided by the speed-up of the fastest passes,
+    measured with both networks in turn. So what else the machine does during one trial cancels out, and trials can be
+    compared.
+    """
+    reference = reference_ms(dense, example_input, runtime, batch_size)
+    return reference / compare(dense.model, pruned, example_input, runtime, batch_size).speedup_fastest, reference
+
+
+def median(times: list[float]) -> float:
+    """Return the middle one of some times."""
+    return statistics.median(times)
+
+
+def _timing(times: list[float], how: tuple[str, int, int]) -> Timing:
+    low, median, high = _quartiles(times)
+    return Timing(*how, median, low, high, len(times))
+
+
+def _quartiles(values: list[float]) -> tuple[float, float, float]:
+    if len(values) == 1:
+        return (values[0],) * 3
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, middle, high
+
+
+def _eager(model: nn.Module, inputs: Tensor, threads: int) -> Pass:
+    return lambda: model(inputs)
+
+
+def _compile(model: nn.Module, inputs: Tensor, threads: int) -> Pass:
+    torch._dynamo.reset()  # else the compilations of earlier candidates count against this one's limit
+    compiled = torch.compile(model, dynamic=False)
+    with torch.no_grad():
+        compiled(inputs)
+    return lambda: compiled(inputs)
+
+
+def _onnxruntime(model: nn.Module, inputs: Tensor, threads: int) -> Pass:
+    from autoprune.export.formats import onnx
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "model.onnx")
+        onnx.write(model, inputs, file)
+        session = onnx.session(file, threads)
+    feed = {session.get_inputs()[0].name: inputs.numpy()}
+    return lambda: session.run(None, feed)
+
+
+_PREPARE: dict[str, Callable[[nn.Module, Tensor, int], Pass]] = {
+    "eager": _eager,
+    "compile": _compile,
+    "onnxruntime": _onnxruntime,
+}
+
+
+def parse_sizes(text: str) -> list[int]:
+    """Return the batch sizes in a comma-separated list.
+
+    Raises:
+        UserError: one is not a whole number.
+    """
+    try:
+        return [int(word) for word in text.split(",")]
+    except ValueError:
+        raise UserError(f"{text!r} is not a list of batch sizes, such as 1,32") from None

@@ -1,0 +1,88 @@
+"""The size and the speed of a network."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from autoprune.measure.packing import pack
+from autoprune.train.modes import evaluating
+
+
+def measure(model: nn.Module, example_input: Tensor, with_latency: bool = True) -> dict[str, float]:
+    """Return ``params``, ``macs``, ``bytes`` and, unless told not to, ``latency_ms``, as counted below."""
+    sizes = {"params": parameters(model), "macs": macs(model, example_input), "bytes": compressed_bytes(model)}
+    return sizes | ({"latency_ms": latency_ms(model, example_input)} if with_latency else {})
+
+
+def parameters(model: nn.Module) -> int:
+    """Return the number of non-zero parameters: all of them in a dense or physically smaller network."""
+    return sum(int(p.count_nonzero()) for p in model.parameters())
+
+
+def macs(model: nn.Module, example_input: Tensor) -> int:
+    """Return the multiply-accumulates that one example really costs, by PyTorch's own FLOP counter.
+
+    Zeros in a weight tensor are multiplied like any other number on ordinary hardware, so they count: unstructured
+    sparsity saves bytes, not MACs.
+    """
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # the counter does not see into fused attention
+    try:
+        with evaluating(model), frozen(model), FlopCounterMode(display=False) as counter, torch.no_grad():
+            model(example_input)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+    return counter.get_total_flops() // 2 // len(example_input)
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Let no parameter require a gradient meanwhile.
+
+    Else PyTorch's FLOP counter fails on a module that is given a part of one, such as DeBERTa-v2's table of positions.
+    """
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in learning:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
+
+
+def compressed_bytes(model: nn.Module) -> int:
+    """Return the bytes of all parameters and buffers in a packed file: what a download would weigh.
+
+    The one measure of size that is fair to dense, physically smaller and unstructured sparse networks alike.
+    """
+    return len(pack(model.state_dict()))
+
+
+@torch.no_grad()
+def latency_ms(model: nn.Module, example_input: Tensor, runs: int = 50, warmup: int = 10) -> float:
+    """Return the median time of one forward pass over ``example_input``, in milliseconds, in eager PyTorch."""
+    return latencies_ms([model], example_input, runs, warmup)[0]
+
+
+@torch.no_grad()
+def latencies_ms(models: list[nn.Module], example_input: Tensor, runs: int = 50, warmup: int = 10) -> list[float]:
+    """Return each model's median forward time in milliseconds, timed in turn so that noise hits all of them alike."""
+    times: list[list[float]] = [[] for _ in models]
+    with ExitStack() as modes:
+        for model in models:
+            modes.enter_context(evaluating(model))
+        for run in range(warmup + runs):
+            for model, record in zip(models, times, strict=True):
+                start = time.perf_counter()
+                model(example_input)
+                if run >= warmup:
+                    record.append((time.perf_counter() - start) * 1000)
+    return [statistics.median(record) for record in times]

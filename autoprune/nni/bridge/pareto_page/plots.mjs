@@ -1,0 +1,181 @@
+// The page's figures, drawn by plotly.js, which the page loads before this module.
+
+import { hypervolume, paretoFront } from './front.mjs';
+
+export const TITLES = {
+    accuracy: 'accuracy', params: 'parameters', macs: 'MACs', bytes: 'bytes', latency_ms: 'latency',
+};
+const BASELINE_COLORS = ['#d98200', '#00856a', '#9a6fd0', '#8a6d3b'];
+const BUTTONS = [['zoom2d', 'pan2d', 'resetScale2d', 'toImage']]; // none that would send data elsewhere
+const CONFIG = { displaylogo: false, responsive: true, modeBarButtons: BUTTONS };
+const PLAIN = { ...CONFIG, displayModeBar: false };
+
+// Numbers as people read them, as autoprune/results/units.py writes them.
+export function write(name, value) {
+    if (value === null || value === undefined) {
+        return '-';
+    }
+    if (name === 'accuracy') {
+        return `${(100 * value).toFixed(2)} %`;
+    }
+    if (name === 'latency_ms') {
+        return `${value < 0.0995 ? value.toFixed(3) : value < 1 ? value.toFixed(2) : three(value)} ms`;
+    }
+    return scaled(value, name === 'bytes' ? ['B', 'kB', 'MB', 'GB', 'TB'] : ['', 'k', 'M', 'G', 'T']);
+}
+
+function scaled(value, units) {
+    let i = 0;
+    for (; value >= 999.5 && i < units.length - 1; i += 1) {
+        value /= 1000;
+    }
+    return `${i === 0 ? value.toFixed(0) : three(value)} ${units[i]}`.trim();
+}
+
+function three(value) {
+    return value.toFixed(value < 9.995 ? 2 : value < 99.95 ? 1 : 0);
+}
+
+// Text of the data's goes into plotly's labels, which read some HTML.
+function plain(text) {
+    return String(text).replace(/[<>&]/g, c => ({ '<': '&lt;', '>': '&gt;', '&': '&amp;' })[c]);
+}
+
+function theme() {
+    const style = getComputedStyle(document.documentElement);
+    return Object.fromEntries(['ink', 'soft', 'line', 'accent', 'error', 'paper'].map(
+        name => [name, style.getPropertyValue(`--${name}`).trim()]));
+}
+
+function layout(colors, changes) {
+    const axis = { gridcolor: colors.line, linecolor: colors.line, zeroline: false, automargin: true };
+    return {
+        paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)',
+        font: { color: colors.ink, family: 'system-ui, sans-serif', size: 13 },
+        margin: { l: 70, r: 20, t: 10, b: 50 }, hoverlabel: { align: 'left' },
+        legend: { orientation: 'h', y: -0.22 },
+        modebar: { bgcolor: 'rgba(0,0,0,0)', color: colors.soft, activecolor: colors.accent },
+        ...changes,
+        xaxis: { ...axis, ...changes.xaxis }, yaxis: { ...axis, ...changes.yaxis },
+    };
+}
+
+// Hover text of a trial: its name and measures.
+function hover(trial) {
+    const lines = Object.keys(TITLES).map(name => `${TITLES[name]}: ${write(name, trial.measures[name])}`);
+    const heading = [`<b>${plain(trial.name)}</b>`, trial.id && `trial ${plain(trial.id)}`].filter(Boolean);
+    return [...heading, ...lines].join('<br>');
+}
+
+function points(trials, view, look) {
+    return {
+        x: trials.map(trial => trial.measures[view.x]), y: trials.map(trial => trial.measures[view.y]),
+        text: trials.map(hover), customdata: trials.map(trial => trial.id), hoverinfo: 'text', mode: 'markers', ...look,
+    };
+}
+
+// view: { x, y, xlog, ylog, others, chosen } of the controls; pick is called with the id of a clicked trial.
+export function drawFront(element, state, view, pick) {
+    const colors = theme();
+    const front = paretoFront(state.allowed, [view.x, view.y])
+        .sort((a, b) => a.measures[view.x] - b.measures[view.x]);
+    const traces = [];
+    if (view.others) {
+        traces.push(points(state.candidates, view, { name: 'candidates', marker: { color: colors.soft, opacity: 0.45 } }));
+    }
+    Object.entries(state.baselines).forEach(([name, trials], i) => {
+        const color = BASELINE_COLORS[i % BASELINE_COLORS.length];
+        const ordered = [...trials].sort((a, b) => a.measures[view.x] - b.measures[view.x]);
+        const look = { mode: 'lines+markers', line: { color, dash: 'dot', width: 1.5 }, marker: { color, symbol: 'diamond' } };
+        traces.push(points(ordered, view, { name: `baseline ${plain(name)}`, ...look }));
+    });
+    const line = { mode: 'lines+markers', line: { color: colors.accent, width: 2 }, marker: { size: 9 } };
+    traces.push(points(front, view, { name: 'Pareto front', ...line }));
+    if (state.dense) {
+        const dense = { id: '', name: 'dense model', measures: state.dense };
+        const star = { symbol: 'star', size: 16, color: colors.ink };
+        traces.push(points([dense], view, { name: 'dense model', marker: star }));
+    }
+    const chosen = state.trials.filter(trial => trial.id === view.chosen && trial.measures);
+    const ring = { symbol: 'circle-open', size: 21, color: colors.error, line: { width: 3 } };
+    traces.push(points(chosen, view, { name: 'selected', marker: ring, hoverinfo: 'skip', showlegend: chosen.length > 0 }));
+    const axis = (name, log) => ({
+        title: { text: TITLES[name] + (log ? ' (log scale)' : '') }, type: log ? 'log' : 'linear',
+        tickformat: name === 'accuracy' ? '.4~p' : '~s', ...(log ? { dtick: 'D2' } : {}),
+    });
+    const look = layout(colors, {
+        xaxis: axis(view.x, view.xlog), yaxis: axis(view.y, view.ylog),
+        uirevision: [view.x, view.y, view.xlog, view.ylog].join(), // a zoom survives new points
+    });
+    Plotly.react(element, traces, look, CONFIG).then(() => {
+        element.removeAllListeners('plotly_click');
+        element.on('plotly_click', event => event.points[0].customdata && pick(event.points[0].customdata));
+    });
+}
+
+// Returns [minutes since the first trial's start, hypervolume] after each candidate.
+export function volumes(state) {
+    const size = state.objectives.find(name => name !== 'accuracy') ?? 'macs';
+    if (!state.dense) {
+        return { size, values: [] };
+    }
+    const begin = Math.min(...state.trials.map(trial => trial.started ?? Infinity));
+    const ordered = [...state.candidates].sort((a, b) => (a.ended ?? Infinity) - (b.ended ?? Infinity));
+    const areas = ordered.map(trial => [trial.measures[size] / state.dense[size], trial.measures.accuracy]);
+    const values = ordered.map((trial, i) => [(trial.ended - begin) / 60000, hypervolume(areas.slice(0, i + 1))]);
+    return { size, values };
+}
+
+export function drawVolume(element, state) {
+    const colors = theme();
+    const { size, values } = volumes(state);
+    const trace = {
+        x: values.map(each => each[0]), y: values.map(each => each[1]), mode: 'lines+markers',
+        line: { shape: 'hv', color: colors.accent }, marker: { size: 5 },
+        hovertemplate: 'after %{x:.1f} min: %{y:.4f}<extra></extra>',
+    };
+    const look = layout(colors, {
+        xaxis: { title: { text: 'minutes since the start' }, rangemode: 'tozero' },
+        yaxis: { title: { text: `of accuracy and ${TITLES[size]}` } },
+    });
+    Plotly.react(element, [trace], look, PLAIN);
+}
+
+export function drawKept(element, state, pick) {
+    const colors = theme();
+    const groups = Object.keys(state.channels);
+    const front = state.front.filter(trial => state.kept[trial.id]);
+    const cell = (trial, group) => state.kept[trial.id][group];
+    const few = groups.length <= 16;
+    const trace = {
+        type: 'heatmap', zmin: 0, zmax: 1, xgap: 2, ygap: 2, showscale: !few,
+        x: groups.map(plain), y: front.map(trial => `${plain(trial.id)}  ${write('accuracy', trial.measures.accuracy)}`),
+        z: front.map(trial => groups.map(group => (cell(trial, group) ?? NaN) / state.channels[group])),
+        text: front.map(trial => groups.map(group => plain(`${cell(trial, group) ?? '-'}/${state.channels[group]}`))),
+        texttemplate: few ? '%{text}' : '', textfont: { color: '#1f2933' },
+        colorscale: [[0, '#f7fafd'], [1, '#5b9bdd']], colorbar: { tickformat: '.0%', thickness: 12 },
+        hovertemplate: 'trial %{y}<br>group %{x}<br>kept %{z:.0%} (%{text})<extra></extra>',
+    };
+    const look = layout(colors, {
+        xaxis: { type: 'category', showgrid: false, title: { text: "coupled group, in the network's order" } },
+        yaxis: { type: 'category', showgrid: false, autorange: 'reversed' },
+        height: 110 + 28 * Math.max(2, front.length), margin: { l: 120, r: 20, t: 10, b: 60 },
+    });
+    element.style.height = `${look.height}px`;
+    Plotly.react(element, [trace], look, PLAIN).then(() => {
+        element.removeAllListeners('plotly_click');
+        element.on('plotly_click', event => pick(front[event.points[0].pointIndex[0]].id));
+    });
+}
+
+// sensitivity: { group: [[fraction removed, accuracy], ...] }
+export function drawSensitivity(element, state) {
+    const traces = Object.entries(state.sensitivity).map(([group, curve]) => ({
+        x: curve.map(each => each[0]), y: curve.map(each => each[1]), name: plain(group), mode: 'lines+markers',
+    }));
+    const look = layout(theme(), {
+        xaxis: { title: { text: 'removed of this group alone' }, tickformat: '.0%' },
+        yaxis: { title: { text: 'accuracy' }, tickformat: '.4~p' },
+    });
+    Plotly.react(element, traces, look, PLAIN);
+}

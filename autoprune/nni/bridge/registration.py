@@ -1,0 +1,39 @@
+"""Telling NNI of the bridge, as ``nnictl trainingservice register --package autoprune.nni.bridge`` does."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+from filelock import FileLock
+from nni.experiment.config.training_service import TrainingServiceConfig
+from nni.runtime.config import get_config_directory, get_config_file
+
+PACKAGE = "autoprune.nni.bridge"
+
+
+@dataclass(init=False)
+class BridgeConfig(TrainingServiceConfig):
+    """A training service that nobody selects: NNI imports its package for every experiment, which is all we want."""
+
+    platform: str = "autoprune_bridge"
+
+
+nni_training_service_info = SimpleNamespace(config_class=BridgeConfig, node_module_path="", node_class_name="")
+"""What NNI asks a registered package for."""
+
+
+def register() -> None:
+    """Register the bridge in this environment, so that plain ``nnictl`` gets it too. Idempotent, safe in parallel."""
+    with FileLock(get_config_directory() / "training_services.json.lock"):
+        file = get_config_file("training_services.json")
+        services = json.loads(file.read_text())
+        if PACKAGE in services:
+            return
+        info = nni_training_service_info
+        services[PACKAGE] = {"nodeModulePath": info.node_module_path, "nodeClassName": info.node_class_name}
+        draft = file.with_suffix(".new")
+        draft.write_text(json.dumps(services, indent=4))
+        os.replace(draft, file)  # noqa: PTH105  (a reader sees the old file or the new one)

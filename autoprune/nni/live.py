@@ -1,0 +1,151 @@
+"""The live view of a running experiment in the terminal, and what Ctrl-C means there."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from autoprune.base.printable import printable
+from autoprune.nni.registry import Known
+from autoprune.nni.watch import Progress as Snapshot
+from autoprune.nni.watch import follow
+from autoprune.results.experiment import Experiment
+
+Answer = Literal["leave", "stop"]
+
+
+def watch(terminal: Console, folder: Path, port: int, prefix: str | None = None) -> Snapshot:
+    """Show an experiment until it is over; without a terminal, as one line every ten seconds.
+
+    Args:
+        folder: the experiment's folder.
+        port: its manager's.
+        prefix: the path under which the manager serves, if any.
+
+    Returns:
+        The last that was seen.
+    """
+    if not terminal.is_terminal:
+        said = -10.0
+
+        def say(now: Snapshot) -> None:
+            nonlocal said
+            if now.over or now.elapsed >= said + 10:
+                said = now.elapsed
+                terminal.print(one_line(now))
+
+        return follow(folder, port, say, prefix=prefix)
+    with Live(console=terminal, refresh_per_second=2) as live:
+        return follow(folder, port, lambda now: live.update(picture(now)), prefix=prefix)
+
+
+def one_line(now: Snapshot) -> str:
+    """Return how far an experiment is, for a log."""
+    left = f", about {now.seconds_left:.0f} s left" if now.seconds_left is not None and not now.over else ""
+    best = " ".join(f"{t.metrics['accuracy']:.3f}@{t.metrics['macs'] / 1e6:.3g}M" for t in now.experiment.front()[:6])
+    return f"{now.elapsed:4.0f} s: {now.ended} of {now.total} trials done, {now.unhappy}{left}; front: {best or '-'}"
+
+
+def picture(now: Snapshot) -> Group:
+    """Return the bar, the front so far, and why the latest failures failed."""
+    left = f"{now.seconds_left:.0f} s left" if now.seconds_left is not None else "..."
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f} of {task.total:.0f} trials")
+    )
+    bar.add_task(f"{now.elapsed:.0f} s, {left}, {now.unhappy}", total=now.total or 1, completed=now.ended)
+    return Group(bar, _live_front(now.experiment), *failures(now.experiment))
+
+
+def how_it_ended(known: Known, last: Snapshot) -> int | None:
+    """Say why a search ended early.
+
+    Args:
+        known: the experiment, as it is now.
+        last: the last that was seen of it.
+
+    Returns:
+        The exit status: 1 if it failed, 130 if it was stopped from elsewhere, None if it came to its end.
+    """
+    go_on = f"go on with `autoprune resume {known.id}`"
+    if last.status == "ERROR":
+        print(printable(f"autoprune: the search failed: {'; '.join(last.errors)}; {go_on}"), file=sys.stderr)
+        return 1
+    if last.status not in ("GONE", "STOPPED") or known.status == "done":
+        return None
+    if known.status == "stopped":
+        print(printable(f"autoprune: the search was stopped from elsewhere: {go_on}"), file=sys.stderr)
+        return 130
+    reason = known.failure or f"NNI's manager was killed, see {known.folder / 'log'}"
+    print(printable(f"autoprune: the search failed: {reason}; {go_on}"), file=sys.stderr)
+    return 1
+
+
+def nothing_to_choose(terminal: Console, experiment: Experiment) -> int:
+    """Show what there is of a search without a successful candidate, say why it has none, and return 1."""
+    measured = [trial for trial in experiment.trials if trial.succeeded]
+    if measured:
+        from autoprune.report.table import front_table
+
+        terminal.print(front_table(experiment))
+    for line in failures(experiment):
+        terminal.print(line)
+    there_are = (
+        f"{len(measured)} other trials, of the dense model and the baselines, did" if measured else "nor any other"
+    )
+    reason = f"no candidate of experiment {experiment.id} succeeded ({there_are})"
+    if Snapshot(experiment, "", (), 0.0).ran_out_of_time:
+        reason += f": {time_is_over(experiment)}"
+    print(printable(f"autoprune: {reason}"), file=sys.stderr)
+    return 1
+
+
+def time_is_over(experiment: Experiment) -> str:
+    """Say that a search has used its time, and how to go on."""
+    limit = experiment.config["maxExperimentDuration"]
+    return f"the time allowed, {limit}, was over; go on with `autoprune resume {experiment.id} --duration {limit}`"
+
+
+def failures(experiment: Experiment) -> list[str]:
+    """Return why the last three failed trials failed, a line each, in rich's markup."""
+    return [f"[red]failed[/]: trial {trial.id}: {escape(trial.reason or '')}" for trial in experiment.failed[-3:]]
+
+
+def ask(terminal: Console, unasked: Answer, default: Answer | None = None) -> Answer:
+    """Ask after a Ctrl-C whether the experiment goes on.
+
+    Args:
+        unasked: the answer where nobody can be asked: there is no terminal.
+        default: the answer of a mere Enter; None asks again. A second Ctrl-C and the end of the input count as
+            ``default`` too, or as ``stop``.
+    """
+    if not (terminal.is_terminal and sys.stdin.isatty()):
+        return unasked
+    leave, stop = ("[L]eave" if default == "leave" else "[l]eave"), ("[S]top" if default == "stop" else "[s]top")
+    while True:
+        try:
+            terminal.print(f"\n{leave} it running, or {stop} it? ", end="", markup=False)
+            word = input().strip().lower()
+        except (EOFError, KeyboardInterrupt):
+            return default or "stop"
+        if word and "leave".startswith(word):
+            return "leave"
+        if word and "stop".startswith(word):
+            return "stop"
+        if not word and default:
+            return default
+
+
+def _live_front(experiment: Experiment) -> Table:
+    table = Table("trial", "accuracy", "parameters", "MACs", "criterion", "schedule", title="Pareto front so far")
+    for trial in experiment.front()[:12]:
+        m, p = trial.metrics, trial.parameters
+        sizes = (f"{m['params']:,}", f"{m['macs']:,}")
+        table.add_row(trial.id, f"{m['accuracy']:.4f}", *sizes, p.get("criterion"), p.get("schedule"))
+    return table

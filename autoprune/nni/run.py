@@ -1,0 +1,177 @@
+"""``autoprune run``: a whole search, watched in the terminal."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from contextlib import chdir
+from pathlib import Path
+
+from autoprune.base.places import check_folder
+from autoprune.errors import UserError
+from autoprune.nni import live, preflight
+from autoprune.nni.registry import known_experiment
+from autoprune.nni.signals import Signalled, signals_raise
+from autoprune.nni.watch import Progress
+from autoprune.report.terminal import Console
+from autoprune.results.baselines import left_out
+from autoprune.results.experiment import Experiment, load_experiment
+from autoprune.results.pareto import read_rule
+from autoprune.results.settings import TrialCommand
+
+
+def run(config_file: Path, port: int, rule: str | None, output: Path) -> int:
+    """Check a config, train the dense model, run the search, and take the chosen model home.
+
+    Args:
+        rule: how to choose, see :func:`autoprune.finalize.finish.choose_trial`.
+        output: the folder in which the results' folder is made.
+
+    Returns:
+        The exit status: 0 (also if it was left running), 1 if the search failed, 130 if it was stopped by Ctrl-C or
+        from elsewhere, 128 and the signal's number if SIGTERM or SIGHUP ended it: then a report is left behind.
+
+    Raises:
+        UserError: bad input; nothing was started.
+    """
+    try:
+        with signals_raise():
+            return _run(config_file, port, rule, output)
+    except Signalled as end:
+        print(f"autoprune: ended by {end.name}", file=sys.stderr)
+        return end.exit_status
+
+
+def _run(config_file: Path, port: int, rule: str | None, output: Path) -> int:
+    terminal = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    started = time.monotonic()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from autoprune.nni import bridge
+
+    logging.getLogger("nni").setLevel(logging.ERROR)
+    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # what torchao, if installed, makes it say
+    bridge.register()
+    if rule is not None:
+        read_rule(rule)
+    check_folder(output)
+    config = preflight.load_config(config_file)
+    settings = TrialCommand.parse(str(config.trial_command))
+    if settings is None:
+        raise UserError(f"{config_file}: trialCommand must be `autoprune trial TASK`, not {config.trial_command!r}")
+    bridge.check_port(port)
+    preflight.check(config)
+    _prepare_dense(terminal, settings, config.trial_code_directory)
+
+    try:
+        experiment_id = bridge.start(config, port)
+    except bridge.TunerFailed as error:
+        print(f"autoprune: {error}", file=sys.stderr)
+        return 1
+    folder = Path(config.experiment_working_directory or "~/nni-experiments").expanduser() / experiment_id
+    url = f"http://127.0.0.1:{port}"
+    terminal.print(
+        f"Experiment [bold]{experiment_id}[/] runs; NNI's web UI: [link]{url}[/], the front: {url}/pareto/\n"
+    )
+    try:
+        last = live.watch(terminal, folder, port)
+    except Signalled:
+        bridge.stop(experiment_id)
+        _leave_report(terminal, folder, output, f"Stopped. Go on with `autoprune resume {experiment_id}`.")
+        raise
+    except KeyboardInterrupt:
+        if live.ask(terminal, unasked="stop") == "leave":
+            terminal.print(f"\nIt goes on. Come back with `autoprune watch {experiment_id}`.")
+            return 0
+        bridge.stop(experiment_id)
+        terminal.print(
+            f"\nStopped. Go on with `autoprune resume {experiment_id}`; see `autoprune pareto {experiment_id}`."
+        )
+        return 130
+    bridge.stop(experiment_id)
+    status = live.how_it_ended(known_experiment(experiment_id), last)
+    return _take_home(terminal, load_experiment(folder), rule, output, port, started) if status is None else status
+
+
+def _prepare_dense(terminal: Console, settings: TrialCommand, code: str | Path) -> None:
+    from autoprune.trial.setup import load_settings
+
+    start = time.monotonic()
+    with terminal.status("Training the dense model, or taking it from the cache ..."), chdir(code):
+        import torch
+
+        torch.set_num_threads(1)
+        task, _, dense = load_settings(settings)
+    m = dense.measures
+    terminal.print(
+        f"Dense model of [bold]{task.name}[/]: validation accuracy {m['accuracy']:.4f}, {m['params']:,} parameters, "
+        f"{m['macs']:,} MACs ({time.monotonic() - start:.1f} s)"
+    )
+    if without := left_out(settings):
+        terminal.print(without)
+
+
+def _over(experiment: Experiment) -> str:
+    return f"\nStopped. The search is over: `autoprune export {experiment.id}` takes a model home."
+
+
+def _leave_report(terminal: Console, folder: Path, output: Path, how_to_go_on: str) -> None:
+    """Write the report of what was found so far, as files only: nobody may be there to read more."""
+    experiment = load_experiment(folder)
+    terminal.print(f"\n{how_to_go_on}")
+    if experiment.candidates:
+        from autoprune.report.page import write_report
+
+        place = output / f"{experiment.name}-{experiment.id}"
+        place.mkdir(parents=True, exist_ok=True)
+        terminal.print(f"What was found so far: {write_report(experiment, None, place / 'report.html')}")
+
+
+def _take_home(
+    terminal: Console, experiment: Experiment, rule: str | None, output: Path, port: int, started: float
+) -> int:
+    if not experiment.candidates:
+        return live.nothing_to_choose(terminal, experiment)
+    from autoprune.finalize.finish import Options, finish
+    from autoprune.report.page import write_report
+    from autoprune.report.table import front_table
+
+    folder = output / f"{experiment.name}-{experiment.id}"
+    with terminal.status("Fine-tuning the front ...") as status:
+
+        def say(done: int, total: int) -> None:
+            status.update(f"Fine-tuning the front: {done} of {total} ..." if done < total else "Exporting ...")
+
+        try:
+            final = finish(experiment, rule, folder, Options(whole_front=True), on_recovered=say)
+        except Signalled:
+            _leave_report(terminal, experiment.folder, output, _over(experiment))
+            raise
+        except KeyboardInterrupt:
+            terminal.print(_over(experiment))
+            return 130
+        page = write_report(experiment, final, folder / "report.html")
+    terminal.print(front_table(experiment, final))
+    terminal.print(
+        f"\nChosen: trial [bold]{final.chosen.id}[/] ({final.reason}). On the test split: {final.test_accuracy:.4f}, "
+        f"dense {final.dense_test_accuracy:.4f}."
+    )
+    terminal.print(
+        f"{len(experiment.trials)} trials, {len(experiment.failed)} failed, {time.monotonic() - started:.0f} s."
+    )
+    if Progress(experiment, "", (), 0.0).ran_out_of_time:
+        terminal.print(live.time_is_over(experiment))
+    terminal.print(f"\n  report     {page}  (open it in a browser)")
+    for name, file in final.files.items():
+        terminal.print(f"  {name:<10} {file}  (loaded back: same outputs)")
+    terminal.print(f"  front      {folder / 'front.csv'}\n  trials     {experiment.folder}\n\nNext:")
+    if os.environ.get("VIRTUAL_ENV") != sys.prefix:
+        terminal.print(f"  . {Path(sys.prefix) / 'bin' / 'activate'}")
+    for command in (
+        f"nnictl view {experiment.id} --port {port}        # NNI's web UI and /pareto/, on the finished search",
+        f"autoprune pareto {experiment.id}                 # this table again",
+        f"autoprune export {experiment.id} --choose knee   # another model of the front",
+    ):
+        terminal.print(f"  {command}")
+    return 0

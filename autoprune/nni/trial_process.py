@@ -1,0 +1,123 @@
+"""A trial as NNI starts it, ``autoprune trial TASK [options]``: forked from the warm process or alone."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from autoprune.errors import TrialFailure, UserError
+from autoprune.results.candidate import Candidate
+from autoprune.results.settings import TrialCommand
+from autoprune.trial import record
+
+
+def main(words: list[str]) -> int:
+    """Run one trial for NNI and return the exit status: 0, or 1 for a failure whose reason is in ``failure.txt``."""
+    return _recorded(lambda: Prepared(words).carry_out())
+
+
+def _recorded(trial) -> int:
+    """Call ``trial``; turn an exception into a recorded failure."""
+    try:
+        trial()
+    except Exception as error:
+        known = isinstance(error, UserError | TrialFailure)
+        if not known:
+            traceback.print_exc()
+        print(f"autoprune trial failed: {record.record_failure(error, _folder())}", file=sys.stderr)
+        return 2 if isinstance(error, UserError) else 1
+    return 0
+
+
+class Prepared:
+    """All that the trials of an experiment have in common, loaded once: imports, task, data, dense model.
+
+    Args:
+        words: what follows ``autoprune trial``.
+    """
+
+    def __init__(self, words: list[str]) -> None:
+        self.settings = TrialCommand.from_words(words)
+        os.environ["OMP_NUM_THREADS"] = "1"  # two busy processes of two threads each run many times slower
+        import nni.compression.pruning  # noqa: F401
+        import torch
+
+        from autoprune.trial.setup import load_settings
+
+        torch.set_num_threads(1)
+        torch.optim.SGD([torch.zeros(1)])  # imports torch._dynamo, which takes seconds
+        self.task, self.data, self.dense = load_settings(self.settings)
+        self.channels = {group.name: group.channels for group in self.dense.groups}
+        if self.settings.latency == "onnxruntime":
+            from autoprune.measure import latency
+
+            latency.reference_ms(self.dense, self.task.example_input, "onnxruntime", self.settings.latency_batch)
+
+    def run(self) -> int:
+        """Run one trial in a forked process and return the exit status."""
+        return _recorded(self._carry_out_forked)
+
+    def _carry_out_forked(self) -> None:
+        _adopt_trial()
+        self.carry_out()
+
+    def carry_out(self) -> None:
+        """Ask NNI for parameters, run the trial, and report."""
+        import nni
+
+        from autoprune.nni.bridge.serializer import receive_plain_json
+
+        receive_plain_json()
+        folder = _folder()
+        parameters = nni.get_next_parameter()
+        if not isinstance(parameters, dict | None):
+            raise UserError(f"the parameters must map names to values, not be {parameters!r:.80}")
+        candidate = Candidate.from_parameters(parameters or {})
+
+        sizes: dict[str, float] = {}
+
+        def report(accuracy: float) -> None:
+            if not sizes:  # most trials have nothing to report on the way
+                sizes.update(self._sizes(candidate))
+            measures = {"accuracy": accuracy} | sizes
+            budget = {} if candidate.budget is None else {"budget": candidate.budget}
+            scalar = record.scalar(measures, self.dense.measures, self.settings.size_weight)
+            nni.report_intermediate_result(scalar | measures | budget)
+
+        loaded = (self.task, self.data, self.dense)
+        nni.report_final_result(record.carry_out(self.settings, loaded, self.channels, candidate, folder, report))
+
+    def _sizes(self, candidate: Candidate) -> dict[str, float]:
+        """Return the ``params`` and ``macs`` at which a candidate ends; of sparse ones, the least that is possible."""
+        from autoprune.prune.criteria import get_criterion
+        from autoprune.prune.size_model import size_model
+
+        asked = {name: candidate.of(name) for name in self.channels}
+        if not get_criterion(candidate.criterion).structured:
+            dense = self.dense.measures
+            return {"params": dense["params"] * (1 - max(asked.values())), "macs": dense["macs"]}
+        how = (self.task.example_input, self.dense.groups, self.settings.round_to)
+        return size_model(self.dense.model, *how).sizes(asked)
+
+
+def _adopt_trial() -> None:
+    """Let ``nni``, imported before the fork, see that this process is a trial."""
+    import importlib
+    import logging
+
+    import nni.runtime.env_vars
+    import nni.runtime.log
+    import nni.runtime.trial_command_channel
+    import nni.trial
+
+    logging.getLogger().handlers.clear()
+    for module in (nni.runtime.env_vars, nni.runtime.log, nni.trial):
+        importlib.reload(module)
+    nni.runtime.log._init_logger()
+    nni.runtime.trial_command_channel.set_default_trial_command_channel()
+
+
+def _folder() -> Path:
+    return Path(os.environ.get("NNI_OUTPUT_DIR", "."))

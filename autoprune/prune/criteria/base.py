@@ -1,0 +1,124 @@
+"""What a criterion is, and what it is given to judge by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from autoprune.base import streams
+from autoprune.errors import UserError
+from autoprune.prune.groups import Group, Slice
+from autoprune.task.task import Task
+from autoprune.train import loop as training
+
+
+@dataclass(frozen=True)
+class Context:
+    """What criteria that look at data, gradients or training may use; the others ignore it.
+
+    Args:
+        task: gives the loss, the example input, and the recipe that criteria train by.
+        train: the training split.
+        seed: order of the batches, random choices.
+        steps: optimiser steps that a criterion which trains may take.
+        batches: batches that a criterion which only looks may look at.
+    """
+
+    task: Task
+    train: Dataset
+    seed: int = 0
+    steps: int = 100
+    batches: int = 8
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a criterion scores.
+
+    Args:
+        model: the criterion's own copy of the network, in evaluation mode: it may do with it as it likes.
+        groups: the groups from which something is to go.
+        sparsity: the fraction that is to go, by group name.
+        context: the data, or None.
+        every_group: all groups of the model, also those that stay whole.
+    """
+
+    model: nn.Module
+    groups: tuple[Group, ...]
+    sparsity: Mapping[str, float]
+    context: Context | None = None
+    every_group: tuple[Group, ...] = ()
+
+    def weights(self) -> Iterator[tuple[Group, str, nn.Parameter]]:
+        """Iterate over the weights that produce the groups' channels, each with its group and its parameter name."""
+        seen = set()
+        for group in self.groups:
+            for part in group.slices:
+                if part.role == "out" and part.parameter not in seen:
+                    seen.add(part.parameter)
+                    yield group, part.parameter, self.model.get_parameter(part.parameter)
+
+    def need(self) -> Context:
+        """Return the context.
+
+        Raises:
+            UserError: there is none.
+        """
+        if self.context is None:
+            raise UserError("this criterion looks at data: give it a Context(task, data.train)")
+        return self.context
+
+    def chance(self, *purpose: str) -> torch.Generator:
+        """Return a stream of chance of its own for one purpose (see :func:`autoprune.base.streams.generator`)."""
+        return streams.generator(self.context.seed if self.context else 0, *purpose)
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Iterate over the few training batches that may be looked at."""
+        context = self.need()
+        size = context.task.recovery.batch_size
+        yield from islice(training.endless_batches(context.train, size, context.seed), context.batches)
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """A way to choose what goes.
+
+    Args:
+        score: gives everything that could go a score; the lowest goes first. Of a channel criterion one score per
+            channel, by group name; else one per weight, by parameter name (a tensor of the weight's shape, with a 1 in
+            each dimension that goes as a whole).
+        granularity: what goes as a whole. Whole channels make the network smaller, all else sets weights to zero.
+        paper: where it is from.
+        needs: what it looks at beside the weights.
+        scope: whether each layer loses the fraction asked of it, or only the network the number of weights asked of
+            it in all, the weakest anywhere.
+    """
+
+    score: Callable[[Request], dict[str, Tensor]]
+    granularity: Literal["channel", "weight", "kernel", "2:4"]
+    paper: str
+    needs: tuple[Literal["data", "gradients", "training"], ...] = ()
+    scope: Literal["layer", "network"] = "layer"
+
+    @property
+    def structured(self) -> bool:
+        """Whether whole channels go."""
+        return self.granularity == "channel"
+
+
+def per_unit(group: Group, part: Slice, values: Tensor) -> Tensor:
+    """Add values, one for each position of ``part``, up to one for each unit of its group."""
+    nobody = group.channels
+    index = torch.where(part.unit < 0, nobody, part.unit.long())
+    return torch.zeros(nobody + 1).index_add_(0, index, values.detach().float())[:nobody]
+
+
+def rows(part: Slice, tensor: Tensor) -> Tensor:
+    """Return the parameter (or its gradient, or scores of its shape) with one row for each position of ``part``."""
+    return tensor.detach().movedim(part.dim, 0).reshape(len(part.unit), -1)

@@ -1,0 +1,21 @@
+"""Gradients of the loss on a few training batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from autoprune.prune.criteria.base import Request
+
+
+@contextmanager
+def accumulate_gradients(request: Request) -> Iterator[None]:
+    """Leave the summed gradients in the model's parameters while the context lasts; the model does not change."""
+    loss = request.need().task.loss
+    request.model.eval().zero_grad()
+    for x, y in request.batches():
+        loss(request.model(x), y).backward()
+    try:
+        yield
+    finally:
+        request.model.zero_grad()

@@ -1,0 +1,23 @@
+"""Connection sensitivity, by which a network can be pruned before it is trained."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from autoprune.prune.criteria.base import Criterion, Request
+from autoprune.prune.criteria.gradients import accumulate_gradients
+
+
+def connection_sensitivity(request: Request) -> dict[str, Tensor]:
+    """Score each weight by |gradient x weight| on a few batches."""
+    with accumulate_gradients(request):
+        return {name: (weight.grad * weight).detach().abs() for _, name, weight in request.weights()}
+
+
+SNIP = Criterion(
+    connection_sensitivity,
+    "weight",
+    "Lee et al. 2019, SNIP: Single-shot Network Pruning based on Connection Sensitivity",
+    needs=("data", "gradients"),
+    scope="network",
+)

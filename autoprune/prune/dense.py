@@ -1,0 +1,130 @@
+"""The trained dense model of a task: trained once, kept in a cache that goes by content, shared by all trials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from autoprune import cache
+from autoprune.errors import TrialFailure, UserError
+from autoprune.measure import measure
+from autoprune.prune.groups import Groups, find_groups
+from autoprune.results import finite
+from autoprune.task.task import Splits, Task
+from autoprune.train import loop as training
+from autoprune.train.fit import check_data
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A task's dense model.
+
+    Args:
+        model: the trained network, in evaluation mode.
+        initial: the weights it had before training, which lottery tickets rewind to; None if a checkpoint was given
+            without them.
+        measures: its ``accuracy`` on the validation split, ``params``, ``macs``, ``bytes`` and ``latency_ms``.
+        key: names all that decides it, its groups included (:mod:`autoprune.cache`).
+        groups: its coupled channel groups, found once for all trials.
+    """
+
+    model: nn.Module
+    initial: dict[str, Tensor] | None
+    measures: dict[str, float]
+    key: str
+    groups: Groups | None = None
+
+
+def prepare(
+    task: Task,
+    data: Splits,
+    checkpoint: str | Path | None = None,
+    seed: int = 0,
+    initial: str | Path | None = None,
+) -> Dense:
+    """Return the dense model: the checkpoint's, else the cache's, else a newly trained one (then cached).
+
+    Args:
+        checkpoint: a state dict of the trained model.
+        initial: a state dict of the weights that the checkpoint's training began with. Without it what the schedules
+            that go back to them would need is not known: a network built anew has others.
+
+    Raises:
+        UserError: the checkpoint or the initial weights cannot be read, or do not fit the task's model; data that
+            cannot be trained on (:func:`autoprune.train.fit.check_data`); a training that diverges.
+    """
+    model = task.build(seed)
+    if initial:
+        load_checkpoint(model, initial, task.name)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    if checkpoint:
+        load_checkpoint(model, checkpoint, task.name)
+    check_data(task, data, model)
+
+    def make(file: Path) -> None:
+        try:
+            if not checkpoint:
+                training.train(task, model, data.train, task.training, seed)
+            measures = finite.checked({"accuracy": training.accuracy(model, data.validation)})
+        except TrialFailure as failure:
+            raise UserError(f"the dense model of task {task.name}: {failure}") from None
+        measures |= measure.measure(model, task.example_input)
+        torch.save({"weights": model.state_dict(), "measures": measures}, file)
+
+    key = cache.training_key(task, data, model, seed, bool(checkpoint))
+    saved = torch.load(cache.cached("dense", task.name, key, ".pt", make), weights_only=True)
+    model.load_state_dict(saved["weights"])
+    groups = find_groups(model.eval(), task.example_input, task.keep)
+    key = cache.key_of(dense=key, keep=tuple(task.keep), groups=groups.prunable)
+    return Dense(model, None if checkpoint and not initial else before, saved["measures"], key, groups)
+
+
+WITHIN = ("state_dict", "model_state_dict", "model")
+"""Where training scripts and Lightning put the state dict in a checkpoint."""
+
+PREFIXES = ("module.", "_orig_mod.", "model.")
+"""What DataParallel, torch.compile and Lightning put before the names of parameters."""
+
+
+def load_checkpoint(model: nn.Module, checkpoint: str | Path, task_name: str) -> None:
+    """Load a state dict into ``model``.
+
+    It may lie within a larger checkpoint (:data:`WITHIN`), and its names may begin with what wrappers put before them
+    (:data:`PREFIXES`).
+
+    Raises:
+        UserError: the file is missing, is no state dict, or does not fit.
+    """
+    path = Path(checkpoint)
+    if not path.is_file():
+        raise UserError(f"checkpoint {checkpoint} does not exist")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:
+        raise UserError(
+            f"checkpoint {checkpoint} is not a plain state dict: save it with torch.save(model.state_dict(), FILE)"
+        ) from None
+    try:
+        model.load_state_dict(_unwrapped(state, set(model.state_dict())))
+    except (RuntimeError, TypeError, AttributeError) as error:
+        why = " ".join(str(error).split()).partition(": ")[2] or str(error)
+        raise UserError(f"checkpoint {checkpoint} does not fit the model of task {task_name}: {why[:300]}") from None
+
+
+def _unwrapped(state: Any, names: set[str]) -> Any:
+    """Return the state dict in a checkpoint, by the model's own ``names`` where only a prefix makes the difference."""
+    for key in WITHIN:
+        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
+            state = state[key]
+    found = state
+    while isinstance(found, Mapping) and not names <= found.keys():
+        prefix = next((each for each in PREFIXES if any(str(name).startswith(each) for name in found)), None)
+        if prefix is None:
+            return state
+        found = {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
+    return found

@@ -1,0 +1,1 @@
+"""How channels run through a network: labels that one run of the model carries along."""

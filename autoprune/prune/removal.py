@@ -1,0 +1,101 @@
+"""Physical removal of channels, and rebuilding a pruned network from its state dict."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from autoprune.errors import TrialFailure
+from autoprune.prune.blocks import drop, find_blocks
+from autoprune.prune.graph.trace import call, tensors
+from autoprune.prune.groups import Groups, removed_positions
+from autoprune.prune.resize import fit_attributes
+from autoprune.task.accepted import accepted
+
+
+def remove_channels(
+    model: nn.Module, example_input: Any, groups: Groups, remove: Mapping[str, Collection[int]]
+) -> nn.Module:
+    """Return a copy of ``model`` without the given channels, really smaller, in evaluation mode.
+
+    Args:
+        groups: the groups of ``model``.
+        remove: the units to remove (see :class:`~autoprune.prune.groups.Group`), by group name.
+
+    Raises:
+        TrialFailure: a group or a layer would be left without any channel, or the smaller network does not run.
+    """
+    for group in groups:
+        asked = set(remove.get(group.name, ()))
+        if len(asked) >= group.channels:
+            raise TrialFailure(f"group {group.name} would lose all of its {group.channels} channels")
+        if asked and not 0 <= min(asked) <= max(asked) < group.channels:
+            raise TrialFailure(f"group {group.name} has no unit {max(asked)}: it has {group.channels}")
+    smaller = cut(model, removed_positions(groups, remove))
+    try:
+        with torch.no_grad():
+            shapes = [output.shape[1:] for output in tensors(call(smaller, example_input))]
+    except Exception as error:
+        raise TrialFailure(f"the pruned network does not run: {error}") from error
+    if shapes != [shape[1:] for shape in groups.outputs]:
+        raise TrialFailure("the pruned network's output has another shape than the dense one's")
+    return smaller
+
+
+def cut(model: nn.Module, gone: Mapping[tuple[str, int], Tensor]) -> nn.Module:
+    """Return a copy of ``model`` without the masked positions of its parameters and buffers, in evaluation mode.
+
+    Args:
+        gone: a mask over the positions that go, by parameter name and dimension.
+
+    Raises:
+        TrialFailure: a parameter would be left empty.
+    """
+    model, memo = accepted(model), {}
+    state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    for name in {name for name, _ in gone}:
+        old = state[name]
+        new = old.detach()
+        for dim in range(old.ndim):
+            if (name, dim) in gone:
+                left = (~gone[name, dim]).nonzero().flatten()
+                if not len(left):
+                    raise TrialFailure(f"{name} would be left empty")
+                new = new.index_select(dim, left.to(old.device))
+        # deepcopy takes the cut tensor where it meets the old one, so that the full one is never copied
+        memo[id(old)] = nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new
+    smaller = copy.deepcopy(model, memo).eval()
+    fit_attributes(smaller)
+    return smaller
+
+
+def rebuild(skeleton: nn.Module, state: Mapping[str, Tensor], example_input: Any = None) -> nn.Module:
+    """Resize the layers of a dense ``skeleton`` in place to the shapes of a pruned network's ``state``, and load it.
+
+    So a pruned network is kept as a plain state dict, with no pickled code in the file.
+
+    Args:
+        example_input: needed where whole residual blocks were dropped: those of which ``state`` holds nothing.
+    """
+    if example_input is not None and skeleton.state_dict().keys() - state.keys():
+        blocks = find_blocks(skeleton, example_input)
+        drop(skeleton, [block for block in blocks if not any(name.startswith(f"{block.name}.") for name in state)])
+    parameters = {**dict(skeleton.named_parameters(remove_duplicate=False)), **dict(skeleton.named_buffers())}
+    resized: dict[int, Tensor] = {}
+    for name, old in parameters.items():
+        if name not in state or state[name].shape == old.shape:
+            continue
+        owner, _, key = name.rpartition(".")
+        layer = skeleton.get_submodule(owner)
+        if isinstance(old, nn.Parameter):
+            new = resized.setdefault(id(old), nn.Parameter(torch.empty_like(state[name]), old.requires_grad))
+            layer._parameters[key] = new
+        else:
+            layer._buffers[key] = torch.empty_like(state[name])
+    fit_attributes(skeleton)
+    skeleton.load_state_dict(state)
+    return skeleton.eval()

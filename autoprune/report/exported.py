@@ -1,0 +1,72 @@
+"""Exported files and latencies as tables for the terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+
+from autoprune.finalize.final import Final
+from autoprune.measure.latency import Comparison, Timing
+from autoprune.report.terminal import Console
+from autoprune.results import units
+
+
+def exported_table(final: Final) -> Table:
+    """Return what is known of each exported file, a row for each."""
+    table = Table(box=box.SIMPLE_HEAD, caption_justify="left")
+    for title in ("File", "Size", "Validation\naccuracy", "Test\naccuracy", "Outputs\ndiffer by", "Latency", "Dense"):
+        table.add_column(title, justify="left" if title == "File" else "right", no_wrap=True)
+    table.add_column("Speed-up", justify="right", no_wrap=True)
+    for each in final.exported.values():
+        test = final.test_accuracy if each.test_accuracy is None else each.test_accuracy
+        table.add_row(
+            each.file.name,
+            units.size(each.bytes),
+            units.percent(each.accuracy),
+            units.percent(test),
+            "quantised" if each.difference is None else f"{each.difference:.0e}",
+            units.milliseconds(each.latency.pruned.median_ms),
+            units.milliseconds(each.latency.dense.median_ms),
+            f"{each.latency.speedup:.2f}x",
+        )
+    one = next(iter(final.exported.values())).latency.pruned
+    table.caption = (
+        "each file loaded back in its own runtime; outputs: largest difference, relative\n"
+        f"latency: one example, {_threads(one)}, median of {one.runs}, pruned and dense in turn"
+    )
+    return table
+
+
+def latency_table(comparisons: Sequence[Comparison]) -> Table:
+    """Return the latency of a pruned and the dense network, a row for each runtime and batch size."""
+    table = Table(box=box.SIMPLE_HEAD, caption_justify="left")
+    for title in ("Runtime", "Batch", "Dense", "quartiles", "Pruned", "quartiles", "Speed-up", "quartiles"):
+        table.add_column(title, justify="left" if title == "Runtime" else "right", no_wrap=True)
+    for each in comparisons:
+        table.add_row(
+            each.pruned.runtime,
+            str(each.pruned.batch_size),
+            *(text for timing in (each.dense, each.pruned) for text in _time(timing)),
+            f"{each.speedup:.2f}x",
+            f"{each.speedup_low:.2f} to {each.speedup_high:.2f}",
+        )
+    one = comparisons[0].pruned
+    table.caption = f"milliseconds for the batch; {_threads(one)}, median of {one.runs}, dense and pruned in turn"
+    return table
+
+
+def _time(timing: Timing) -> tuple[str, str]:
+    return f"{timing.median_ms:.3g}", f"{timing.low_ms:.3g} to {timing.high_ms:.3g}"
+
+
+def _threads(timing: Timing) -> str:
+    return f"{timing.threads} CPU thread{'s' if timing.threads > 1 else ''}"
+
+
+def show(table: RenderableType) -> None:
+    """Print a table, at 140 columns where the output is no terminal."""
+    Console(width=None if sys.stdout.isatty() else 140).print(table)

@@ -1,0 +1,92 @@
+"""Groups as a person wants to read them, and how much the network minds losing each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from rich.table import Table
+from torch import Tensor, nn
+
+from autoprune.prune.account import GOES_WITH
+from autoprune.prune.groups import Group, Groups
+from autoprune.prune.removal import remove_channels
+from autoprune.task.accepted import accepted
+
+
+def groups_table(groups: Groups, params: int, macs: int, sensitivity: Mapping[str, float] | None = None) -> Table:
+    """Return a table of the prunable groups: members, channels, share of parameters and MACs.
+
+    Args:
+        params: of the whole model, for the shares.
+        macs: of the whole model for one example.
+        sensitivity: adds a column: the score lost when half of that group alone goes (:func:`sensitivities`).
+    """
+    columns = ["group", "channels", "layers", "read by", "parameters", "MACs"]
+    table = Table(*columns, *(["lost without half"] if sensitivity is not None else []))
+    for group in groups:
+        row = [
+            group.name,
+            _units(group),
+            _listed(group.producers + group.followers),
+            _listed(group.consumers),
+            f"{group.params / params:.1%}",
+            f"{group.macs / max(1, macs):.1%}",
+        ]
+        if sensitivity is not None:
+            row.append(f"{sensitivity[group.name]:+.3f}")
+        table.add_row(*row)
+    return table
+
+
+def left_alone_lines(groups: Groups) -> list[str]:
+    """Return a line for each layer or parameter that is left alone, with what goes with it, and the reason."""
+    followers: dict[str, list[str]] = {}
+    for name, reason in groups.left_alone.items():
+        if reason.startswith(GOES_WITH):
+            followers.setdefault(reason.removeprefix(GOES_WITH), []).append(name)
+    lines = []
+    for name, reason in groups.left_alone.items():
+        if not reason.startswith(GOES_WITH):
+            more = ", ".join(_listed(followers.get(name, []), most=4).split("\n"))
+            lines.append(f"left alone: {name}{f' (with {more})' if more else ''}: {reason}")
+    return lines
+
+
+def sensitivities(
+    model: nn.Module, example_input: Any, groups: Groups, score: Callable[[nn.Module], float], share: float = 0.5
+) -> dict[str, float]:
+    """Return what ``score`` (accuracy, say) loses when ``share`` of one group alone goes, by group name.
+
+    The units of the smallest L1 norm go; nothing is fine-tuned. It costs one scoring for each group.
+    """
+    dense = score(model)
+    lost = {}
+    for group in groups:
+        weakest = unit_norms(model, group).argsort()[: int(group.channels * share)].tolist()
+        lost[group.name] = dense - score(remove_channels(model, example_input, groups, {group.name: weakest}))
+    return lost
+
+
+@torch.no_grad()
+def unit_norms(model: nn.Module, group: Group) -> Tensor:
+    """Return the L1 norm of each unit's weights in all producers, shape ``(channels,)``."""
+    model, norms = accepted(model), torch.zeros(group.channels + 1)
+    for part in group.slices:
+        if part.role == "out":
+            weight = model.get_parameter(part.parameter).detach().cpu().movedim(part.dim, 0).flatten(1)
+            norms.index_add_(0, part.unit.long() % (group.channels + 1), weight.abs().sum(1).float())
+    return norms[:-1]
+
+
+def _units(group: Group) -> str:
+    """Return how many units there are and, where one is several channels, of how many channels each."""
+    first = next(part for part in group.slices if part.role == "out")
+    each = int((first.unit >= 0).sum()) // group.channels
+    return str(group.channels) if each == 1 else f"{group.channels} x {each}"
+
+
+def _listed(names: Sequence[str], most: int = 6) -> str:
+    more = [f"... and {len(names) - most} more"] if len(names) > most + 1 else []
+    return "\n".join([*names[: most if more else None], *more])

@@ -1,0 +1,120 @@
+"""One point of the search space: what a tuner proposes and a trial carries out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from autoprune.errors import UserError
+
+PREFIX = "sparsity."
+"""A parameter named ``sparsity.GROUP`` is the sparsity of that coupled group; a bare ``sparsity`` is every group's."""
+
+BLOCK_PREFIX = "block."
+"""A parameter named ``block.NAME`` says whether that residual block is dropped: 1, or 0."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A pruning decision: how much of each coupled group to remove, by which criterion, on which schedule.
+
+    Args:
+        sparsity: fraction of channels (structured) or weights (unstructured) to remove, by group name, in [0, 1).
+        uniform: the sparsity of every group that ``sparsity`` does not name.
+        criterion: a name in :data:`autoprune.prune.criteria.CRITERIA`.
+        schedule: a name in :data:`autoprune.prune.schedules.SCHEDULES`.
+        baseline: the baseline this point belongs to, or None for a point that the tuner proposed.
+        blocks: residual blocks to drop whole, by name: 1 for those that go, 0 for those that stay.
+        allocation: a name in :data:`autoprune.prune.allocation.METHODS`: then ``uniform`` is the fraction of the
+            model's parameters to remove in all, and the method spreads it over the groups.
+        budget: fraction of the schedule's training steps to carry out, in [0, 1]: what a rung of a multi-fidelity
+            search allows. None is all of them, and for the schedule ``shared`` none: its recovery is over already.
+
+    Raises:
+        UserError: a sparsity lies outside [0, 1), a budget outside [0, 1], a block's value is not 0 or 1, or an
+            allocation meets sparsities of single groups.
+    """
+
+    sparsity: Mapping[str, float] = field(default_factory=dict)
+    uniform: float = 0.0
+    criterion: str = "l1_norm"
+    schedule: str = "one_shot"
+    baseline: str | None = None
+    blocks: Mapping[str, int] = field(default_factory=dict)
+    allocation: str | None = None
+    budget: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse sparsities outside [0, 1), and blocks that are neither in nor out."""
+        for name, value in [*self.sparsity.items(), ("every group", self.uniform)]:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+                raise UserError(f"sparsity of {name} is {value!r}: it must be a number in [0, 1)")
+        for name, value in self.blocks.items():
+            if isinstance(value, bool) or value not in (0, 1):
+                raise UserError(f"block {name} is {value!r}: it must be 1 (dropped) or 0")
+        if self.budget is not None and not (isinstance(self.budget, int | float) and 0 <= self.budget <= 1):
+            raise UserError(f"budget is {self.budget!r}: it must be a number in [0, 1]")
+        if self.allocation and self.sparsity:
+            raise UserError(f"allocation {self.allocation} spreads the one number `sparsity`: take {PREFIX}GROUP out")
+
+    def of(self, group: str) -> float:
+        """Return the sparsity that this candidate asks of the group named ``group``."""
+        return float(self.sparsity.get(group, self.uniform))
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """The names of the blocks that go."""
+        return tuple(sorted(name for name, value in self.blocks.items() if value))
+
+    @classmethod
+    def from_parameters(cls, parameters: Mapping[str, Any]) -> Candidate:
+        """Read the flat parameters that NNI carries (the inverse of :meth:`to_parameters`)."""
+        fields: dict[str, Any] = {"sparsity": {}, "blocks": {}}
+        for key, value in parameters.items():
+            if key.startswith(PREFIX):
+                fields["sparsity"][key.removeprefix(PREFIX)] = value
+            elif key.startswith(BLOCK_PREFIX):
+                fields["blocks"][key.removeprefix(BLOCK_PREFIX)] = value
+            elif key == "sparsity":
+                fields["uniform"] = value
+            elif key in ("criterion", "schedule", "baseline", "allocation", "budget"):
+                fields[key] = value
+            else:
+                raise UserError(
+                    f"unknown parameter {key!r}: use criterion, schedule, sparsity, allocation, budget, "
+                    f"{PREFIX}GROUP for one group, or {BLOCK_PREFIX}NAME for a whole block"
+                )
+        return cls(**fields)
+
+    def to_parameters(self) -> dict[str, Any]:
+        """Return flat parameters (no nested objects: NNI's web UI shows those as ``[object Object]``)."""
+        parameters: dict[str, Any] = {"baseline": self.baseline} if self.baseline else {}
+        parameters |= {"criterion": self.criterion, "schedule": self.schedule}
+        if self.allocation:
+            parameters["allocation"] = self.allocation
+        if self.budget is not None:
+            parameters["budget"] = self.budget
+        if self.uniform:
+            parameters["sparsity"] = self.uniform
+        parameters |= {PREFIX + group: value for group, value in sorted(self.sparsity.items())}
+        return parameters | {BLOCK_PREFIX + name: value for name, value in sorted(self.blocks.items())}
+
+    @property
+    def id(self) -> str:
+        """Eight hex digits that name this candidate by its content."""
+        return hashlib.sha256(json.dumps(self.to_parameters(), sort_keys=True).encode()).hexdigest()[:8]
+
+
+def channels_kept(channels: int, sparsity: float, round_to: int = 8) -> int:
+    """Return how many of ``channels`` to keep at ``sparsity``: at least one, and a multiple of ``round_to``.
+
+    A group of fewer than ``2 * round_to`` channels is not rounded: too little would be left to choose from. Channel
+    counts off the vector width can make a pruned network slower than the dense one.
+    """
+    kept = channels * (1 - sparsity)
+    if sparsity and round_to > 1 and channels >= 2 * round_to:
+        kept = max(round_to, round_to * round(kept / round_to))
+    return min(channels, max(1, round(kept)))

@@ -1,0 +1,367 @@
+"""Reading an experiment's trials from NNI's database, whether it runs, has ended, or was started by hand."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import sys
+import time
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from autoprune.errors import UserError
+from autoprune.nni.rescue import rescued
+from autoprune.results import baselines, finite, prepared
+from autoprune.results.limits import Limit, read_limits, satisfies
+from autoprune.results.pareto import DEFAULT_OBJECTIVES, pareto_front
+from autoprune.results.prepared import Prepared
+from autoprune.results.settings import TrialCommand
+from autoprune.trial.record import FAILURE, MODEL, RESULT, read_object
+
+MEASURES = ("accuracy", "params", "macs", "bytes", "latency_ms")
+RUNNING = ("WAITING", "RUNNING", "UNKNOWN")
+STOPPED = ("EARLY_STOPPED", "USER_CANCELED")
+"""NNI's statuses of trials that an assessor or a person stopped."""
+
+ENDED = (*STOPPED, "SUCCEEDED", "FAILED", "SYS_CANCELED")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial as NNI's database has it.
+
+    Args:
+        id: NNI's trial id.
+        sequence: its number in the experiment, from 0.
+        parameters: what it ran.
+        status: NNI's status; ``FAILED`` also for one that ended without a result.
+        metrics: what it reported, or an empty dictionary.
+        reason: why it failed, in one line, or None.
+        folder: where its files are.
+        started: milliseconds since 1970, or None.
+        ended: the same.
+    """
+
+    id: str
+    sequence: int
+    parameters: dict[str, Any]
+    status: str
+    metrics: dict[str, float]
+    reason: str | None
+    folder: Path
+    started: int | None
+    ended: int | None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it has a result."""
+        return all(finite.is_finite(self.metrics.get(name)) for name in MEASURES)
+
+    @property
+    def measures(self) -> dict[str, float]:
+        """The metrics that are sizes or accuracy."""
+        return {name: self.metrics[name] for name in MEASURES}
+
+    @property
+    def baseline(self) -> str | None:
+        """The baseline it belongs to, if any."""
+        return self.parameters.get("baseline")
+
+    @property
+    def model_file(self) -> Path:
+        """Its model's state dict."""
+        return self.folder / MODEL
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """What the trial wrote down beside what it reported (``kept``, ``dense``); nothing if that is damaged."""
+        return self._read[0]
+
+    @property
+    def damage(self) -> str | None:
+        """What is damaged about what it wrote down, if anything."""
+        return self._read[1]
+
+    @cached_property
+    def _read(self) -> tuple[dict[str, Any], str | None]:
+        content, damage = read_object(self.folder / RESULT)
+        if not all(isinstance(content.get(name, {}), dict) for name in ("measures", "kept", "dense", "channels")):
+            return {}, f"{RESULT} does not hold what a trial writes"
+        return content, damage
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment's results at one moment.
+
+    Args:
+        id: NNI's experiment id.
+        folder: its folder.
+        config: NNI's config, as the manager stored it.
+        trials: in the order in which they were started.
+        seconds: how long it has run in all.
+    """
+
+    id: str
+    folder: Path
+    config: dict[str, Any]
+    trials: list[Trial] = field(repr=False)
+    seconds: float = field(default=0, kw_only=True)
+
+    @property
+    def name(self) -> str:
+        """The config's ``experimentName``, or the id."""
+        return self.config.get("experimentName") or self.id
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether it has used all of the time that its config allows."""
+        limit = self.config.get("maxExperimentDuration")
+        return limit is not None and self.seconds >= read_duration(limit)
+
+    @cached_property
+    def settings(self) -> TrialCommand:
+        """The settings in its trial command.
+
+        Raises:
+            UserError: it was not an AutoPrune experiment.
+        """
+        settings = TrialCommand.parse(self.config.get("trialCommand", ""))
+        if settings is None:
+            raise UserError(f"experiment {self.id} does not run `autoprune trial`: it has no pruning results")
+        return settings
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """What its tuner optimises; accuracy and MACs if the tuner knows one number only."""
+        return tuple((self.config.get("tuner", {}).get("classArgs") or {}).get("objectives") or DEFAULT_OBJECTIVES)
+
+    @cached_property
+    def constraints(self) -> tuple[Limit, ...]:
+        """The limits that whatever is offered as the answer keeps within.
+
+        Raises:
+            UserError: the config has one that cannot be read.
+        """
+        return read_limits((self.config.get("tuner", {}).get("classArgs") or {}).get("constraints") or ())
+
+    @cached_property
+    def dense(self) -> dict[str, float] | None:
+        """The dense model's measures, or None before the first trial has finished."""
+        found = (dense for trial in self.trials if (dense := trial.record.get("dense")))
+        return next((measures for measures in found if not finite.why_not(measures)), None)
+
+    @property
+    def candidates(self) -> list[Trial]:
+        """The successful trials that the tuner proposed."""
+        return [trial for trial in self.trials if trial.succeeded and not trial.baseline]
+
+    @property
+    def failed(self) -> list[Trial]:
+        """The trials that failed."""
+        return [trial for trial in self.trials if trial.status == "FAILED"]
+
+    @property
+    def baselines(self) -> dict[str, list[Trial]]:
+        """The successful trials of each baseline, by its name; the dense model's is none."""
+        found: dict[str, list[Trial]] = {}
+        for trial in self.trials:
+            if trial.succeeded and trial.baseline not in (None, baselines.DENSE):
+                found.setdefault(trial.baseline, []).append(trial)
+        return found
+
+    @cached_property
+    def prepared(self) -> list[Prepared]:
+        """What was learnt before the search, one for each criterion with a shared recovery of its own."""
+        return [each for each in self._prepared.values() if isinstance(each, Prepared)]
+
+    @cached_property
+    def _prepared(self) -> dict[str, Prepared | UserError]:
+        """What each trial that learnt something wrote down, or why that cannot be read, by its id."""
+        found: dict[str, Prepared | UserError] = {}
+        for trial in self.trials:
+            if trial.baseline == baselines.DENSE and (file := trial.folder / prepared.FILE).is_file():
+                try:
+                    found[trial.id] = Prepared.read(file)
+                except UserError as error:
+                    found[trial.id] = error
+        return found
+
+    @property
+    def damage(self) -> list[str]:
+        """What is damaged about its files, a line each; all that can be read still counts."""
+        from autoprune.results.recovered import read_recovered
+
+        lines = [f"trial {trial.id}: {trial.damage}" for trial in self.trials if trial.damage]
+        lines += [f"trial {key}: {each}" for key, each in self._prepared.items() if isinstance(each, UserError)]
+        damaged = read_recovered(self.folder)[1]
+        return lines + ([damaged] if damaged else [])
+
+    def front(self, objectives: tuple[str, ...] | None = None) -> list[Trial]:
+        """Return the Pareto-optimal candidates within the constraints, the best in the first objective first.
+
+        It is empty as long as no candidate keeps within all of them.
+        """
+        by_id = {t.id: t for t in self.candidates if satisfies(self.constraints, t.metrics, self.dense)}
+        keys = pareto_front({key: trial.metrics for key, trial in by_id.items()}, objectives or self.objectives)
+        return [by_id[key] for key in keys]
+
+    def margins(self, trial: Trial) -> dict[str, float]:
+        """Return how far a trial's accuracy lies above each baseline's at its size, by all baselines now known."""
+        if self.dense is None:
+            return {}
+        measured = {name: [t.measures for t in trials] for name, trials in self.baselines.items()}
+        return baselines.margins(trial.measures, self.dense, measured)
+
+    def trial(self, trial_id: str) -> Trial:
+        """Return the trial called ``trial_id``.
+
+        Raises:
+            UserError: there is none.
+        """
+        for trial in self.trials:
+            if trial.id == trial_id:
+                return trial
+        raise UserError(f"experiment {self.id} has no trial {trial_id}: see `autoprune pareto {self.id}`")
+
+
+def read_duration(text: str | float) -> float:
+    """Return the seconds in a duration as NNI writes it: a number of seconds, or ``90s``, ``30m``, ``2h``, ``1d``.
+
+    Raises:
+        UserError: it is none.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", str(text).strip())
+    if not found:
+        raise UserError(f"a duration is written as 90s, 30m, 2h or 1d, not {text!r}")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
+
+
+def find_experiment(experiment_id: str) -> Path:
+    """Return an experiment's folder; the id ``latest`` is the one started last.
+
+    Raises:
+        UserError: NNI knows no such experiment.
+    """
+    known = registry()
+    if experiment_id == "latest" and known:
+        experiment_id = max(known, key=lambda key: known[key]["startTime"])
+    if experiment_id not in known:
+        recent = sorted(known, key=lambda key: known[key]["startTime"])[-3:]
+        hint = f"the latest are {', '.join(reversed(recent))}" if recent else "there is none yet"
+        raise UserError(f"no experiment {experiment_id!r}: {hint}; `nnictl experiment list --all` shows all")
+    return Path(known[experiment_id]["logDir"]).expanduser() / experiment_id
+
+
+def registry() -> dict[str, dict[str, Any]]:
+    """Return NNI's registry of experiments, by id; a damaged one as far as the experiments' folders tell."""
+    file = Path("~/nni-experiments/.experiment").expanduser()
+    content: Any = None
+    for _attempt in range(5):
+        try:
+            content = json.loads(file.read_text())
+            break
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError):  # NNI does not write it in one go
+            time.sleep(0.05)
+    entries = content if isinstance(content, dict) else rescued(file)
+    fit = {key: each for key, each in entries.items() if isinstance(each, dict) and isinstance(each.get("logDir"), str)}
+    return {key: each | {"startTime": _number(each.get("startTime"))} for key, each in fit.items()}
+
+
+def _number(value: Any) -> float:
+    return value if isinstance(value, int | float) else 0
+
+
+def open_experiment(experiment_id: str) -> Experiment:
+    """Return an experiment that was asked for by its id, or ``latest``; say on stderr what is damaged about it.
+
+    Raises:
+        UserError: NNI knows no such experiment, or its database cannot be read.
+    """
+    experiment = load_experiment(find_experiment(experiment_id))
+    for line in experiment.damage:
+        print(f"autoprune: experiment {experiment.id} is damaged: {line}", file=sys.stderr)
+    return experiment
+
+
+def load_experiment(folder: Path) -> Experiment:
+    """Read an experiment from its folder.
+
+    Raises:
+        UserError: the folder has no database, or one that cannot be read.
+    """
+    file = folder / "db" / "nni.sqlite"
+    if not file.is_file():
+        raise UserError(f"experiment {folder.name} has no database at {file}: was it deleted?")
+    # Not mode=ro: what a killed manager left half-written could then not be rolled back, and nothing be read.
+    try:
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True, timeout=10)) as db:
+            return _read_database(db, folder)
+    except (sqlite3.Error, ValueError, TypeError, KeyError, AttributeError) as error:
+        why = " ".join(f"{error}".split()) if isinstance(error, sqlite3.Error) else "it does not hold what NNI writes"
+        raise UserError(f"experiment {folder.name} is damaged: its database {file} cannot be read: {why}") from None
+
+
+def _read_database(db: sqlite3.Connection, folder: Path) -> Experiment:
+    db.row_factory = sqlite3.Row
+    profiles = db.execute("select * from ExperimentProfile order by revision desc limit 1").fetchall()
+    events = db.execute("select timestamp, trialJobId, event, data, sequenceId from TrialJobEvent order by rowid")
+    trials = _trials(events.fetchall(), folder)
+    query = "select trialJobId, data from MetricData where type = 'FINAL' order by rowid"
+    metrics = {trial: json.loads(json.loads(data)) for trial, data in db.execute(query)}
+    profile = dict(profiles[0]) if profiles else {"params": "{}"}
+    if profile.get("id", folder.name) != folder.name:
+        raise sqlite3.DatabaseError(f"it is that of experiment {profile['id']}")
+    return Experiment(
+        folder.name,
+        folder,
+        dict(json.loads(profile["params"])),
+        [_finish(trial, metrics.get(trial.id), folder) for trial in sorted(trials, key=lambda t: t.sequence)],
+        seconds=profile.get("execDuration") or 0,
+    )
+
+
+def _trials(events, folder: Path) -> list[Trial]:
+    found: dict[str, dict[str, Any]] = {}
+    for timestamp, trial_id, event, data, sequence in events:
+        if not trial_id:
+            continue
+        trial = found.setdefault(trial_id, {"started": None, "ended": None, "status": "WAITING", "parameters": {}})
+        if data and event in RUNNING:  # the first event of a trial brings its parameters
+            trial |= {"parameters": json.loads(data)["parameters"], "sequence": int(sequence)}
+        if event in ENDED:
+            trial |= {"status": event, "ended": int(timestamp)}
+        elif event in RUNNING:  # once more, if it was interrupted
+            trial |= {"status": event, "ended": None}
+        if event == "RUNNING":
+            trial["started"] = int(timestamp)
+    root = folder / "environments" / "local-env" / "trials"
+    return [
+        Trial(id=key, folder=root / key, metrics={}, reason=None, **trial)
+        for key, trial in found.items()
+        if "sequence" in trial
+    ]
+
+
+def _finish(trial: Trial, metrics: Any, folder: Path) -> Trial:
+    if not isinstance(trial.parameters, dict):  # somebody sent them to NNI's API
+        reason = f"its parameters are {json.dumps(trial.parameters)}, where names with values belong"
+        return replace(trial, parameters={}, status="FAILED", reason=reason)
+    changes: dict[str, Any] = {"metrics": metrics if isinstance(metrics, dict) else {}}
+    wrong = finite.why_not({name: value for name, value in changes["metrics"].items() if name in MEASURES})
+    if wrong:  # of a search that did not look
+        return replace(trial, status="FAILED", reason=wrong)
+    changes["metrics"] = {name: value for name, value in changes["metrics"].items() if finite.is_finite(value)}
+    failure = trial.folder / FAILURE
+    ended_empty = trial.status == "SUCCEEDED" and not changes["metrics"]
+    if trial.status == "FAILED" or ended_empty:
+        told = failure.read_text(errors="replace").strip() if failure.is_file() else ""
+        changes["status"] = "FAILED"
+        changes["reason"] = told or f"ended without a result: see {trial.folder / 'trial.stderr'}"
+    return replace(trial, **changes)

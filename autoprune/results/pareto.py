@@ -1,0 +1,129 @@
+"""Which results are Pareto-optimal, and choosing one of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
+
+from autoprune.errors import UserError, short
+from autoprune.results.limits import EXAMPLES, Limit
+
+DIRECTIONS = {
+    "accuracy": "maximize",
+    "params": "minimize",
+    "macs": "minimize",
+    "bytes": "minimize",
+    "latency_ms": "minimize",
+}
+"""What can be an objective, and which way is better."""
+
+DEFAULT_OBJECTIVES = ("accuracy", "macs")
+
+Key = TypeVar("Key")
+
+
+def check_objectives(objectives: Sequence[str]) -> tuple[str, ...]:
+    """Return the objectives as a tuple.
+
+    Raises:
+        UserError: they are no list, one is unknown or there twice, or none is given.
+    """
+    if isinstance(objectives, str) or not isinstance(objectives, Sequence):
+        raise UserError(f"objectives must be a list, such as [accuracy, macs], not {short(objectives)}")
+    unknown = [name for name in objectives if not isinstance(name, str) or name not in DIRECTIONS]
+    if unknown or not objectives:
+        raise UserError(f"unknown objective {', '.join(map(short, unknown)) or '(none)'}: use {', '.join(DIRECTIONS)}")
+    if len(set(objectives)) < len(objectives):
+        raise UserError(f"objectives must be there once each, not {short(objectives)}")
+    return tuple(objectives)
+
+
+def pareto_front(
+    measures: Mapping[Key, Mapping[str, float]], objectives: Sequence[str] = DEFAULT_OBJECTIVES
+) -> list[Key]:
+    """Return the keys of the non-dominated results, the best in the first objective first.
+
+    Of results equal in every objective the first one stands for all.
+    """
+    points = {key: costs(m, objectives) for key, m in measures.items()}
+    front: dict[tuple[float, ...], Key] = {}
+    for key, point in points.items():
+        dominated = any(
+            other != point and all(a <= b for a, b in zip(other, point, strict=True)) for other in points.values()
+        )
+        if not dominated:
+            front.setdefault(point, key)
+    return [front[point] for point in sorted(front)]
+
+
+def costs(measures: Mapping[str, float], objectives: Sequence[str]) -> tuple[float, ...]:
+    """Return the objectives' values as costs: those to be maximised are negated."""
+    return tuple(-measures[name] if DIRECTIONS[name] == "maximize" else measures[name] for name in objectives)
+
+
+def hypervolume(points: Iterable[tuple[float, float]]) -> float:
+    """Return the area that points dominate, over the reference point (1, 0).
+
+    Args:
+        points: ``(cost, gain)`` pairs; those of a cost above 1 add nothing.
+    """
+    area = best = 0.0
+    for cost, gain in sorted(points):
+        if cost < 1 and gain > best:
+            area += (1 - cost) * (gain - best)
+            best = gain
+    return area
+
+
+def read_rule(rule: str) -> Limit | None:
+    """Read a rule that is no key: a limit, or None for ``knee``.
+
+    Raises:
+        UserError: the rule is not understood.
+    """
+    limit = Limit.read(rule)
+    if limit is None and rule.strip() != "knee":
+        raise UserError(f"cannot choose by {short(rule)}: use {EXAMPLES}, knee, or a trial's id")
+    return limit
+
+
+def choose(
+    rule: str, measures: Mapping[Key, Mapping[str, float]], dense: Mapping[str, float], objectives: Sequence[str]
+) -> Key:
+    """Pick one result by a rule.
+
+    Args:
+        rule: a limit (see :mod:`autoprune.results.limits`): on the drop or the accuracy it picks the smallest by the
+            first objective that is not the accuracy, on a size the most accurate; ``knee`` (farthest from the line
+            between the front's ends); or a key.
+        measures: the front's measures.
+
+    Raises:
+        UserError: the rule is not understood, or nothing satisfies it.
+    """
+    if rule in measures:
+        return rule  # type: ignore[return-value]
+    if not measures:
+        raise UserError("no trial has succeeded yet: there is nothing to choose from")
+    size = next((name for name in objectives if name != "accuracy"), "params")
+    limit = read_rule(rule)
+    if limit is None:
+        return _knee(measures, size)
+    fit = [key for key, m in measures.items() if limit.violation(m, dense.get("accuracy")) <= 0]
+    if limit.measure in ("drop", "accuracy"):
+        best = min(fit, key=lambda k: (measures[k][size], -measures[k]["accuracy"]), default=None)
+    else:
+        best = max(fit, key=lambda k: (measures[k]["accuracy"], -measures[k][size]), default=None)
+    if best is None:
+        raise UserError(f"no trial satisfies {rule}: loosen it, or search longer")
+    return best
+
+
+def _knee(measures: Mapping[Key, Mapping[str, float]], size: str) -> Key:
+    xs = {key: math.log(m[size]) for key, m in measures.items()}
+    ys = {key: m["accuracy"] for key, m in measures.items()}
+    (x0, x1), (y0, y1) = ((min(v.values()), max(v.values())) for v in (xs, ys))
+    if x0 == x1 or y0 == y1:
+        return min(measures, key=lambda k: (-ys[k], xs[k]))
+    return max(measures, key=lambda k: (ys[k] - y0) / (y1 - y0) - (xs[k] - x0) / (x1 - x0))

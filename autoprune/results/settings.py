@@ -1,0 +1,139 @@
+"""The trial command of an experiment's config: ``autoprune trial TASK [options]``, where AutoPrune's settings live.
+
+NNI's config has no place for settings of a trial's own, so they are options of the command that NNI starts; the
+launcher, the dispatcher and the trial all read the same line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import shlex
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Annotated, Literal, NoReturn, get_args
+
+from pydantic import Field, TypeAdapter
+from pydantic.dataclasses import dataclass
+
+from autoprune.base.checked import STRICT, Batch, Count, Seed, Text, Whole, plainly
+from autoprune.errors import UserError, short
+
+Runtime = Literal["eager", "compile", "onnxruntime"]
+RUNTIMES = get_args(Runtime)
+"""Where latency can be measured: PyTorch eager, torch.compile, ONNX Runtime; all on the CPU."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class TrialCommand:
+    """The settings of an experiment's trials, and at once the options of the command.
+
+    The option of a field has its name, with ``-`` for ``_``; that of a boolean, which is true by itself, ``--no-NAME``.
+
+    Args:
+        task: a built-in name, ``FILE.py[:ATTRIBUTE]`` or ``MODULE:ATTRIBUTE``.
+        checkpoint: a state dict of the trained dense model; without one it is trained.
+        initial: a state dict of the weights that the checkpoint's training began with.
+        seed: of every trial's recovery and of the dense training.
+        round_to: kept channels are a multiple of this.
+        recovery_steps: fine-tuning steps after pruning; the task's own number if None.
+        shared_steps: steps of the recovery that all candidates share; if None it ends by itself.
+        size_weight: exponent of the size in the scalar metric ``default``.
+        baselines: whether the baselines run.
+        recipe_trials: how many recovery recipes are tried before the search; none if 0.
+        seeds: how often each network of the final front is fine-tuned.
+        warm_start: whether the search is prepared: sensitivities probed, first candidates solved for.
+        latency: the runtime in which trials measure ``latency_ms``, a name in :data:`RUNTIMES`.
+        latency_batch: examples per pass in that measurement.
+
+    Raises:
+        pydantic.ValidationError: a value of another kind (:meth:`checked` says the same in one line).
+        UserError: initial weights without a checkpoint.
+    """
+
+    task: Text
+    checkpoint: Text | None = None
+    initial: Text | None = None
+    seed: Seed = 0
+    round_to: Count = 8
+    recovery_steps: Count | None = None
+    shared_steps: Count | None = None
+    size_weight: Annotated[float, Field(ge=0, le=10)] = 0.07
+    baselines: bool = True
+    recipe_trials: Whole = 0
+    seeds: Annotated[int, Field(ge=1, le=1000)] = 3
+    warm_start: bool = True
+    latency: Runtime = "eager"
+    latency_batch: Batch = 1
+
+    @classmethod
+    def checked(cls, **values: object) -> TrialCommand:
+        """Return the settings with these values.
+
+        Raises:
+            UserError: a value of another kind.
+        """
+        with plainly(lambda place: str(place[-1]), [field.name for field in fields(cls)]):
+            return cls(**values)  # type: ignore[arg-type]
+
+    def __post_init__(self) -> None:
+        """Refuse initial weights of no checkpoint."""
+        if self.initial and not self.checkpoint:
+            raise UserError("--initial FILE holds the weights that the training of --checkpoint began with: name both")
+
+    @property
+    def knows_initial(self) -> bool:
+        """Whether the weights before the dense model's training are known."""
+        return not self.checkpoint or bool(self.initial)
+
+    @classmethod
+    def parse(cls, command: str) -> TrialCommand | None:
+        """Read a config's trial command, or return None if it does not run ``autoprune trial``.
+
+        Raises:
+            UserError: it does, with a wrong option.
+        """
+        try:
+            words = shlex.split(command)
+        except ValueError as error:
+            raise UserError(f"trialCommand {short(command)} cannot be read: {error}") from None
+        for i, word in enumerate(words[:-1]):
+            if word.rpartition("/")[2] == "autoprune" and words[i + 1] == "trial":
+                return cls.from_words(words[i + 2 :])
+        return None
+
+    @classmethod
+    def from_words(cls, words: Sequence[str]) -> TrialCommand:
+        """Read the words that follow ``autoprune trial``.
+
+        Raises:
+            UserError: a wrong option or value.
+        """
+        parser = _Parser(prog="autoprune trial", add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+        parser.add_argument("task")
+        for field in fields(cls)[1:]:
+            how = {"action": "store_const", "const": "false"} if field.default is True else {}
+            parser.add_argument(_option(field.name, field.default), dest=field.name, **how)
+        values = vars(parser.parse_args(words))
+        with plainly(lambda place: _option(str(place[-1])), where="autoprune trial: "):
+            return TypeAdapter(cls).validate_strings(values, strict=False)
+
+    def to_words(self) -> list[str]:
+        """Return the words of the command (the inverse of :meth:`parse`), without what is unsaid."""
+        words = ["autoprune", "trial", self.task]
+        for field in fields(self)[1:]:
+            value = getattr(self, field.name)
+            if value != field.default:
+                words += [_option(field.name, field.default), *([] if value is False else [str(value)])]
+        return words
+
+
+def _option(name: str, default: object = None) -> str:
+    return ("--no-" if default is True else "--") + name.replace("_", "-")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        wrong = next((word for word in message.split() if word.startswith("--")), "")
+        near = difflib.get_close_matches(wrong, self._option_string_actions) if "unrecognized" in message else []
+        raise UserError(f"{self.prog}: {message}" + (f": did you mean {near[0]}?" if near else ""))

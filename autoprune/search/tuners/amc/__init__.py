@@ -1,0 +1,1 @@
+"""The RL agent in the manner of AMC."""

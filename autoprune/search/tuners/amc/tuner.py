@@ -1,0 +1,348 @@
+"""An RL agent in the manner of AMC as an NNI tuner."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from nni.tuner import Tuner
+from pydantic import Field
+
+from autoprune.base.checked import Count, Seed, Text, check
+from autoprune.base.places import check_folder
+from autoprune.errors import UserError, unknown
+from autoprune.results.candidate import PREFIX, Candidate
+from autoprune.results.prepared import Prepared
+from autoprune.search.tuners.amc.store import Episode, Store
+from autoprune.search.tuners.amc.walk import Walk, check_space, predicted_loss
+
+if TYPE_CHECKING:
+    from autoprune.search.tuners.amc.agent import Agent
+
+SIZES = ("macs", "params")
+NOISE, DECAY = 0.5, 0.95
+"""Standard deviation of the exploration after the warm-up, and its factor from one episode to the next (AMC's)."""
+UNIT = 0.1
+"""Accuracy that makes a reward of 1."""
+TRIES = 50
+"""Walks in search of a candidate that was not judged before."""
+GOLDEN = (math.sqrt(5) - 1) / 2
+
+UNPREPARED = (
+    "the RL tuner needs the preparation of the search, which tells it the sizes of the candidates: "
+    "run it with `autoprune trial TASK` as the trial command, without --no-warm-start"
+)
+
+_log = logging.getLogger(__name__)
+
+
+class AmcTuner(Tuner):
+    """Walk the groups, see each one's features and what budget is left, and set its sparsity.
+
+    The method is AMC's (He et al. 2018, https://arxiv.org/abs/1802.03494) with an off-policy actor-critic of
+    stable-baselines3. Actions are bounded so that every candidate meets its target (see
+    :class:`~autoprune.search.tuners.amc.walk.Walk`). Beyond AMC, the target is part of the state: without ``target`` each
+    episode draws its own, and one agent learns the whole front. A result then also teaches what its walk was worth
+    for the size that it really reached.
+
+    A candidate that was already judged is not run again: its reward is learnt from at once, and the walk is repeated
+    with more noise. All that happened is kept in a folder, from which a restarted tuner goes on.
+
+    Where the search space has several criteria or schedules, the first of each is taken: the walk is about sparsities.
+
+    Args:
+        target: the largest size as a fraction of the dense network's, in (0, 1]: AMC's mode, one agent for one size.
+            None for the whole front.
+        size: what the target limits, ``macs`` or ``params``.
+        warmup: episodes of random actions before the agent's.
+        shaping: whether the reward is spread over the walk by the probed sensitivities. The sum over a walk stays the
+            same, so the best policy does too (Ng et al. 1999); without, the reward comes after the last group alone,
+            as in AMC.
+        seed: of the agent and its noise.
+        storage: the folder that keeps the state; the experiment's ``checkpoint`` folder if None.
+
+    Raises:
+        UserError: a wrong argument.
+    """
+
+    def __init__(
+        self,
+        target: float | None = None,
+        size: str = "macs",
+        warmup: int = 15,
+        shaping: bool = True,
+        seed: int = 0,
+        storage: str | None = None,
+    ) -> None:
+        self.validate(target, size, warmup, shaping, seed, storage)
+        self.target, self.size, self.warmup, self.shaping, self.seed = target, size, warmup, shaping, seed
+        self._store = Store(Path(storage or os.environ.get("NNI_CHECKPOINT_DIRECTORY", ".")))
+        self._state = self._store.load()
+        self._space: dict[str, Any] = {}
+        self._early: list[Mapping[str, Any]] = []
+        self._prepared: Prepared | None = None
+        self._walk: Walk | None = None
+        self._agent: Agent | None = None
+
+    @staticmethod
+    def validate(
+        target: float | None = None,
+        size: str = "macs",
+        warmup: int = 15,
+        shaping: bool = True,
+        seed: int = 0,
+        storage: str | None = None,
+    ) -> None:
+        """Check the arguments of the constructor without making an agent.
+
+        Raises:
+            UserError: one is wrong.
+        """
+        check("target", target, Annotated[float, Field(gt=0, le=1)] | None)
+        if not isinstance(size, str) or size not in SIZES:
+            raise unknown("size", size, SIZES)
+        check("warmup", warmup, Count)
+        check("shaping", shaping, bool)
+        check("seed", seed, Seed)
+        check("storage", storage, Text | None)
+        if storage is not None:
+            check_folder(Path(storage))
+
+    @staticmethod
+    def check_search(space: Mapping[str, Mapping[str, Any]], warm_start: bool, **arguments: Any) -> None:
+        """Check the constructor's arguments, and that a search over ``space`` can begin with them.
+
+        Args:
+            space: in NNI's format, checked already.
+            warm_start: whether the search is prepared.
+
+        Raises:
+            UserError: it cannot.
+        """
+        AmcTuner.validate(**arguments)
+        check_space(space)
+        if not warm_start:
+            raise UserError(UNPREPARED)
+
+    @property
+    def episodes(self) -> Sequence[Episode]:
+        """The walks that were judged, in the order of their results."""
+        return tuple(self._state.episodes)
+
+    def update_search_space(self, search_space: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take NNI's search space.
+
+        Raises:
+            UserError: it has no groups, or something that a walk over groups cannot decide on.
+        """
+        check_space(search_space)
+        self._space = dict(search_space)
+        self._fixed = {
+            name: search_space[name]["_value"][0] if name in search_space else getattr(Candidate, name)
+            for name in ("criterion", "schedule")
+        }
+        if self._prepared is not None:
+            self._begin()
+
+    def prepare(self, prepared: Sequence[Prepared]) -> None:
+        """Take what is known about the network: its sizes and sensitivities.
+
+        Raises:
+            UserError: the search space is another network's.
+        """
+        if prepared:
+            same = (each for each in prepared if each.criterion == self._fixed["criterion"])
+            self._prepared = next(same, prepared[0])
+            self._begin()
+
+    def generate_parameters(self, parameter_id: int, **_: Any) -> dict[str, Any]:
+        """Walk to a candidate that was not proposed before (or give up after 50 walks and repeat one).
+
+        Raises:
+            UserError: the search was not prepared.
+        """
+        number = len(self._state.episodes) + len(self._state.running) + len(self._state.failed)
+        walk, _agent = self._ready()
+        target = self._target(walk, number)
+        judged = {self._key(episode.parameters): i for i, episode in enumerate(self._state.episodes)}
+        proposed = {self._key(each.parameters) for each in self._state.running.values()}
+        proposed |= {self._key(parameters) for parameters in self._state.failed}
+        noise = NOISE * DECAY ** max(0, number - self.warmup)
+        for attempt in range(TRIES):
+            # A policy that has settled would walk the same way for ever: each refusal widens the noise.
+            wider = min(NOISE, noise * 1.2**attempt)
+            sparsity = self._explore(walk, target, None if number < self.warmup else wider)
+            parameters = self._parameters(sparsity)
+            key = self._key(parameters)
+            if key in judged:
+                if attempt == 0:
+                    self._learn(judged[key], target)
+            elif key not in proposed:
+                break
+        random = number < self.warmup
+        self._state.running[str(parameter_id)] = Episode(parameters, target, 1.0 if random else wider, random)
+        self._store.save(self._state)
+        return dict(parameters)
+
+    def receive_trial_result(self, parameter_id: int, parameters: Any, value: Any, **_: Any) -> None:
+        """Learn from a trial's metrics, a dictionary that has ``accuracy``."""
+        self._take(self._running(str(parameter_id), parameters), parameters, value)
+
+    def trial_end(self, parameter_id: int, success: bool, **_: Any) -> None:
+        """Note a trial that ended without a result; its candidate is not proposed again."""
+        episode = self._state.running.pop(str(parameter_id), None)
+        if episode is not None:
+            self._state.failed.append(episode.parameters)
+            self._store.save(self._state)
+
+    def import_data(self, data: Sequence[Mapping[str, Any]]) -> None:
+        """Take the results that a resumed experiment already has; those that are known are not learnt twice."""
+        if self._agent is None:
+            self._early += data
+            return
+        known = {self._key(episode.parameters) for episode in self._state.episodes}
+        for entry in data:
+            parameters = entry["parameter"]
+            if not isinstance(parameters, Mapping) or not self._is_ours(parameters):
+                continue
+            key = self._key(parameters)
+            if key not in known:
+                known.add(key)
+                self._take(self._running("", parameters), parameters, entry["value"])
+
+    def propose(self, target: float) -> dict[str, Any]:
+        """Return the parameters that the agent thinks best for a target, without noise.
+
+        Args:
+            target: the largest size as a fraction of the dense network's.
+
+        Raises:
+            UserError: the search was not prepared.
+        """
+        walk, agent = self._ready()
+        return self._parameters(walk.go(target, agent.act))
+
+    def propose_random(self, target: float, seed: int = 0) -> dict[str, Any]:
+        """Return the parameters that a walk of random actions gives for a target: the warm-up's policy.
+
+        Raises:
+            UserError: the search was not prepared.
+        """
+        chance = np.random.default_rng(seed)
+        return self._parameters(self._ready()[0].go(target, lambda state: float(chance.uniform(-1, 1))))
+
+    def _begin(self) -> None:
+        """Make the agent, remind it of all that happened, and hear the results that came before it was made."""
+        from autoprune.search.tuners.amc.agent import Agent
+
+        self._walk = Walk(self._prepared.sizes, self._space, self._prepared.sensitivity, self.size)
+        self._agent = Agent(self._walk.state_size, len(self._walk.grid), self.seed)
+        lessons, self._state.lessons = self._state.lessons, []
+        for number, target in lessons:
+            self._learn(number, target)
+        networks = self._store.networks()
+        if networks:
+            self._agent.load_bytes(networks)
+        early, self._early = self._early, []
+        self.import_data(early)
+
+    def _ready(self) -> tuple[Walk, Agent]:
+        if self._walk is None or self._agent is None:
+            raise UserError(UNPREPARED)
+        return self._walk, self._agent
+
+    def _target(self, walk: Walk, number: int) -> float:
+        """Return an episode's target: the fixed one, or one of the reachable sizes, log-uniform and evenly spread."""
+        if self.target is not None:
+            return self.target
+        low, high = walk.reachable
+        start = np.random.default_rng(self.seed).uniform()
+        share = (start + number * GOLDEN) % 1  # the multiples of the golden ratio fill every gap in turn
+        return math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
+
+    def _explore(self, walk: Walk, target: float, noise: float | None) -> dict[str, float]:
+        """Walk with truncated normal noise around the agent's actions, or by random actions if ``noise`` is None."""
+        chance = np.random.default_rng([self.seed, self._state.walks])
+        self._state.walks += 1
+
+        def act(state: np.ndarray) -> float:
+            if noise is None:
+                return float(chance.uniform(-1, 1))
+            best = self._agent.act(state)
+            while not -1 <= (action := best + 2 * noise * float(chance.normal())) <= 1:
+                pass
+            return action
+
+        return walk.go(target, act)
+
+    def _take(self, episode: Episode | None, parameters: Mapping[str, Any], value: Any) -> None:
+        accuracy = value.get("accuracy") if isinstance(value, Mapping) else None
+        if not _finite(accuracy):
+            _log.warning("a trial reported %s: no finite number as its accuracy", value)
+            self._state.failed.append(dict(parameters))
+            self._store.save(self._state)
+            return
+        walk, agent = self._ready()
+        sparsity = self._sparsity(parameters)
+        if episode is None:  # a result of another search
+            episode = Episode(dict(parameters), walk.fraction(sparsity), 0.0, False)
+        episode.accuracy, episode.macs = float(accuracy), float(value.get("macs", walk.macs(sparsity)))
+        self._state.episodes.append(episode)
+        number = len(self._state.episodes) - 1
+        self._learn(number, episode.target)
+        if self.target is None:
+            self._learn(number, None)
+        networks = None
+        if number + 1 >= self.warmup:
+            agent.train(number + 1 - self._state.trained)
+            self._state.trained = number + 1
+            networks = agent.to_bytes()
+        self._store.save(self._state, networks)
+
+    def _learn(self, number: int, target: float | None) -> None:
+        """Remember an episode as a walk to ``target``; to the size that it really has if None."""
+        walk, agent = self._ready()
+        episode = self._state.episodes[number]
+        sparsity = self._sparsity(episode.parameters)
+        curves = self._prepared.sensitivity if self.shaping else {}
+        kept = {name: walk.nearest(name, sparsity.get(name, 0.0)) for name in walk.grid}
+        losses = [predicted_loss(curves.get(name, ()), level) for name, level in kept.items()]
+        rewards = [-loss / UNIT for loss in losses]
+        rewards[-1] += (episode.accuracy - self._prepared.dense["accuracy"] + sum(losses)) / UNIT
+        agent.remember(walk.retrace(sparsity, target), rewards)
+        self._state.lessons.append((number, target))
+
+    def _running(self, parameter_id: str, parameters: Mapping[str, Any]) -> Episode | None:
+        """Return the episode of a trial and take it off the list; by its parameters if a killed tuner began it."""
+        if parameter_id in self._state.running:
+            return self._state.running.pop(parameter_id)
+        wanted = self._key(parameters)
+        for name, episode in self._state.running.items():
+            if self._key(episode.parameters) == wanted:
+                return self._state.running.pop(name)
+        return None
+
+    def _is_ours(self, parameters: Mapping[str, Any]) -> bool:
+        fixed = all(parameters.get(name, value) == value for name, value in self._fixed.items())
+        groups = {name for name in parameters if name.startswith(PREFIX)}
+        whole = set(parameters) - groups <= set(self._fixed)
+        return fixed and whole and groups == {name for name in self._space if name.startswith(PREFIX)}
+
+    def _parameters(self, sparsity: Mapping[str, float]) -> dict[str, Any]:
+        fixed = {name: value for name, value in self._fixed.items() if name in self._space}
+        return {**fixed, **{PREFIX + name: value for name, value in sparsity.items()}}
+
+    def _sparsity(self, parameters: Mapping[str, Any]) -> dict[str, float]:
+        return {name.removeprefix(PREFIX): v for name, v in parameters.items() if name.startswith(PREFIX)}
+
+    def _key(self, parameters: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
+        return tuple(sorted((name, round(v, 6)) for name, v in self._sparsity(parameters).items()))
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

@@ -1,0 +1,241 @@
+"""One recovery for all structured candidates: a training in which every pruned version of the network takes part.
+
+Each step trains the smallest version and two random ones, on the labels and on the outputs of the dense network: after
+the sandwich rule of universally slimmable networks (Yu & Huang 2019) and the distillation of Once-for-All (Cai et al.
+2020), whose teacher is the network as it was. A version takes its channels in the order of one criterion, the same for
+all versions, and runs really smaller; its gradients reach the shared weights. Afterwards a candidate needs no training
+of its own: it takes its part of the shared weights and re-estimates its batch norm.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from autoprune import cache
+from autoprune.errors import TrialFailure
+from autoprune.prune.blocks import Block
+from autoprune.prune.criteria import Context, channel_order, get_criterion
+from autoprune.prune.dense import Dense
+from autoprune.prune.groups import Groups
+from autoprune.supernet.resizable import Resizable
+from autoprune.supernet.subnets import Versions, constants
+from autoprune.task.task import Recipe, Splits, Task
+from autoprune.train import loop as training
+
+LABELS = 0.3
+"""The labels' share of a version's loss; the rest is what the teacher says (``experiments/shared_ways.py``)."""
+
+LENGTH = 6
+"""The most steps of the shared training, in recoveries."""
+
+VERSIONS, EXAMPLES = 4, 1024
+"""Fixed random versions, and validation examples (a stratified sample), that say whether the training still helps."""
+
+NEAR = 0.01
+"""How much accuracy a version may lack before its training, to begin between the dense and the shared weights."""
+
+
+def prepare(
+    task: Task,
+    data: Splits,
+    dense: Dense,
+    groups: Groups,
+    criterion: str,
+    seed: int = 0,
+    round_to: int = 8,
+    blocks: tuple[Block, ...] = (),
+) -> nn.Module:
+    """Return the network whose weights serve every version, from the cache or newly trained (then cached).
+
+    It is trained for ``task.shared_steps``; without these for six times the recovery steps at most, and it ends
+    sooner when the mean validation accuracy of some fixed versions no longer rises.
+
+    Args:
+        dense: its weights are the start, and the criterion ranks its channels.
+        groups: of the dense model, no block dropped.
+        criterion: a channel criterion; each has a training of its own.
+        blocks: residual blocks that a candidate may lack.
+
+    Raises:
+        TrialFailure: the loss became NaN.
+    """
+    recipe = recipe_for(task)
+
+    def make(file: Path) -> None:
+        versions = Versions.in_order(order(task, data, dense.model, groups, criterion, seed), groups, round_to, blocks)
+        ends_itself = {} if task.shared_steps else {"on_check": _Plateau(task, data, versions, seed)}
+        model = train_shared(task, data, dense.model, versions, recipe, seed, **ends_itself)
+        torch.save(model.state_dict(), file)
+
+    key = key_of(task, dense, groups, criterion, seed, round_to, blocks)
+    file = cache.cached("shared", task.name, key, ".pt", make)
+    model = copy.deepcopy(dense.model)
+    model.load_state_dict(torch.load(file, weights_only=True))
+    return model.eval()
+
+
+def key_of(
+    task: Task, dense: Dense, groups: Groups, criterion: str, seed: int, round_to: int, blocks: tuple[Block, ...]
+) -> str:
+    """Return the key of the shared weights that :func:`prepare` returns for the same arguments."""
+    return cache.key_of(
+        dense=dense.key,
+        groups=groups.prunable,
+        recipe=recipe_for(task),
+        ends_itself=not task.shared_steps,
+        criterion=(criterion, get_criterion(criterion)),
+        seed=seed,
+        round_to=round_to,
+        blocks=blocks,
+        constants=(LABELS, VERSIONS, EXAMPLES, *constants()),
+    )
+
+
+def order(
+    task: Task, data: Splits, dense: nn.Module, groups: Groups, criterion: str, seed: int = 0
+) -> dict[str, list[int]]:
+    """Return each group's channels, those that go first first, by group name.
+
+    Whoever takes a part of the shared weights has to lose channels in the order in which they were trained, however
+    few groups or channels are asked for; so all ask here.
+    """
+    context = Context(task, data.train, seed, max(1, task.recovery.steps))
+    return channel_order(dense, groups, criterion, context)
+
+
+@dataclass
+class _Plateau:
+    """Says when the mean accuracy of some fixed versions has not risen for two checks."""
+
+    task: Task
+    data: Splits
+    versions: Versions
+    seed: int
+    best: float = 0.0
+    since: int = 0
+
+    def __call__(self, step: int, model: nn.Module) -> bool:
+        chance = random.Random(self.seed)
+        versions = [self.versions.build(model, self.versions.random(chance)) for _ in range(VERSIONS)]
+        mean = sum(_adapted_accuracy(self.task, each, self.data, self.seed) for each in versions) / VERSIONS
+        self.since = 0 if mean > self.best + 0.001 else self.since + 1
+        self.best = max(self.best, mean)
+        return self.since >= 2
+
+
+def recipe_for(task: Task) -> Recipe:
+    """Return the recipe of the shared training: the task's steps for it, or as many as six recoveries at most.
+
+    SGD takes three times the recovery's rate: after as many steps all versions were better, by one to two points on the
+    benchmark's tasks (``experiments/shared_ways.py``). Adam scales its steps by itself.
+    """
+    faster, recovery = 3 if task.recovery.optimizer == "sgd" else 1, task.recovery
+    steps = task.shared_steps or LENGTH * recovery.steps
+    return replace(recovery, steps=steps, learning_rate=faster * recovery.learning_rate)
+
+
+def further(recipe: Recipe) -> Recipe:
+    """Return the recipe that fine-tunes a version further, whose weights are nearly recovered: half the learning rate.
+
+    At the full rate some versions lose what they had, and at a tenth they gain less (``experiments/further.py``).
+    """
+    return replace(recipe, learning_rate=recipe.learning_rate / 2, schedule="cosine")
+
+
+def between(dense: nn.Module, model: nn.Module, part: float) -> nn.Module:
+    """Return a network whose weights lie between the dense and the shared ones (Wortsman et al. 2022, WiSE-FT).
+
+    The shared weights serve the small versions; one that lacks little is better fine-tuned from nearer to the dense
+    ones (``experiments/further.py``).
+
+    Args:
+        part: of the way from the dense to the shared weights.
+    """
+    mixed, shared = copy.deepcopy(dense), model.state_dict()
+    state = {k: torch.lerp(v, shared[k], part) if v.is_floating_point() else v for k, v in mixed.state_dict().items()}
+    mixed.load_state_dict(state)
+    return mixed
+
+
+def is_as_good(nearer: nn.Module, version: nn.Module, task: Task, data: Splits, seed: int = 0) -> bool:
+    """Say whether a version may begin its training :func:`between`: there it lacks one point of accuracy at most."""
+    there, here = (_adapted_accuracy(task, copy.deepcopy(model), data, seed) for model in (nearer, version))
+    return there > here - NEAR
+
+
+def _adapted_accuracy(task: Task, version: nn.Module, data: Splits, seed: int) -> float:
+    adapt(task, version, data, seed)
+    return training.accuracy(version, training.sample_of(data.validation, EXAMPLES, seed))
+
+
+def adapt(task: Task, version: nn.Module, data: Splits, seed: int = 0) -> None:
+    """Re-estimate the batch norms of a version, in place: all that it needs after the shared recovery."""
+    recipe = replace(task.recovery, bn_reestimation=task.recovery.bn_reestimation or 8, batch_size=128)
+    training.reestimate_batch_norm(version, data.train, recipe, seed)
+
+
+@torch.random.fork_rng(devices=[])
+def train_shared(
+    task: Task,
+    data: Splits,
+    model: nn.Module,
+    versions: Versions,
+    recipe: Recipe,
+    seed: int = 0,
+    on_check: Callable[[int, nn.Module], bool] = lambda step, model: False,
+    check_every: int = 100,
+) -> nn.Module:
+    """Return a copy of the dense ``model`` whose weights serve every version.
+
+    The learning rate stays up until the end is known, and then falls to nothing (warmup-stable-decay, Hu et al. 2024),
+    so that a training which ends early ends as well as a long one.
+
+    Args:
+        recipe: ``steps`` (the most), batch size and learning rate.
+        on_check: called with the step and the network every ``check_every`` steps; True begins the end.
+
+    Raises:
+        TrialFailure: the loss is NaN or infinite.
+    """
+    teacher, model = copy.deepcopy(model).eval(), copy.deepcopy(model).train()
+    chance = random.Random(seed)
+    torch.default_generator.manual_seed(seed)
+    optimizer = training.make_optimizer(model, recipe)
+    rates = [group["lr"] for group in optimizer.param_groups]
+    warm_up = max(1, recipe.steps // 20)
+    decay_from, end = recipe.steps - recipe.steps // 4, recipe.steps
+    batches = training.endless_batches(data.train, recipe.batch_size, seed)
+    within = Resizable(model)
+    for step, (x, y) in enumerate(batches, 1):
+        factor = min(1.0, step / warm_up, (end - step + 1) / (end - decay_from + 1))
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * factor
+        optimizer.zero_grad()
+        with torch.no_grad():
+            target = teacher(x)
+        asked = [versions.smallest(), versions.random_uniform(chance), versions.random(chance)]
+        for version in asked:
+            outputs = versions.run(model, version, x, within)
+            told, taught = task.loss(outputs, y), training.distillation_loss(outputs, target, temperature=1.0)
+            loss = (LABELS * told + (1 - LABELS) * taught) / len(asked)
+            loss.backward()
+            if not torch.isfinite(loss):
+                raise TrialFailure(
+                    f"the loss of the shared recovery became {loss.item()} at step {step}: lower its rate"
+                )
+        optimizer.step()
+        if step >= end:
+            break
+        if step % check_every == 0 and step < decay_from:
+            if on_check(step, model.eval()):
+                decay_from, end = step, step + max(1, step // 3)
+            model.train()
+    adapt(task, model, data, seed)
+    return model.eval()

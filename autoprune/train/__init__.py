@@ -1,0 +1,1 @@
+"""The one training loop, its batches, and how a network is judged."""

@@ -1,0 +1,1 @@
+"""One trial: prune, recover, shrink, measure; and what comes before a search."""

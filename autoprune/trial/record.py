@@ -1,0 +1,143 @@
+"""One trial of a search, carried out and recorded in a folder, whoever asked for it: NNI or a notebook."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autoprune.base.files import replacing, write_text
+from autoprune.errors import TrialFailure, UserError
+from autoprune.results import finite
+from autoprune.results.prepared import FILE as PREPARED
+
+if TYPE_CHECKING:
+    from autoprune.prune.dense import Dense
+    from autoprune.results.candidate import Candidate
+    from autoprune.results.settings import TrialCommand
+    from autoprune.task.task import Splits, Task
+    from autoprune.trial.run import TrialResult
+
+RESULT, MODEL, FAILURE = "result.json", "model.pt", "failure.txt"
+"""What a trial leaves in its folder: its result and its model, or the reason of its failure."""
+
+
+def carry_out(
+    settings: TrialCommand,
+    loaded: tuple[Task, Splits, Dense],
+    channels: dict[str, int],
+    candidate: Candidate,
+    folder: Path,
+    on_round: Callable[[float], None],
+) -> dict[str, float]:
+    """Run one candidate, leave its result and its model in ``folder``, and return its metrics.
+
+    Args:
+        settings: seed, rounding, how latency is measured.
+        loaded: task, data and dense model.
+        channels: channels of each group of the dense model.
+        folder: of this trial; its neighbours are the search's other trials.
+        on_round: called with the validation accuracy after every round of the schedule but the last.
+
+    Raises:
+        TrialFailure: the candidate cannot be carried through.
+    """
+    import torch
+
+    from autoprune.measure import latency
+    from autoprune.results import baselines
+    from autoprune.trial.run import run_trial
+
+    task, data, dense = loaded
+    if candidate.baseline == baselines.DENSE:
+        result = _prepare(settings, loaded, candidate, folder)
+    else:
+        result = run_trial(task, candidate, data, dense, settings.seed, settings.round_to, on_round)
+    how = (settings.latency, settings.latency_batch)
+    pruned_ms, dense_ms = latency.beside_reference(dense, result.model, task.example_input, *how)
+    measures = finite.checked(result.measures | {"latency_ms": pruned_ms})
+    dense_measures = dense.measures | {"latency_ms": dense_ms}
+    metrics = scalar(measures, dense_measures, settings.size_weight) | measures
+    if candidate.baseline is None:
+        metrics |= baselines.margins(measures, dense_measures, finished_baselines(folder.parent))
+    finite.checked(metrics)
+    with replacing(folder / MODEL) as draft:
+        torch.save(result.model.state_dict(), draft)
+    record = {
+        "parameters": candidate.to_parameters(),
+        "measures": measures,
+        "metrics": metrics,
+        "dense": dense_measures,
+        "kept": result.kept,
+        "channels": channels,
+    }
+    write_json(folder / RESULT, record)
+    return metrics
+
+
+def _prepare(
+    settings: TrialCommand, loaded: tuple[Task, Splits, Dense], candidate: Candidate, folder: Path
+) -> TrialResult:
+    """Carry out the dense model's trial: prepare the search, and return the dense model as it is."""
+    from autoprune.trial.preparation import prepare_search
+    from autoprune.trial.run import TrialResult
+
+    task, data, dense = loaded
+    recipe = asdict(task.recovery) if settings.recipe_trials else None
+    prepared = prepare_search(task, data, dense, candidate, settings.seed, settings.round_to, recipe)
+    write_json(folder / PREPARED, prepared.to_dict())
+    return TrialResult(dense.model, dict(dense.measures), {group.name: group.channels for group in dense.groups})
+
+
+def record_failure(error: Exception, folder: Path) -> str:
+    """Leave the reason of a trial's failure in its folder and return it, in one line."""
+    known = isinstance(error, TrialFailure | UserError)
+    reason = " ".join((str(error) if known else f"{type(error).__name__}: {error}").split())
+    write_text(folder / FAILURE, reason + "\n")
+    return reason
+
+
+def scalar(measures: dict[str, float], dense: dict[str, float], weight: float) -> dict[str, float]:
+    """Return the one number that NNI's own tuners maximise, as ``default``.
+
+    Accuracy times (MACs / dense MACs) ** -weight, the weighted product of MnasNet (Tan et al. 2019, equation 2); for
+    unstructured sparsity, which saves no MACs, with the parameters in the MACs' place.
+    """
+    size = "macs" if measures["macs"] < dense["macs"] else "params"
+    ratio = max(measures[size], 1) / max(dense[size], 1)
+    return {"default": round(measures["accuracy"] * ratio**-weight, 6)}
+
+
+def finished_baselines(trials: Path) -> dict[str, list[dict[str, float]]]:
+    """Return the measures of the baseline trials that have finished, by the baseline's name.
+
+    Args:
+        trials: the folder that holds the trials' folders.
+    """
+    from autoprune.results import baselines
+
+    found: dict[str, list[dict[str, float]]] = {}
+    for file in sorted(trials.glob(f"*/{RESULT}")):
+        record, _ = read_object(file)  # a damaged one must not fail the others' trials
+        name = record.get("parameters", {}).get("baseline")
+        if name and name != baselines.DENSE and not finite.why_not(record["measures"]):
+            found.setdefault(name, []).append(record["measures"])
+    return found
+
+
+def read_object(file: Path) -> tuple[dict[str, Any], str | None]:
+    """Return the JSON object in a file, and what is damaged about it; both are empty if there is no such file."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}, None
+    except (OSError, ValueError, RecursionError) as error:
+        return {}, f"{file.name} cannot be read: {' '.join(str(error).split())}"
+    return (content, None) if isinstance(content, dict) else ({}, f"{file.name} holds no object of JSON")
+
+
+def write_json(file: Path, content: Any) -> None:
+    """Write a JSON file that nobody ever sees half-written."""
+    write_text(file, json.dumps(content, indent=1))

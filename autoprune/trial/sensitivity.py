@@ -1,0 +1,127 @@
+"""How much a network minds losing each of its groups, and how much of it."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+from autoprune.errors import TrialFailure, UserError
+from autoprune.prune import dense
+from autoprune.prune.criteria import get_criterion
+from autoprune.prune.groups import Groups, removed_positions
+from autoprune.prune.removal import cut
+from autoprune.report.groups import sensitivities
+from autoprune.supernet import supernet as shared
+from autoprune.supernet.subnets import lacking
+from autoprune.task.task import Splits, Task, load_task
+from autoprune.train import loop as training
+from autoprune.train.modes import evaluating
+
+RATIOS = (0.25, 0.5, 0.75, 15 / 16)
+"""The sparsities at which each group is probed."""
+EXAMPLES = 1024
+"""Validation examples that a probe looks at, at most: a stratified sample, the same for all groups."""
+
+Curve = list[tuple[float, float]]
+"""``(sparsity, accuracy or loss)`` pairs, the first of sparsity 0."""
+
+
+class Probe(NamedTuple):
+    """What a network is without a part of each group alone, by the group's name."""
+
+    accuracy: dict[str, Curve]
+    loss: dict[str, Curve]
+
+
+def probe(
+    task: Task,
+    data: Splits,
+    model: nn.Module,
+    ranked: nn.Module,
+    groups: Groups,
+    criterion: str,
+    seed: int = 0,
+    round_to: int = 8,
+) -> Probe:
+    """Prune each group of ``model`` alone at :data:`RATIOS`, re-estimate its batch norms, and evaluate it.
+
+    Nothing is trained (Li et al. 2017, section 3.2; with re-estimated statistics as in EagleEye, Li et al. 2020).
+
+    Args:
+        ranked: the network whose channels ``criterion`` ranks; ``model`` itself, or the dense one if ``model`` has the
+            shared weights.
+        round_to: kept channels are a multiple of this.
+    """
+    seen = training.sample_of(data.validation, EXAMPLES, seed)
+    order = shared.order(task, data, ranked, groups, criterion, seed)
+    gone = {ratio: lacking(order, groups, ratio, round_to) for ratio in RATIOS}
+    whole = evaluate(task, model, seen)
+    found = Probe({g.name: [(0.0, whole[0])] for g in groups}, {g.name: [(0.0, whole[1])] for g in groups})
+    for group in groups:
+        for ratio in RATIOS:
+            units = gone[ratio].get(group.name, [])
+            sparsity = len(units) / group.channels
+            if sparsity <= found.accuracy[group.name][-1][0]:
+                continue
+            version = cut(model, removed_positions(groups, {group.name: units}))
+            shared.adapt(task, version, data, seed)
+            accuracy, loss = evaluate(task, version, seen)
+            found.accuracy[group.name].append((round(sparsity, 6), accuracy))
+            found.loss[group.name].append((round(sparsity, 6), loss))
+    return found
+
+
+@torch.no_grad()
+def evaluate(task: Task, model: nn.Module, data: Dataset) -> tuple[float, float]:
+    """Return the accuracy, in [0, 1], and the mean loss of ``model`` on ``data``.
+
+    Raises:
+        TrialFailure: the outputs or the loss are not finite.
+    """
+    correct = total = loss = 0.0
+    with evaluating(model):
+        for x, y in training.batches(data, 512):
+            outputs = model(x)
+            loss += task.loss(outputs, y).item() * len(y)
+            correct += training.count_correct(outputs, y)
+            total += len(y)
+    if not math.isfinite(loss):
+        raise TrialFailure(f"the loss at the evaluation is {loss}: lower the learning rate")
+    return correct / total, loss / total
+
+
+def task_curves(reference: str, criterion: str = "l1_norm", on_shared: bool = False) -> dict[str, Curve]:
+    """Return the accuracy of a task's dense model without a part of each group alone, by the group's name.
+
+    Args:
+        reference: of the task, see :func:`autoprune.task.task.load_task`.
+        on_shared: probe the weights of the shared recovery, which is trained now if the cache has none.
+
+    Raises:
+        UserError: an unknown task or criterion, or one that removes no whole channels.
+    """
+    task = load_task(reference)
+    if not get_criterion(criterion).structured:
+        raise UserError(f"criterion {criterion} removes no whole channels: use l1_norm, l2_norm, fpgm or another")
+    data = task.data()
+    trained = dense.prepare(task, data)
+    model = shared.prepare(task, data, trained, trained.groups, criterion) if on_shared else trained.model
+    return probe(task, data, model, trained.model, trained.groups, criterion).accuracy
+
+
+def task_sensitivities(task: Task, share: float = 0.5) -> dict[str, float]:
+    """Return the validation accuracy that a task's dense model loses without ``share`` of each group, by group name.
+
+    Each group is pruned alone, and nothing is fine-tuned.
+    """
+    data = task.data()
+    trained = dense.prepare(task, data)
+
+    def score(model) -> float:
+        return training.accuracy(model, data.validation)
+
+    return sensitivities(trained.model, task.example_input, trained.groups, score, share)

@@ -1,0 +1,122 @@
+"""Latency: timed in turn, in the runtime named; what the machine does meanwhile cancels out of the speed-up."""
+
+import json
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from autoprune import cli
+from autoprune.errors import UserError
+from autoprune.measure import latency
+
+SMALL = nn.Sequential(nn.Linear(256, 16), nn.ReLU(), nn.Linear(16, 10))
+LARGE = nn.Sequential(nn.Linear(256, 4096), nn.ReLU(), nn.Linear(4096, 10))
+ONE = torch.zeros(1, 256)
+
+
+class Clock:
+    """A clock that networks move on: a machine whose speed changes from turn to turn."""
+
+    def __init__(self, monkeypatch):
+        self.now, self.calls = 0.0, []
+        monkeypatch.setattr(latency.time, "perf_counter", lambda: self.now)
+
+    def network(self, name, milliseconds):
+        def one_pass():
+            self.calls.append(name)
+            slowness = 1 + (len(self.calls) - 1) // 4 % 7  # every turn of two networks, each run twice, has its own
+            self.now += milliseconds * slowness / 1000
+
+        return one_pass
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    return Clock(monkeypatch)
+
+
+def test_networks_are_timed_in_turn_after_a_warm_up(clock):
+    times = latency.time_in_turn([clock.network("dense", 2), clock.network("pruned", 1)], runs=3, warmup=2)
+    assert [len(record) for record in times] == [3, 3]
+    assert clock.calls == ["dense", "dense", "pruned", "pruned"] * 5
+
+
+def test_a_machine_that_slows_down_and_speeds_up_does_not_move_the_speed_up(clock):
+    passes = clock.network("dense", 3), clock.network("pruned", 1)
+    found = latency.compare_passes(*passes, ("eager", 1, 1), runs=40, warmup=3)
+    assert found.dense.high_ms > 1.5 * found.dense.low_ms
+    assert found.speedup == pytest.approx(3)
+    assert found.speedup_low == pytest.approx(3)
+
+
+@pytest.mark.parametrize("runtime", ["eager", "onnxruntime", pytest.param("compile", marks=pytest.mark.slow)])
+def test_a_much_smaller_network_is_faster_in_every_runtime(runtime):
+    found = latency.compare(LARGE, SMALL, ONE, runtime, batch_size=8, runs=15, warmup=3)
+    assert found.speedup > 2
+    assert found.pruned.low_ms <= found.pruned.median_ms <= found.pruned.high_ms < found.dense.median_ms
+    assert (found.pruned.runtime, found.pruned.batch_size, found.pruned.threads) == (runtime, 8, 1)
+
+
+def test_a_larger_batch_takes_longer():
+    one, many = (latency.compare(LARGE, LARGE, ONE, "eager", size, runs=10).dense.median_ms for size in (1, 256))
+    assert many > 3 * one
+
+
+def test_threads_are_as_asked_while_timing_and_as_before_afterwards():
+    before = torch.get_num_threads()
+    with latency.pinned(2):
+        assert torch.get_num_threads() == 2
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("tensorrt", 1, 1), "unknown runtime 'tensorrt': use eager, compile, onnxruntime"),
+        (("eager", 0, 1), "batch size must be at least 1, not 0"),
+        (("eager", 1, 0), "threads must be at least 1, not 0"),
+        (("eager", 1, 999_999), "threads must be at most"),
+    ],
+)
+def test_a_wrong_way_to_measure_is_refused(arguments, message):
+    with pytest.raises(UserError, match=message):
+        latency.check(*arguments)
+
+
+def test_what_disturbs_a_few_passes_does_not_move_what_a_search_compares(clock):
+    passes = [clock.network("dense", 3), clock.network("pruned", 1)]
+
+    def disturbed():
+        passes[0]()
+        clock.now += 0.05 if len(clock.calls) % 3 else 0
+
+    found = latency.compare_passes(disturbed, passes[1], ("eager", 1, 1), runs=40, warmup=3)
+    assert found.speedup > 6
+    assert found.speedup_fastest == pytest.approx(3)
+
+
+def test_trials_measure_beside_one_reference(digits):
+    """The dense latency is measured once; equal networks get it, a smaller one gets its share."""
+    task, _, dense = digits
+    equal, reference = latency.beside_reference(dense, dense.model, task.example_input, "eager", 64)
+    again = latency.reference_ms(dense, task.example_input, "eager", 64)
+    assert again == reference
+    assert equal == pytest.approx(reference, rel=0.25)
+
+
+def test_the_command_prints_and_writes_every_combination(digits_search, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("autoprune.results.experiment.find_experiment", lambda id_: digits_search.folder)
+    monkeypatch.setattr("autoprune.results.experiment.load_experiment", lambda folder: digits_search)
+    file = tmp_path / "latency.json"
+    words = "latency ID --choose knee --runtime eager,onnxruntime --batch-sizes 1,4 --runs 5 -o"
+    monkeypatch.setattr(sys, "argv", ["autoprune", *words.split(), str(file)])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert not end.value.code
+    printed = capsys.readouterr().out
+    found = json.loads(file.read_text())
+    combinations = [(each["pruned"]["runtime"], each["pruned"]["batch_size"]) for each in found]
+    assert combinations == [("eager", 1), ("eager", 4), ("onnxruntime", 1), ("onnxruntime", 4)]
+    assert all(f"{each['speedup']:.2f}x" in printed for each in found)

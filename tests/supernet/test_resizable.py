@@ -1,0 +1,40 @@
+"""Running a network at other sizes, without building it anew."""
+
+import random
+
+import pytest
+import torch
+from models import CASES
+
+from autoprune.prune.blocks import find_blocks, remove_blocks
+from autoprune.prune.graph.trace import call, tensors
+from autoprune.prune.groups import find_groups, removed_positions
+from autoprune.prune.removal import cut
+from autoprune.supernet.resizable import Resizable
+from autoprune.supernet.subnets import Version, Versions
+
+NAMES = ["lenet", "resnet20", "mobilenet_v2", "shufflenet", "resnext", "unet_group_norm", "vit", "swin", "transformer"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_versions_in_turn_compute_what_networks_that_were_cut_do(name):
+    torch.manual_seed(0)
+    case = CASES[name]
+    model, example = case.build().eval(), case.example()
+    groups = find_groups(model, example, verify=False)
+    blocks = find_blocks(model, example)
+    versions = Versions(groups, {}, blocks)
+    chance = random.Random(name)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+
+    within = Resizable(model)
+    for _ in range(3):
+        removal = {g.name: chance.sample(range(g.channels), chance.randrange(g.channels)) for g in groups}
+        dropped = tuple(block for block in blocks if chance.random() < 0.3)
+        expected = call(remove_blocks(cut(model, removed_positions(groups, removal)), dropped), example)
+        found = versions.run(model, Version(removal, dropped), example, within)
+        for one, other in zip(tensors(expected), tensors(found), strict=True):
+            assert torch.allclose(one, other, atol=1e-5)
+    model.train()
+    versions.run(model, Version(removal, dropped), torch.cat([example, example]), within)
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())

@@ -1,0 +1,123 @@
+"""Before a search and after it: sensitivities, first candidates, recipes, the recovered front."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import autoprune
+from autoprune.errors import UserError
+from autoprune.finalize import recovery as recovered
+from autoprune.finalize.final import Recovered
+from autoprune.finalize.finish import Options, choose_trial, finish
+from autoprune.results.candidate import Candidate
+from autoprune.results.prepared import FILE, Prepared
+from autoprune.results.settings import TrialCommand
+from autoprune.train import loop as training
+from autoprune.trial import preparation
+from autoprune.trial import recipe_search as recipe
+from autoprune.trial.preparation import prepare_search
+from autoprune.trial.record import carry_out
+
+
+def test_the_dense_models_trial_writes_down_what_a_tuner_may_know(digits, tmp_path):
+    settings, channels = TrialCommand("digits"), {g.name: g.channels for g in digits[2].groups}
+    candidate = Candidate(schedule="shared", baseline="dense")
+    metrics = carry_out(settings, digits, channels, candidate, tmp_path, lambda accuracy: None)
+    assert metrics["accuracy"] == digits[2].measures["accuracy"]
+    assert metrics["macs"] == digits[2].measures["macs"]
+
+    prepared = Prepared.read(tmp_path / FILE)
+    assert set(prepared.sensitivity) == set(prepared.losses) == set(channels)
+    assert prepared.sizes.sizes({})["params"] == digits[2].measures["params"]
+    for curve in prepared.sensitivity.values():
+        assert curve[0][0] == 0 and all(a[0] < b[0] for a, b in zip(curve, curve[1:], strict=False))
+    assert all(Candidate.from_parameters(p).schedule == "shared" for p in prepared.first)
+
+
+def test_a_probe_is_not_done_twice(digits, monkeypatch):
+    task, data, dense = digits
+    first = prepare_search(task, data, dense, Candidate())
+    monkeypatch.setattr(preparation, "probe", lambda *_: pytest.fail("probed again"))
+    assert prepare_search(task, data, dense, Candidate()).to_dict() == first.to_dict()
+    with pytest.raises(pytest.fail.Exception):
+        prepare_search(task, data, dense, Candidate(criterion="fpgm"))
+
+
+def test_the_recipe_search_prefers_what_recovers_and_remembers_it(digits, monkeypatch):
+    task, data, dense = digits
+    task = replace(task, recovery=replace(task.recovery, learning_rate=2e-4))  # far too small for twenty steps
+    tried = recipe.search_recipe(task, data, dense, trials=5)
+    own = next(each for each in tried if each.recipe["learning_rate"] == 2e-4)
+    assert len(tried) == 5 and tried[0].accuracy > own.accuracy and tried[0].recipe["learning_rate"] > 2e-4
+    assert recipe.with_best_recipe(task, tried).recovery.learning_rate == tried[0].recipe["learning_rate"]
+    monkeypatch.setattr(recipe, "run_trial", lambda *_: pytest.fail("searched again"))
+    assert recipe.search_recipe(task, data, dense, trials=5) == tried
+
+
+@pytest.fixture
+def search(digits, tmp_path):
+    return autoprune.run_search(digits[0], trials=6, baselines=False, folder=tmp_path / "search")
+
+
+def test_the_front_is_fine_tuned_with_several_seeds_and_one_of_them_is_taken_home(search, tmp_path, monkeypatch):
+    final = finish(search, "knee", tmp_path / "out", Options(("onnx",), whole_front=True), search.loaded)
+    assert set(final.recovered) == {trial.id for trial in recovered.members(search.front())}
+    for each in final.recovered.values():
+        assert len(each.validation) == len(each.test) == 3
+        one, other = (torch.load(each.file.with_name(f"{each.file.stem[:-1]}{i}.pt")) for i in (1, 2))
+        assert not torch.equal(one["head.weight"], other["head.weight"])
+    _, data, _ = search.loaded
+    best = final.recovered[final.chosen.id]
+    model = autoprune.export.load_pruned(search.loaded[0], best.file)
+    assert training.accuracy(model, data.validation) == max(best.validation)
+    assert final.test_accuracy == best.test[best.validation.index(max(best.validation))]
+
+    monkeypatch.setattr(recovered, "run_trial", lambda *_, **__: pytest.fail("fine-tuned again"))
+    again = finish(search, final.chosen.id, tmp_path / "again", Options(("onnx",)), search.loaded)
+    assert again.test_accuracy == final.test_accuracy
+
+
+def test_the_choice_goes_by_what_the_recovered_networks_are_and_keeps_within_the_constraints(search):
+    front = recovered.members(search.front())
+    for trial, accuracy in zip(front, (0.5, 0.9, 0.8, *[0.1] * len(front)), strict=False):
+        known = recovered.recovered_of(search)
+        found = Recovered(trial.measures["accuracy"], (accuracy, accuracy), (0.5, 0.5), trial.model_file, 1)
+        recovered.write_recovered(search, known | {trial.id: found})
+    expected = front[1] if len(front) > 1 else front[0]
+    assert choose_trial(search, "macs<=100M")[0] is expected
+    del search.__dict__["constraints"]
+    search.config["tuner"]["classArgs"]["constraints"] = ["accuracy>=0.95"]
+    with pytest.raises(UserError, match="^no trial"):
+        choose_trial(search, "macs<=100M")
+
+
+def test_a_fine_tuning_that_diverges_leaves_the_network_as_it_was_judged(search):
+    task, data, dense = search.loaded
+    trial = next(trial for trial in search.front() if not recovered.is_complete(trial))
+    wild = replace(task, recovery=replace(task.recovery, learning_rate=1e12))
+    (found,) = recovered.recover_all(search, (wild, data, dense), [trial], seeds=2).values()
+    assert found.file == trial.model_file and set(found.validation) == {trial.measures["accuracy"]}
+
+
+def test_two_processes_find_what_one_finds(search):
+    front = recovered.members(search.front())[:2]
+    one = recovered.recover_all(search, search.loaded, front, seeds=2)
+    (search.folder / "recovered.json").unlink()
+    two = recovered.recover_all(search, search.loaded, front, seeds=2, processes=2)
+    assert one == two
+
+
+def test_a_candidate_on_two_rungs_is_fine_tuned_once(search):
+    low = next(trial for trial in search.candidates if trial.parameters["budget"] == 0)
+    high = replace(low, id="high", parameters=low.parameters | {"budget": 1.0})
+    assert recovered.members([low, high]) == recovered.members([high, low]) == [high]
+    assert recovered.is_complete(high) and not recovered.is_complete(low)
+
+
+def test_repeats_differ_in_their_own_training_alone(digits):
+    task, data, dense = digits
+    candidate = Candidate({"stem.0": 0.5}, schedule="shared", budget=1.0)
+    models = [autoprune.trial.run.run_trial(task, candidate, data, dense, repeat=repeat).model for repeat in (0, 0, 1)]
+    weights = [model.head.weight for model in models]
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
