@@ -1,0 +1,71 @@
+"""Registries: names of things that can be added, each imported only when it is asked for.
+
+A registry is written down where its things are defined, one line for each::
+
+    CRITERIA = Registry("criterion", {"l1_norm": "autoprune.prune.criteria.magnitude:L1_NORM"}, "autoprune.criteria")
+
+Another package adds its own without a change here, by an entry point of the registry's group in its ``pyproject.toml``::
+
+    [project.entry-points."autoprune.criteria"]
+    my_norm = "my_package.norms:MY_NORM"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from typing import Generic, TypeVar
+
+from autoprune.errors import UserError, unknown
+
+T = TypeVar("T")
+
+
+class Registry(Mapping[str, T], Generic[T]):
+    """Things by name. Names are known without an import; a thing is imported when it is first looked up.
+
+    Args:
+        kind: what its things are called in messages, such as ``criterion``.
+        places: where each is, ``module:attribute``, by name.
+        group: the entry points by which other packages add theirs.
+    """
+
+    def __init__(self, kind: str, places: Mapping[str, str], group: str) -> None:
+        self.kind, self.group = kind, group
+        self._own = {name: EntryPoint(name, place, group) for name, place in places.items()}
+        self._loaded: dict[str, T] = {}
+
+    @cached_property
+    def _points(self) -> dict[str, EntryPoint]:
+        """The entry points, in the order in which names are listed; AutoPrune's own names cannot be taken over."""
+        return {point.name: point for point in entry_points(group=self.group)} | self._own
+
+    def __getitem__(self, name: str) -> T:
+        """Return the thing called ``name``.
+
+        Raises:
+            UserError: there is none, with the near matches; or another package's cannot be imported.
+        """
+        if name not in self._loaded:
+            if not isinstance(name, str) or name not in self._own and name not in self._points:
+                raise unknown(self.kind, name, self)
+            point = self._own.get(name) or self._points[name]
+            try:
+                self._loaded[name] = point.load()
+            except Exception as error:
+                if name in self._own:
+                    raise
+                why = f"{type(error).__name__}: {error}"
+                raise UserError(f"{self.kind} {name} of the entry point {point.value} cannot be loaded: {why}") from error
+        return self._loaded[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._points
+
+    def __iter__(self) -> Iterator[str]:
+        own = list(self._own)
+        return iter(own + [name for name in self._points if name not in self._own])
+
+    def __len__(self) -> int:
+        return len(self._points)
