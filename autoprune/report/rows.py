@@ -119,7 +119,7 @@ def method(trial: Trial) -> str:
 
 
 def _trained(schedule: str, budget: float | None) -> str:
-    """Return the schedule, and how much of its training was done (see :class:`autoprune.results.candidate.Candidate`)."""
+    """Return the schedule, and how much of its training was done (see :class:`.Candidate`)."""
     part = f"{budget:.0%} " if budget and budget < 1 else ""
     if schedule == "shared":
         return f"shared + {part}fine-tuned" if budget else "shared"

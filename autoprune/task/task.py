@@ -91,8 +91,8 @@ class Task:
         recovery: how a pruned model is fine-tuned.
         loss: ``loss(outputs, labels) -> scalar``.
         keep: names of layers that are never pruned. The output layer is found by itself.
-        shared_steps: optimiser steps of the recovery that all candidates share (:mod:`autoprune.supernet.supernet`); if None it
-            ends by itself.
+        shared_steps: optimiser steps of the recovery that all candidates share (:mod:`autoprune.supernet`); if
+            None it ends by itself.
     """
 
     name: str

@@ -46,7 +46,7 @@ class AmcTuner(Tuner):
 
     The method is AMC's (He et al. 2018, https://arxiv.org/abs/1802.03494) with an off-policy actor-critic of
     stable-baselines3. Actions are bounded so that every candidate meets its target (see
-    :class:`~autoprune.search.tuners.amc.walk.Walk`). Beyond AMC, the target is part of the state: without ``target`` each
+    :class:`.Walk`). Beyond AMC, the target is part of the state: without ``target`` each
     episode draws its own, and one agent learns the whole front. A result then also teaches what its walk was worth
     for the size that it really reached.
 

@@ -57,7 +57,9 @@ class Registry(Mapping[str, T], Generic[T]):
                 if name in self._own:
                     raise
                 why = f"{type(error).__name__}: {error}"
-                raise UserError(f"{self.kind} {name} of the entry point {point.value} cannot be loaded: {why}") from error
+                raise UserError(
+                    f"{self.kind} {name} of the entry point {point.value} cannot be loaded: {why}"
+                ) from error
         return self._loaded[name]
 
     def __contains__(self, name: object) -> bool:
