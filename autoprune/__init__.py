@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from autoprune.api import SearchResult, run_search
     from autoprune.errors import TrialFailure, UserError
     from autoprune.results.candidate import Candidate
-    from autoprune.task.task import Recipe, Splits, Task
+    from autoprune.task.recipe import Recipe
+    from autoprune.task.task import Splits, Task
     from autoprune.trial.run import run_trial
 
 _HOMES = {

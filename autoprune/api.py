@@ -18,7 +18,7 @@ from autoprune.errors import UserError
 from autoprune.measure import latency
 from autoprune.prune import dense
 from autoprune.prune.dense import Dense
-from autoprune.prune.groups import find_groups
+from autoprune.prune.find import find_groups
 from autoprune.results import baselines as baselines_
 from autoprune.results.candidate import Candidate
 from autoprune.results.experiment import Experiment, Trial
@@ -29,7 +29,8 @@ from autoprune.results.settings import TrialCommand
 from autoprune.search.quiet import quiet_optuna
 from autoprune.search.space import build_space
 from autoprune.search.tuners.optuna.tuner import OptunaTuner
-from autoprune.task.task import Splits, Task, load_task
+from autoprune.task.find import load_task
+from autoprune.task.task import Splits, Task
 from autoprune.trial.record import carry_out, record_failure
 from autoprune.trial.setup import check_task_space
 

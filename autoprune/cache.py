@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from filelock import FileLock
-from torch import nn
-from torch.utils._pytree import tree_map
 
 import autoprune
 from autoprune.base.files import cache_dir, replacing
-from autoprune.base.fingerprint import fingerprint, fingerprint_data
+from autoprune.base.fingerprint import fingerprint
 
 if TYPE_CHECKING:
-    from autoprune.task.task import Splits, Task
+    pass
 
 
 def key_of(**parts: Any) -> str:
@@ -33,29 +31,6 @@ def key_of(**parts: Any) -> str:
     told = {name: parts[name] for name in sorted(parts.keys() - unsaid)}
     versions = [platform.python_version_tuple()[:2], torch.__version__, autoprune.__version__]
     return fingerprint([versions, told])[:12]
-
-
-def training_key(task: Task, data: Splits, model: nn.Module, seed: int, checkpoint: bool) -> str:
-    """Return the key of a task's trained dense weights and what is measured of them.
-
-    Args:
-        model: the network before the training: its weights, its code and its settings count.
-        checkpoint: whether its weights are trained already.
-    """
-    first = {id(parameter): name for name, parameter in model.named_parameters()}
-    owners = {name: first[id(parameter)] for name, parameter in model.named_parameters(remove_duplicate=False)}
-    return key_of(
-        model=model,
-        weights=model.state_dict(),
-        tied=tuple((name, owner) for name, owner in owners.items() if name != owner),
-        loss=task.loss,
-        recipe=task.training,
-        seed=seed,
-        example=tree_map(_kind, task.example_input),
-        train=fingerprint_data(data.train),
-        validation=fingerprint_data(data.validation),
-        checkpoint=checkpoint,
-    )
 
 
 def cached(kind: str, name: str, key: str, suffix: str, make: Callable[[Path], None]) -> Path:
@@ -77,8 +52,3 @@ def cached(kind: str, name: str, key: str, suffix: str, make: Callable[[Path], N
             with replacing(file) as draft:
                 make(draft)
     return file
-
-
-def _kind(leaf: Any) -> Any:
-    """Return a tensor's shape and type: its values may be random."""
-    return (tuple(leaf.shape), leaf.dtype) if isinstance(leaf, torch.Tensor) else leaf

@@ -129,8 +129,8 @@ def export(
     """Export a model of an experiment, each file loaded back by its own runtime and compared with the model."""
     from autoprune.export import formats_for
     from autoprune.finalize.finish import Options, finish
+    from autoprune.nni.database import open_experiment
     from autoprune.report.exported import exported_table, show
-    from autoprune.results.experiment import open_experiment
 
     experiment = open_experiment(experiment_id)
     place = output or Path("outputs") / f"{experiment.name}-{experiment.id}"
@@ -169,8 +169,8 @@ def latency(
     from autoprune.export import load_pruned
     from autoprune.finalize.finish import choose_trial, load
     from autoprune.measure import latency
+    from autoprune.nni.database import open_experiment
     from autoprune.report.exported import latency_table, show
-    from autoprune.results.experiment import open_experiment
 
     runtimes, sizes = runtime.split(","), latency.parse_sizes(batch_sizes)
     for name in runtimes:
@@ -194,8 +194,8 @@ def report(
     output: Annotated[Path, typer.Option("--output", "-o", callback=_file, help="the page")] = Path("report.html"),
 ) -> None:
     """Write an experiment's report, one page that needs nothing else."""
+    from autoprune.nni.database import open_experiment
     from autoprune.report.page import write_report
-    from autoprune.results.experiment import open_experiment
 
     print(write_report(open_experiment(experiment_id), None, output))
 
@@ -212,9 +212,9 @@ def space(
     from autoprune.base.files import write_text
     from autoprune.measure import measure
     from autoprune.prune.blocks import find_blocks
-    from autoprune.prune.groups import find_groups
+    from autoprune.prune.find import find_groups
     from autoprune.search.space import build_space, space_to_yaml
-    from autoprune.task.task import load_task
+    from autoprune.task.find import load_task
 
     found = load_task(task)
     model = found.build()
@@ -242,10 +242,11 @@ def groups(
 ) -> None:
     """Print the coupled channel groups of a model: which layers lose the same channels together."""
     from autoprune.measure import measure
-    from autoprune.prune.groups import find_groups
+    from autoprune.prune.find import find_groups
     from autoprune.report.groups import groups_table, left_alone_lines
     from autoprune.report.terminal import Console
-    from autoprune.task.task import Task, load_task_or_model
+    from autoprune.task.find import load_task_or_model
+    from autoprune.task.task import Task
     from autoprune.trial.sensitivity import task_sensitivities
 
     found, example_input = load_task_or_model(task, shape)
@@ -292,7 +293,7 @@ def recipe(
 
     from autoprune.prune import dense
     from autoprune.report.terminal import Console
-    from autoprune.task.task import load_task
+    from autoprune.task.find import load_task
     from autoprune.trial.recipe_search import SEARCHED, search_recipe
 
     found = load_task(task)

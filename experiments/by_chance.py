@@ -11,7 +11,7 @@ import torch
 
 from autoprune.prune import dense
 from autoprune.results.candidate import Candidate
-from autoprune.task.task import load_task
+from autoprune.task.find import load_task
 from autoprune.trial.run import run_trial
 
 WAYS = (

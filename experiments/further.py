@@ -18,7 +18,7 @@ from autoprune.prune.criteria import channels_to_remove
 from autoprune.prune.removal import remove_channels
 from autoprune.results.candidate import channels_kept
 from autoprune.supernet import supernet as shared
-from autoprune.task.task import load_task
+from autoprune.task.find import load_task
 from autoprune.train import loop as training
 
 SPARSITIES = (0.125, 0.25, 0.5, 0.75, 0.875)

@@ -13,7 +13,7 @@ import torch
 import autoprune
 from autoprune.measure import latency
 from autoprune.prune.dense import prepare
-from autoprune.task.task import load_task
+from autoprune.task.find import load_task
 
 REPEATS, RUNS = 20, 50
 

@@ -91,7 +91,7 @@ def measured(engine: str, name: str, size: int) -> dict[str, Any]:
     import torch
     import torchvision.models as tv
 
-    from autoprune.prune.groups import find_groups
+    from autoprune.prune.find import find_groups
     from autoprune.prune.proof import half, randomise
     from autoprune.prune.removal import remove_channels
 
@@ -147,7 +147,7 @@ def make_masks(name: str, size: int) -> dict[str, dict[str, Any]]:
     import torch
     import torchvision.models as tv
 
-    from autoprune.prune.groups import find_groups
+    from autoprune.prune.find import find_groups
     from autoprune.prune.proof import half
 
     more = {"aux_logits": False, "init_weights": False} if name in ("googlenet", "inception_v3") else {}

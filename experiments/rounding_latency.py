@@ -21,7 +21,7 @@ import torchvision.models as tv
 from torch import Tensor, nn
 
 from autoprune.measure.measure import macs, parameters
-from autoprune.prune.groups import find_groups
+from autoprune.prune.find import find_groups
 from autoprune.prune.proof import randomise
 from autoprune.prune.removal import remove_channels
 from autoprune.results.candidate import channels_kept

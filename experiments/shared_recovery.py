@@ -16,7 +16,7 @@ from autoprune.prune import dense
 from autoprune.results.candidate import Candidate
 from autoprune.supernet import supernet as shared
 from autoprune.supernet.subnets import LEVELS
-from autoprune.task.task import load_task
+from autoprune.task.find import load_task
 from autoprune.trial.run import run_trial
 
 WAYS = (("shared", "shared", 0.0), ("then tuned", "shared", 1.0), ("alone", "one_shot", None))

@@ -16,7 +16,7 @@ import torch
 from autoprune.prune import dense
 from autoprune.supernet import supernet as shared
 from autoprune.supernet.subnets import Versions
-from autoprune.task.task import load_task
+from autoprune.task.find import load_task
 from autoprune.train import loop as training
 
 

@@ -25,7 +25,8 @@ import psutil
 import yaml
 
 from autoprune.errors import UserError
-from autoprune.results.experiment import ENDED, Experiment, load_experiment
+from autoprune.nni.database import load_experiment
+from autoprune.results.experiment import ENDED, Experiment
 
 PROGRAMS = Path(sys.executable).parent
 TARGETS = {
@@ -41,7 +42,7 @@ LONGEST = {"search": 10.0, "resume": 12.0, "fine-tuning": 4.0, "export": 4.0}
 
 TASK = """
 from dataclasses import replace
-from autoprune.task.task import load_task
+from autoprune.task.find import load_task
 digits = load_task("digits")
 task = replace(digits, training=replace(digits.training, steps=60), recovery=replace(digits.recovery, steps=40))
 """

@@ -12,7 +12,7 @@ from autoprune.prune import dense
 from autoprune.prune.blocks import find_blocks
 from autoprune.results.candidate import Candidate
 from autoprune.supernet import supernet as shared
-from autoprune.task.task import load_task
+from autoprune.task.find import load_task
 from autoprune.train import loop as training
 from autoprune.trial.run import run_trial
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import yaml
 
-from autoprune.results.experiment import load_experiment
+from autoprune.nni.database import load_experiment
 from autoprune.search.space import build_space
-from autoprune.task.task import load_task
+from autoprune.task.find import load_task
 
 WAYS = {
     "as it is": {},
@@ -39,7 +39,7 @@ def main() -> None:
 
 def measured(trials: int, concurrency: int, port: int, variables: dict[str, str]) -> float:
     """Run one experiment and return seconds of wall-clock for each trial and core."""
-    from autoprune.prune.groups import find_groups
+    from autoprune.prune.find import find_groups
 
     task = load_task("digits")
     with tempfile.TemporaryDirectory() as home:

@@ -12,7 +12,7 @@ import torch
 
 from autoprune import Candidate, run_trial
 from autoprune.prune import dense
-from autoprune.task.task import load_task
+from autoprune.task.find import load_task
 from autoprune.train import loop as training
 
 

@@ -104,7 +104,7 @@ def prune(name: str, size: int) -> dict[str, Any]:
 
     from autoprune.measure import measure
     from autoprune.prune.account import GOES_WITH
-    from autoprune.prune.groups import find_groups
+    from autoprune.prune.find import find_groups
     from autoprune.prune.proof import equivalence_error, half, randomise
     from autoprune.prune.removal import remove_channels
 

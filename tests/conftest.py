@@ -31,7 +31,7 @@ def digits(private_cache):
     from dataclasses import replace
 
     from autoprune.prune import dense
-    from autoprune.task.task import load_task
+    from autoprune.task.find import load_task
 
     task = load_task("digits")
     task = replace(task, recovery=replace(task.recovery, steps=20), training=replace(task.training, steps=100))

@@ -20,7 +20,7 @@ from autoprune.results.candidate import Candidate
 from autoprune.results.prepared import Prepared
 from autoprune.results.settings import TrialCommand
 from autoprune.search.tuners.optuna.samplers import SAMPLERS
-from autoprune.task.task import load_task
+from autoprune.task.find import load_task
 from autoprune.trial import setup
 
 CASES, BATCHES = 1000, 10

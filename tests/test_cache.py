@@ -14,7 +14,8 @@ from autoprune.base.fingerprint import fingerprint_data
 from autoprune.prune import dense
 from autoprune.results.candidate import Candidate
 from autoprune.supernet import supernet as shared
-from autoprune.task.task import Recipe, Splits, Task
+from autoprune.task.recipe import Recipe
+from autoprune.task.task import Splits, Task
 from autoprune.trial.preparation import prepare_search
 
 

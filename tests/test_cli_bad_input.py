@@ -14,7 +14,7 @@ from autoprune import __main__, cli
 from autoprune.errors import UserError
 from autoprune.nni import bridge
 from autoprune.report import show
-from autoprune.task.task import load_task
+from autoprune.task.find import load_task
 
 AUTOPRUNE = str(Path(sys.executable).with_name("autoprune"))
 CONFIG = {

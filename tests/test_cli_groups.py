@@ -6,7 +6,7 @@ import pytest
 
 from autoprune import cli
 from autoprune.errors import UserError
-from autoprune.task.task import load_task_or_model
+from autoprune.task.find import load_task_or_model
 
 
 @pytest.fixture

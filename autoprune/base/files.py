@@ -1,10 +1,15 @@
 """Where AutoPrune keeps things on this machine."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    pass
 
 
 def cache_dir() -> Path:
@@ -35,3 +40,19 @@ def write_bytes(file: Path, content: bytes) -> None:
     """Write a file that nobody ever sees half-written."""
     with replacing(file) as draft:
         draft.write_bytes(content)
+
+
+def read_object(file: Path) -> tuple[dict[str, Any], str | None]:
+    """Return the JSON object in a file, and what is damaged about it; both are empty if there is no such file."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}, None
+    except (OSError, ValueError, RecursionError) as error:
+        return {}, f"{file.name} cannot be read: {' '.join(str(error).split())}"
+    return (content, None) if isinstance(content, dict) else ({}, f"{file.name} holds no object of JSON")
+
+
+def write_json(file: Path, content: Any) -> None:
+    """Write a JSON file that nobody ever sees half-written."""
+    write_text(file, json.dumps(content, indent=1))

@@ -6,33 +6,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autoprune.results.experiment import Trial
+from autoprune.results.experiment import Experiment, Trial
+from autoprune.results.recovered import Recovered
 
 if TYPE_CHECKING:
     from autoprune.export import Exported
     from autoprune.export.int8 import Quantized
     from autoprune.export.recovery import Recovery
+from autoprune.results.recovered import read_recovered
 
-
-@dataclass(frozen=True)
-class Recovered:
-    """A network of the front, fine-tuned to the end, several times over.
-
-    Args:
-        before: the validation accuracy by which the search judged it.
-        validation: the validation accuracy after fine-tuning with each seed.
-        test: the test accuracy of the same networks.
-        file: the state dict of the one that is best on validation data.
-        steps: optimiser steps of each fine-tuning; 0 where the search had recovered it in full already.
-        failures: why fine-tunings failed, if any did; the network as it was judged stands for each of them.
-    """
-
-    before: float
-    validation: tuple[float, ...]
-    test: tuple[float, ...]
-    file: Path
-    steps: int
-    failures: tuple[str, ...] = ()
+if TYPE_CHECKING:
+    from autoprune.export import Exported
+    from autoprune.export.int8 import Quantized
+    from autoprune.export.recovery import Recovery
 
 
 @dataclass(frozen=True)
@@ -66,3 +52,10 @@ class Final:
     recovery: Recovery | None = None
     quantized: Quantized | None = None
     recovered: dict[str, Recovered] = field(default_factory=dict)
+
+
+def recovered_of(experiment: Experiment, final: Final | None = None) -> dict[str, Recovered]:
+    """Return the front's networks that were fine-tuned to the end, by trial id; none before the end of a search."""
+    if final and final.recovered:
+        return final.recovered
+    return read_recovered(experiment.folder)[0]

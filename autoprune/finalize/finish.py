@@ -17,7 +17,7 @@ from autoprune.errors import UserError
 from autoprune.export.int8 import export_int8
 from autoprune.export.recovery import Recovery, recover
 from autoprune.finalize.card import model_card, write_card
-from autoprune.finalize.final import Final
+from autoprune.finalize.final import Final, recovered_of
 from autoprune.finalize.front import front_as_csv
 from autoprune.finalize.recovery import members, recover_all
 from autoprune.measure import latency
@@ -25,7 +25,6 @@ from autoprune.prune.dense import Dense
 from autoprune.results.experiment import Experiment, Trial
 from autoprune.results.limits import Limit, satisfies
 from autoprune.results.pareto import choose
-from autoprune.results.recovered import recovered_of
 from autoprune.task.task import Splits, Task
 from autoprune.train import loop as training
 from autoprune.trial.setup import load_settings

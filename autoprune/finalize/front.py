@@ -8,9 +8,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from autoprune.finalize.final import Final
+from autoprune.finalize.final import Final, recovered_of
 from autoprune.results.experiment import Experiment
-from autoprune.results.recovered import recovered_of, recovered_values
+from autoprune.results.recovered import recovered_values
 
 
 def front_as_csv(experiment: Experiment, objectives: Sequence[str] | None = None, final: Final | None = None) -> str:

@@ -19,19 +19,18 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from autoprune.base.files import replacing
+from autoprune.base.files import replacing, write_json
 from autoprune.errors import TrialFailure
 from autoprune.export import load_pruned
-from autoprune.finalize.final import Recovered
+from autoprune.finalize.final import recovered_of
 from autoprune.measure.latency import pinned
 from autoprune.prune.dense import Dense
 from autoprune.prune.schedules import SCHEDULES
 from autoprune.results.candidate import Candidate
 from autoprune.results.experiment import Experiment, Trial
-from autoprune.results.recovered import recovered_of, write_recovered
+from autoprune.results.recovered import Recovered, write_recovered
 from autoprune.task.task import Splits, Task
 from autoprune.train import loop as training
-from autoprune.trial.record import write_json
 from autoprune.trial.run import run_trial
 
 MOST = 12
@@ -106,7 +105,7 @@ def recover_all(
             failures=tuple(each.failure for each in mine if each.failure),
         )
     if missing:
-        write_recovered(experiment, known)
+        write_recovered(experiment.folder, known)
     return {trial.id: known[trial.id] for trial in trials if trial.id in known}
 
 

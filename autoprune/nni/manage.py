@@ -14,12 +14,13 @@ from rich.text import Text
 
 from autoprune.errors import UserError
 from autoprune.nni import live
+from autoprune.nni.database import load_experiment
 from autoprune.nni.registry import Known, known_experiment, known_experiments
 from autoprune.nni.signals import Signalled, signals_raise
 from autoprune.nni.watch import Progress
 from autoprune.report.table import front_table
 from autoprune.report.terminal import Console
-from autoprune.results.experiment import load_experiment, read_duration
+from autoprune.results.experiment import read_duration
 
 
 def console() -> Console:

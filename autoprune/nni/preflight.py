@@ -49,7 +49,7 @@ def check(config: ExperimentConfig) -> None:
     check_folder(Path(config.experiment_working_directory))
     with chdir(config.trial_code_directory):
         from autoprune.prune.dense import load_checkpoint
-        from autoprune.prune.groups import find_groups
+        from autoprune.prune.find import find_groups
         from autoprune.train.fit import check_data
         from autoprune.trial.setup import check_task_space, settings_task
 

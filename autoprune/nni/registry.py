@@ -10,9 +10,10 @@ from typing import Any
 import psutil
 
 from autoprune.errors import UserError
+from autoprune.nni.database import find_experiment, load_experiment, registry
 from autoprune.nni.dispatcher import ERROR_FILE
 from autoprune.nni.watch import Progress, manager_status
-from autoprune.results.experiment import Experiment, find_experiment, load_experiment, registry
+from autoprune.results.experiment import Experiment
 
 WORDS = {
     "INITIALIZED": "starting",

@@ -12,12 +12,13 @@ from pathlib import Path
 from autoprune.base.places import check_folder
 from autoprune.errors import UserError
 from autoprune.nni import live, preflight
+from autoprune.nni.database import load_experiment
 from autoprune.nni.registry import known_experiment
 from autoprune.nni.signals import Signalled, signals_raise
 from autoprune.nni.watch import Progress
 from autoprune.report.terminal import Console
 from autoprune.results.baselines import left_out
-from autoprune.results.experiment import Experiment, load_experiment
+from autoprune.results.experiment import Experiment
 from autoprune.results.pareto import read_rule
 from autoprune.results.settings import TrialCommand
 

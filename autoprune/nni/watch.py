@@ -10,7 +10,8 @@ from pathlib import Path
 import requests
 
 from autoprune.errors import UserError
-from autoprune.results.experiment import RUNNING, STOPPED, Experiment, load_experiment
+from autoprune.nni.database import load_experiment
+from autoprune.results.experiment import RUNNING, STOPPED, Experiment
 
 DISPATCH = 0.3
 """Seconds that NNI takes from a trial's end to the next one's start (``experiments/trial_overhead.py``)."""

@@ -5,19 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from autoprune import cache
+from autoprune.base.fingerprint import fingerprint_data
 from autoprune.errors import TrialFailure, UserError
 from autoprune.measure import measure
-from autoprune.prune.groups import Groups, find_groups
+from autoprune.prune.find import find_groups
+from autoprune.prune.groups import Groups
 from autoprune.results import finite
 from autoprune.task.task import Splits, Task
 from autoprune.train import loop as training
 from autoprune.train.fit import check_data
+
+if TYPE_CHECKING:
+    from autoprune.task.task import Splits, Task
+from autoprune.cache import key_of
 
 
 @dataclass(frozen=True)
@@ -128,3 +135,31 @@ def _unwrapped(state: Any, names: set[str]) -> Any:
             return state
         found = {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
     return found
+
+
+def training_key(task: Task, data: Splits, model: nn.Module, seed: int, checkpoint: bool) -> str:
+    """Return the key of a task's trained dense weights and what is measured of them.
+
+    Args:
+        model: the network before the training: its weights, its code and its settings count.
+        checkpoint: whether its weights are trained already.
+    """
+    first = {id(parameter): name for name, parameter in model.named_parameters()}
+    owners = {name: first[id(parameter)] for name, parameter in model.named_parameters(remove_duplicate=False)}
+    return key_of(
+        model=model,
+        weights=model.state_dict(),
+        tied=tuple((name, owner) for name, owner in owners.items() if name != owner),
+        loss=task.loss,
+        recipe=task.training,
+        seed=seed,
+        example=tree_map(_kind, task.example_input),
+        train=fingerprint_data(data.train),
+        validation=fingerprint_data(data.validation),
+        checkpoint=checkpoint,
+    )
+
+
+def _kind(leaf: Any) -> Any:
+    """Return a tensor's shape and type: its values may be random."""
+    return (tuple(leaf.shape), leaf.dtype) if isinstance(leaf, torch.Tensor) else leaf

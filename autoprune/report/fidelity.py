@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
 
-from autoprune.finalize.final import Recovered
 from autoprune.results.experiment import Experiment, Trial
+from autoprune.results.recovered import Recovered
 
 FEWEST, FEW = 3, 10
 """Below so many pairs there is no correlation; below so many it is a hint."""

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-import torch
 from rich.table import Table
-from torch import Tensor, nn
 
 from autoprune.prune.account import GOES_WITH
 from autoprune.prune.groups import Group, Groups
-from autoprune.prune.removal import remove_channels
-from autoprune.task.accepted import accepted
 
 
 def groups_table(groups: Groups, params: int, macs: int, sensitivity: Mapping[str, float] | None = None) -> Table:
@@ -52,32 +47,6 @@ def left_alone_lines(groups: Groups) -> list[str]:
             more = ", ".join(_listed(followers.get(name, []), most=4).split("\n"))
             lines.append(f"left alone: {name}{f' (with {more})' if more else ''}: {reason}")
     return lines
-
-
-def sensitivities(
-    model: nn.Module, example_input: Any, groups: Groups, score: Callable[[nn.Module], float], share: float = 0.5
-) -> dict[str, float]:
-    """Return what ``score`` (accuracy, say) loses when ``share`` of one group alone goes, by group name.
-
-    The units of the smallest L1 norm go; nothing is fine-tuned. It costs one scoring for each group.
-    """
-    dense = score(model)
-    lost = {}
-    for group in groups:
-        weakest = unit_norms(model, group).argsort()[: int(group.channels * share)].tolist()
-        lost[group.name] = dense - score(remove_channels(model, example_input, groups, {group.name: weakest}))
-    return lost
-
-
-@torch.no_grad()
-def unit_norms(model: nn.Module, group: Group) -> Tensor:
-    """Return the L1 norm of each unit's weights in all producers, shape ``(channels,)``."""
-    model, norms = accepted(model), torch.zeros(group.channels + 1)
-    for part in group.slices:
-        if part.role == "out":
-            weight = model.get_parameter(part.parameter).detach().cpu().movedim(part.dim, 0).flatten(1)
-            norms.index_add_(0, part.unit.long() % (group.channels + 1), weight.abs().sum(1).float())
-    return norms[:-1]
 
 
 def _units(group: Group) -> str:

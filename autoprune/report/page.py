@@ -15,18 +15,18 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from autoprune.base.files import write_text
-from autoprune.finalize.final import Final
+from autoprune.finalize.final import Final, recovered_of
 from autoprune.report import machine
 from autoprune.report.fidelity import agreements
 from autoprune.report.learning import read_episodes
 from autoprune.report.plots import DEEPEST_DROP, kept_plot, pareto_plot, progress_plot
+from autoprune.report.recovered import recovered_rows
 from autoprune.report.rows import SIZES, Row, front_rows
 from autoprune.report.sensitivity import lost_by_group
 from autoprune.report.trust_plots import agreement_plot, learning_plot, sensitivity_plot
 from autoprune.results import units
 from autoprune.results.baselines import left_out
 from autoprune.results.experiment import Experiment, Trial
-from autoprune.results.recovered import recovered_of, recovered_rows
 
 RULES_IN_WORDS = (
     (r"drop\s*<=?\s*(.+)", "the smallest network on the front whose accuracy is within {0} of the dense model's"),

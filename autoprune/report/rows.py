@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from autoprune.finalize.final import Final
+from autoprune.finalize.final import Final, recovered_of
 from autoprune.results import units
 from autoprune.results.baselines import DENSE
 from autoprune.results.experiment import Experiment, Trial
-from autoprune.results.recovered import recovered_of
 
 
 @dataclass(frozen=True)

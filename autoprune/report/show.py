@@ -10,11 +10,11 @@ from typing import Literal
 from autoprune.base.printable import printable
 from autoprune.errors import UserError
 from autoprune.finalize.front import front_as_csv, front_as_json
+from autoprune.nni.database import find_experiment, open_experiment
 from autoprune.report.compare import comparison
 from autoprune.report.rows import SIZES
 from autoprune.report.table import front_table
 from autoprune.report.terminal import Console
-from autoprune.results.experiment import find_experiment, open_experiment
 from autoprune.results.pareto import check_objectives
 
 

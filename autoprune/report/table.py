@@ -12,11 +12,10 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from autoprune.finalize.final import Final
+from autoprune.finalize.final import Final, recovered_of
 from autoprune.report.rows import SIZES, Cell, Row, front_rows
 from autoprune.results.baselines import left_out
 from autoprune.results.experiment import Experiment
-from autoprune.results.recovered import recovered_of
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ from autoprune.prune.dense import Dense
 from autoprune.prune.groups import Groups
 from autoprune.supernet.resizable import Resizable
 from autoprune.supernet.subnets import Versions, constants
-from autoprune.task.task import Recipe, Splits, Task
+from autoprune.task.recipe import Recipe
+from autoprune.task.task import Splits, Task
 from autoprune.train import loop as training
 
 LABELS = 0.3

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from autoprune.errors import TrialFailure
-from autoprune.task.task import Recipe, Task
+from autoprune.task.recipe import Recipe
+from autoprune.task.task import Task
 from autoprune.train.modes import evaluating
 
 

@@ -16,7 +16,8 @@ from autoprune.errors import TrialFailure
 from autoprune.prune.dense import Dense
 from autoprune.results.candidate import Candidate
 from autoprune.search.quiet import quiet_optuna
-from autoprune.task.task import Recipe, Splits, Task
+from autoprune.task.recipe import Recipe
+from autoprune.task.task import Splits, Task
 from autoprune.train import loop as training
 from autoprune.trial.run import run_trial
 

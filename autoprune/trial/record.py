@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from autoprune.base.files import replacing, write_text
+from autoprune.base.files import read_object, replacing, write_json, write_text
 from autoprune.errors import TrialFailure, UserError
 from autoprune.results import finite
+from autoprune.results.experiment import FAILURE, MODEL, RESULT
 from autoprune.results.prepared import FILE as PREPARED
 
 if TYPE_CHECKING:
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from autoprune.results.settings import TrialCommand
     from autoprune.task.task import Splits, Task
     from autoprune.trial.run import TrialResult
-
-RESULT, MODEL, FAILURE = "result.json", "model.pt", "failure.txt"
-"""What a trial leaves in its folder: its result and its model, or the reason of its failure."""
 
 
 def carry_out(
@@ -125,19 +122,3 @@ def finished_baselines(trials: Path) -> dict[str, list[dict[str, float]]]:
         if name and name != baselines.DENSE and not finite.why_not(record["measures"]):
             found.setdefault(name, []).append(record["measures"])
     return found
-
-
-def read_object(file: Path) -> tuple[dict[str, Any], str | None]:
-    """Return the JSON object in a file, and what is damaged about it; both are empty if there is no such file."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}, None
-    except (OSError, ValueError, RecursionError) as error:
-        return {}, f"{file.name} cannot be read: {' '.join(str(error).split())}"
-    return (content, None) if isinstance(content, dict) else ({}, f"{file.name} holds no object of JSON")
-
-
-def write_json(file: Path, content: Any) -> None:
-    """Write a JSON file that nobody ever sees half-written."""
-    write_text(file, json.dumps(content, indent=1))

@@ -15,14 +15,16 @@ from autoprune.prune.allocation import allocate
 from autoprune.prune.blocks import Block, choose_blocks, drop, find_blocks, remove_blocks
 from autoprune.prune.criteria import Context, choose_channels, choose_weights, get_criterion
 from autoprune.prune.dense import Dense
-from autoprune.prune.groups import Groups, find_groups
+from autoprune.prune.find import find_groups
+from autoprune.prune.groups import Groups
 from autoprune.prune.masks import DynamicMasks
 from autoprune.prune.removal import remove_channels
 from autoprune.prune.schedules import Schedule, check_blocks, check_initial, check_pair, get_schedule
 from autoprune.results import finite
 from autoprune.results.candidate import Candidate, channels_kept
 from autoprune.supernet import supernet as shared
-from autoprune.task.task import Recipe, Splits, Task
+from autoprune.task.recipe import Recipe
+from autoprune.task.task import Splits, Task
 from autoprune.train import loop as training
 
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from autoprune.errors import TrialFailure, UserError
 from autoprune.prune import dense
 from autoprune.prune.criteria import get_criterion
-from autoprune.prune.groups import Groups, removed_positions
-from autoprune.prune.removal import cut
-from autoprune.report.groups import sensitivities
+from autoprune.prune.groups import Group, Groups, removed_positions
+from autoprune.prune.removal import cut, remove_channels
 from autoprune.supernet import supernet as shared
 from autoprune.supernet.subnets import lacking
-from autoprune.task.task import Splits, Task, load_task
+from autoprune.task.accepted import accepted
+from autoprune.task.find import load_task
+from autoprune.task.task import Splits, Task
 from autoprune.train import loop as training
 from autoprune.train.modes import evaluating
 
@@ -98,7 +100,7 @@ def task_curves(reference: str, criterion: str = "l1_norm", on_shared: bool = Fa
     """Return the accuracy of a task's dense model without a part of each group alone, by the group's name.
 
     Args:
-        reference: of the task, see :func:`autoprune.task.task.load_task`.
+        reference: of the task, see :func:`autoprune.task.find.load_task`.
         on_shared: probe the weights of the shared recovery, which is trained now if the cache has none.
 
     Raises:
@@ -125,3 +127,29 @@ def task_sensitivities(task: Task, share: float = 0.5) -> dict[str, float]:
         return training.accuracy(model, data.validation)
 
     return sensitivities(trained.model, task.example_input, trained.groups, score, share)
+
+
+def sensitivities(
+    model: nn.Module, example_input: Any, groups: Groups, score: Callable[[nn.Module], float], share: float = 0.5
+) -> dict[str, float]:
+    """Return what ``score`` (accuracy, say) loses when ``share`` of one group alone goes, by group name.
+
+    The units of the smallest L1 norm go; nothing is fine-tuned. It costs one scoring for each group.
+    """
+    dense = score(model)
+    lost = {}
+    for group in groups:
+        weakest = unit_norms(model, group).argsort()[: int(group.channels * share)].tolist()
+        lost[group.name] = dense - score(remove_channels(model, example_input, groups, {group.name: weakest}))
+    return lost
+
+
+@torch.no_grad()
+def unit_norms(model: nn.Module, group: Group) -> Tensor:
+    """Return the L1 norm of each unit's weights in all producers, shape ``(channels,)``."""
+    model, norms = accepted(model), torch.zeros(group.channels + 1)
+    for part in group.slices:
+        if part.role == "out":
+            weight = model.get_parameter(part.parameter).detach().cpu().movedim(part.dim, 0).flatten(1)
+            norms.index_add_(0, part.unit.long() % (group.channels + 1), weight.abs().sum(1).float())
+    return norms[:-1]

@@ -17,7 +17,8 @@ from autoprune.prune.schedules import SCHEDULES, check_blocks, check_initial
 from autoprune.results.candidate import BLOCK_PREFIX
 from autoprune.results.settings import TrialCommand
 from autoprune.search.space import check_space
-from autoprune.task.task import Splits, Task, load_task
+from autoprune.task.find import load_task
+from autoprune.task.task import Splits, Task
 from autoprune.trial.recipe_search import search_recipe, with_best_recipe
 
 

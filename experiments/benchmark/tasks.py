@@ -12,7 +12,8 @@ from autoprune.errors import UserError
 from autoprune.task.builtin import fashion_mnist as full_fashion_mnist
 from autoprune.task.models.resnet import ResNet
 from autoprune.task.models.vgg import VGG
-from autoprune.task.task import Recipe, Splits, Task
+from autoprune.task.recipe import Recipe
+from autoprune.task.task import Splits, Task
 
 TRAIN, VALIDATION = 20_000, 2_000
 """Images that the benchmark trains on and searches with; the test split is the whole one (10,000 images)."""

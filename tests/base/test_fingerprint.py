@@ -13,8 +13,9 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from autoprune.base.fingerprint import fingerprint, fingerprint_data
-from autoprune.cache import training_key
-from autoprune.task.task import Recipe, load_task
+from autoprune.prune.dense import training_key
+from autoprune.task.find import load_task
+from autoprune.task.recipe import Recipe
 
 
 def made_of(source: str, name: str = "f"):
@@ -159,8 +160,8 @@ def scaled(x):
 """
 KEY = """
 import sys
-from autoprune.cache import training_key
-from autoprune.task.task import load_task
+from autoprune.prune.dense import training_key
+from autoprune.task.find import load_task
 task = load_task(sys.argv[1])
 print(training_key(task, task.data(), task.build(), 0, False))
 """

@@ -107,8 +107,8 @@ def test_trials_measure_beside_one_reference(digits):
 
 
 def test_the_command_prints_and_writes_every_combination(digits_search, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr("autoprune.results.experiment.find_experiment", lambda id_: digits_search.folder)
-    monkeypatch.setattr("autoprune.results.experiment.load_experiment", lambda folder: digits_search)
+    monkeypatch.setattr("autoprune.nni.database.find_experiment", lambda id_: digits_search.folder)
+    monkeypatch.setattr("autoprune.nni.database.load_experiment", lambda folder: digits_search)
     file = tmp_path / "latency.json"
     words = "latency ID --choose knee --runtime eager,onnxruntime --batch-sizes 1,4 --runs 5 -o"
     monkeypatch.setattr(sys, "argv", ["autoprune", *words.split(), str(file)])

@@ -6,7 +6,7 @@ from contextlib import closing
 
 from conftest import NNICTL, wait_until
 
-from autoprune.results.experiment import load_experiment
+from autoprune.nni.database import load_experiment
 
 
 def interrupt_the_first_of_four(nni_home, without=""):

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from autoprune import cli
-from autoprune.results.experiment import load_experiment, registry
+from autoprune.nni.database import load_experiment, registry
 
 GOOD, BAD, LATEST = "good0001", "damaged1", "good0002"
 DENSE = {"accuracy": 0.99, "params": 1000, "macs": 10_000, "bytes": 4000, "latency_ms": 1.0}

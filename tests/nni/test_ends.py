@@ -11,8 +11,8 @@ from test_manage import AUTOPRUNE, autoprune, listed
 from test_run import QUICK, TASK, call, digits  # noqa: F401  (a fixture)
 
 from autoprune.errors import UserError
+from autoprune.nni.database import load_experiment
 from autoprune.nni.watch import Progress
-from autoprune.results.experiment import load_experiment
 
 SLOW = partial(pytest.param, marks=pytest.mark.slow)
 

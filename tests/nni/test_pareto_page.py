@@ -10,8 +10,8 @@ from browser import Browser, needs_chromium
 from conftest import wait_until
 from test_run import digits  # noqa: F401  (a fixture)
 
+from autoprune.nni.database import load_experiment
 from autoprune.report.rows import method
-from autoprune.results.experiment import load_experiment
 
 
 @pytest.fixture

@@ -14,14 +14,14 @@ import pytest
 import yaml
 from conftest import wait_until
 
-from autoprune.results.experiment import load_experiment
+from autoprune.nni.database import load_experiment
 
 PROGRAMS = Path(sys.executable).parent
 REPOSITORY = Path(__file__).parents[2]
 QUICK = "autoprune trial quick.py"
 TASK = """
 from dataclasses import replace
-from autoprune.task.task import load_task
+from autoprune.task.find import load_task
 digits = load_task("digits")
 task = replace(digits, training=replace(digits.training, steps=60), recovery=replace(digits.recovery, steps=10))
 """

@@ -12,7 +12,8 @@ from models import CASES
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 
-from autoprune.prune.groups import Groups, find_groups
+from autoprune.prune.find import find_groups
+from autoprune.prune.groups import Groups
 from autoprune.report.groups import left_alone_lines
 from autoprune.task.accepted import accepted
 

@@ -8,7 +8,7 @@ from torch import nn
 from autoprune.errors import UserError
 from autoprune.prune.allocation import METHODS, allocate
 from autoprune.prune.criteria import channels_to_remove, weight_masks
-from autoprune.prune.groups import find_groups
+from autoprune.prune.find import find_groups
 from autoprune.prune.removal import remove_channels
 
 

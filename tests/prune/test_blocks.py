@@ -16,7 +16,7 @@ from autoprune.export.formats import state_dict
 from autoprune.measure import measure
 from autoprune.prune.blocks import block_importance, choose_blocks, find_blocks, remove_blocks
 from autoprune.prune.dense import Dense
-from autoprune.prune.groups import find_groups
+from autoprune.prune.find import find_groups
 from autoprune.prune.proof import randomise
 from autoprune.prune.removal import rebuild
 from autoprune.results.candidate import Candidate

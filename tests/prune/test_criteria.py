@@ -22,7 +22,7 @@ from autoprune.prune.criteria import (
 )
 from autoprune.prune.criteria.choose import best_weights, lowest_channels
 from autoprune.prune.criteria.lamp import lamp_scores
-from autoprune.prune.groups import find_groups
+from autoprune.prune.find import find_groups
 
 CHANNELS = [name for name, criterion in CRITERIA.items() if criterion.structured]
 WEIGHTS = [name for name, criterion in CRITERIA.items() if not criterion.structured]

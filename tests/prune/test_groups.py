@@ -9,8 +9,8 @@ from models import CASES
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from autoprune.prune.find import find_groups
 from autoprune.prune.graph import propagation as follower
-from autoprune.prune.groups import find_groups
 from autoprune.prune.proof import equivalence_error, half, randomise
 from autoprune.prune.removal import remove_channels
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from autoprune.errors import TrialFailure
-from autoprune.prune.groups import find_groups
+from autoprune.prune.find import find_groups
 from autoprune.prune.removal import rebuild, remove_channels
 from autoprune.task.models.digits import DigitsNet
 from autoprune.task.models.lenet import LeNet5

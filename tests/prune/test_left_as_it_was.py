@@ -11,7 +11,7 @@ from autoprune import api
 from autoprune.measure import latency
 from autoprune.prune.criteria import CRITERIA, Context, choose_channels, choose_weights
 from autoprune.prune.dense import Dense
-from autoprune.prune.groups import find_groups
+from autoprune.prune.find import find_groups
 from autoprune.prune.removal import remove_channels
 from autoprune.prune.schedules import SCHEDULES
 from autoprune.results.candidate import Candidate

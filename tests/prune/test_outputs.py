@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from autoprune.errors import UserError
-from autoprune.prune.groups import find_groups
+from autoprune.prune.find import find_groups
 
 
 @dataclass

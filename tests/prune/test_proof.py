@@ -12,7 +12,7 @@ from models import CASES
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autoprune.prune.groups import find_groups
+from autoprune.prune.find import find_groups
 from autoprune.prune.proof import equivalence_error, half, outputs
 from autoprune.prune.random_values import random_input, randomise
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from autoprune.errors import TrialFailure, UserError
 from autoprune.results.candidate import Candidate
-from autoprune.task.task import Recipe
+from autoprune.task.recipe import Recipe
 from autoprune.train import loop as training
 from autoprune.trial.run import run_trial
 

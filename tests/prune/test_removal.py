@@ -12,8 +12,9 @@ from torch import nn
 
 from autoprune.errors import TrialFailure
 from autoprune.measure.measure import parameters
+from autoprune.prune.find import find_groups
 from autoprune.prune.graph.trace import call, tensors
-from autoprune.prune.groups import Group, Groups, find_groups
+from autoprune.prune.groups import Group, Groups
 from autoprune.prune.proof import equivalence_error, half, randomise, relative_difference
 from autoprune.prune.removal import rebuild, remove_channels
 from autoprune.results.candidate import channels_kept

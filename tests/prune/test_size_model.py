@@ -7,7 +7,8 @@ import torch
 from models import CASES
 
 from autoprune.measure import measure
-from autoprune.prune.groups import find_groups, removed_positions
+from autoprune.prune.find import find_groups
+from autoprune.prune.groups import removed_positions
 from autoprune.prune.removal import cut
 from autoprune.prune.size_model import size_model
 from autoprune.results.size_model import SizeModel

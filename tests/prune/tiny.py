@@ -5,8 +5,9 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from autoprune.prune.dense import Dense
-from autoprune.prune.groups import find_groups
-from autoprune.task.task import Recipe, Splits, Task
+from autoprune.prune.find import find_groups
+from autoprune.task.recipe import Recipe
+from autoprune.task.task import Splits, Task
 
 
 class TinyNet(nn.Module):

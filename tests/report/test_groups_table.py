@@ -9,9 +9,10 @@ from models import CASES
 from rich.console import Console
 
 from autoprune.measure.measure import macs, parameters
-from autoprune.prune.groups import find_groups
+from autoprune.prune.find import find_groups
 from autoprune.prune.proof import randomise
-from autoprune.report.groups import groups_table, sensitivities, unit_norms
+from autoprune.report.groups import groups_table
+from autoprune.trial.sensitivity import sensitivities, unit_norms
 
 
 def test_table_and_sensitivity_of_a_transformer_with_heads() -> None:

@@ -11,13 +11,13 @@ from test_page import written
 from test_table import line_of, printed
 
 from autoprune.errors import UserError
-from autoprune.finalize.final import Final, Recovered
+from autoprune.finalize.final import Final, recovered_of
 from autoprune.finalize.front import front_as_csv, front_as_json
 from autoprune.report.fidelity import Agreement, agreements
 from autoprune.report.learning import Episode, read_episodes, smoothed
 from autoprune.report.sensitivity import draw_sensitivity, sensitivity_table
 from autoprune.report.table import front_table
-from autoprune.results.recovered import recovered_of, write_recovered
+from autoprune.results.recovered import Recovered, write_recovered
 
 CURVES = {"first": [(0.0, 0.99), (0.25, 0.98), (0.5, 0.9)], "last": [(0.0, 0.99), (0.5, 0.99), (0.875, 0.5)]}
 
@@ -119,7 +119,7 @@ def test_a_recovered_front_is_known_after_the_search_too(experiment):
     assert recovered_of(experiment) == {}
     assert json.loads(front_as_json(experiment))["front"][0]["recovered"] == {}
     kept = recovered(experiment)
-    write_recovered(experiment, kept)
+    write_recovered(experiment.folder, kept)
     assert recovered_of(experiment) == kept
     assert json.loads(front_as_json(experiment))["front"][0]["recovered"]["test"] == pytest.approx(0.96)
     assert any("96.00 ± 1.41" in line for line in printed(front_table(experiment), width=160))

@@ -5,7 +5,7 @@ import sqlite3
 import subprocess
 import sys
 
-from autoprune.results.experiment import load_experiment
+from autoprune.nni.database import load_experiment
 
 KILLED_WHILE_WRITING = """
 import os, signal, sqlite3, sys

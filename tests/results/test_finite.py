@@ -13,12 +13,13 @@ from autoprune.errors import TrialFailure
 from autoprune.finalize.finish import choose_trial
 from autoprune.finalize.front import front_as_csv
 from autoprune.measure import latency
+from autoprune.nni.database import load_experiment
 from autoprune.results.candidate import Candidate
-from autoprune.results.experiment import load_experiment
+from autoprune.results.experiment import RESULT
 from autoprune.results.settings import TrialCommand
 from autoprune.train import loop as training
 from autoprune.trial import sensitivity
-from autoprune.trial.record import RESULT, carry_out, finished_baselines
+from autoprune.trial.record import carry_out, finished_baselines
 from autoprune.trial.run import run_trial
 
 MEASURES = {"accuracy": 0.9, "params": 100, "macs": 1000, "bytes": 400, "latency_ms": 0.1}

@@ -7,8 +7,9 @@ import torch
 from models import CASES
 
 from autoprune.prune.blocks import find_blocks, remove_blocks
+from autoprune.prune.find import find_groups
 from autoprune.prune.graph.trace import call, tensors
-from autoprune.prune.groups import find_groups, removed_positions
+from autoprune.prune.groups import removed_positions
 from autoprune.prune.removal import cut
 from autoprune.supernet.resizable import Resizable
 from autoprune.supernet.subnets import Version, Versions

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from autoprune.errors import UserError
-from autoprune.prune.groups import find_groups
+from autoprune.prune.find import find_groups
 from autoprune.prune.removal import remove_channels
 from autoprune.results.candidate import Candidate
 from autoprune.supernet import supernet as shared

@@ -22,8 +22,10 @@ from autoprune.search.space import build_space
 from autoprune.supernet import supernet as shared
 from autoprune.supernet.subnets import Versions
 from autoprune.task.builtin import imdb
+from autoprune.task.find import load_task
 from autoprune.task.models.text import TextClassifier
-from autoprune.task.task import Recipe, Splits, Task, load_task
+from autoprune.task.recipe import Recipe
+from autoprune.task.task import Splits, Task
 from autoprune.train import loop as training
 from autoprune.trial.run import run_trial
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from autoprune.errors import UserError
-from autoprune.task.task import load_task
+from autoprune.task.find import load_task
 
 OWN = """
 import torch, autoprune

@@ -8,10 +8,10 @@ import torch
 import autoprune
 from autoprune.errors import UserError
 from autoprune.finalize import recovery as recovered
-from autoprune.finalize.final import Recovered
 from autoprune.finalize.finish import Options, choose_trial, finish
 from autoprune.results.candidate import Candidate
 from autoprune.results.prepared import FILE, Prepared
+from autoprune.results.recovered import Recovered
 from autoprune.results.settings import TrialCommand
 from autoprune.train import loop as training
 from autoprune.trial import preparation
@@ -83,7 +83,7 @@ def test_the_choice_goes_by_what_the_recovered_networks_are_and_keeps_within_the
     for trial, accuracy in zip(front, (0.5, 0.9, 0.8, *[0.1] * len(front)), strict=False):
         known = recovered.recovered_of(search)
         found = Recovered(trial.measures["accuracy"], (accuracy, accuracy), (0.5, 0.5), trial.model_file, 1)
-        recovered.write_recovered(search, known | {trial.id: found})
+        recovered.write_recovered(search.folder, known | {trial.id: found})
     expected = front[1] if len(front) > 1 else front[0]
     assert choose_trial(search, "macs<=100M")[0] is expected
     del search.__dict__["constraints"]

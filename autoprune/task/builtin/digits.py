@@ -4,7 +4,8 @@ import torch
 from torch.utils.data import TensorDataset
 
 from autoprune.task.models.digits import DigitsNet
-from autoprune.task.task import Recipe, Splits, Task
+from autoprune.task.recipe import Recipe
+from autoprune.task.task import Splits, Task
 
 
 def data() -> Splits:

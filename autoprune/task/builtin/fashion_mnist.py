@@ -9,7 +9,8 @@ from autoprune.base.files import data_dir
 from autoprune.errors import UserError
 from autoprune.task.models.lenet import LeNet5
 from autoprune.task.models.resnet import ResNet
-from autoprune.task.task import Recipe, Splits, Task
+from autoprune.task.recipe import Recipe
+from autoprune.task.task import Splits, Task
 
 
 def data() -> Splits:

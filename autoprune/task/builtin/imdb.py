@@ -19,7 +19,8 @@ from torch.utils.data import TensorDataset
 from autoprune.base.files import cache_dir, data_dir
 from autoprune.errors import UserError
 from autoprune.task.models.text import TextClassifier
-from autoprune.task.task import Recipe, Splits, Task
+from autoprune.task.recipe import Recipe
+from autoprune.task.task import Splits, Task
 
 HUB = "sentence-transformers/all-MiniLM-L6-v2"
 """The encoder's name on the Hugging Face hub: 6 layers of 12 heads, 384 wide, 22.7 million parameters."""

@@ -1,0 +1,143 @@
+"""Reading experiments from NNI's files: its registry, and the database of each experiment."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+import time
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from autoprune.errors import UserError
+from autoprune.nni.rescue import rescued
+from autoprune.results import finite
+from autoprune.results.experiment import ENDED, FAILURE, MEASURES, RUNNING, Experiment, Trial
+
+
+def find_experiment(experiment_id: str) -> Path:
+    """Return an experiment's folder; the id ``latest`` is the one started last.
+
+    Raises:
+        UserError: NNI knows no such experiment.
+    """
+    known = registry()
+    if experiment_id == "latest" and known:
+        experiment_id = max(known, key=lambda key: known[key]["startTime"])
+    if experiment_id not in known:
+        recent = sorted(known, key=lambda key: known[key]["startTime"])[-3:]
+        hint = f"the latest are {', '.join(reversed(recent))}" if recent else "there is none yet"
+        raise UserError(f"no experiment {experiment_id!r}: {hint}; `nnictl experiment list --all` shows all")
+    return Path(known[experiment_id]["logDir"]).expanduser() / experiment_id
+
+
+def registry() -> dict[str, dict[str, Any]]:
+    """Return NNI's registry of experiments, by id; a damaged one as far as the experiments' folders tell."""
+    file = Path("~/nni-experiments/.experiment").expanduser()
+    content: Any = None
+    for _attempt in range(5):
+        try:
+            content = json.loads(file.read_text())
+            break
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError):  # NNI does not write it in one go
+            time.sleep(0.05)
+    entries = content if isinstance(content, dict) else rescued(file)
+    fit = {key: each for key, each in entries.items() if isinstance(each, dict) and isinstance(each.get("logDir"), str)}
+    return {key: each | {"startTime": _number(each.get("startTime"))} for key, each in fit.items()}
+
+
+def _number(value: Any) -> float:
+    return value if isinstance(value, int | float) else 0
+
+
+def open_experiment(experiment_id: str) -> Experiment:
+    """Return an experiment that was asked for by its id, or ``latest``; say on stderr what is damaged about it.
+
+    Raises:
+        UserError: NNI knows no such experiment, or its database cannot be read.
+    """
+    experiment = load_experiment(find_experiment(experiment_id))
+    for line in experiment.damage:
+        print(f"autoprune: experiment {experiment.id} is damaged: {line}", file=sys.stderr)
+    return experiment
+
+
+def load_experiment(folder: Path) -> Experiment:
+    """Read an experiment from its folder.
+
+    Raises:
+        UserError: the folder has no database, or one that cannot be read.
+    """
+    file = folder / "db" / "nni.sqlite"
+    if not file.is_file():
+        raise UserError(f"experiment {folder.name} has no database at {file}: was it deleted?")
+    # Not mode=ro: what a killed manager left half-written could then not be rolled back, and nothing be read.
+    try:
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True, timeout=10)) as db:
+            return _read_database(db, folder)
+    except (sqlite3.Error, ValueError, TypeError, KeyError, AttributeError) as error:
+        why = " ".join(f"{error}".split()) if isinstance(error, sqlite3.Error) else "it does not hold what NNI writes"
+        raise UserError(f"experiment {folder.name} is damaged: its database {file} cannot be read: {why}") from None
+
+
+def _read_database(db: sqlite3.Connection, folder: Path) -> Experiment:
+    db.row_factory = sqlite3.Row
+    profiles = db.execute("select * from ExperimentProfile order by revision desc limit 1").fetchall()
+    events = db.execute("select timestamp, trialJobId, event, data, sequenceId from TrialJobEvent order by rowid")
+    trials = _trials(events.fetchall(), folder)
+    query = "select trialJobId, data from MetricData where type = 'FINAL' order by rowid"
+    metrics = {trial: json.loads(json.loads(data)) for trial, data in db.execute(query)}
+    profile = dict(profiles[0]) if profiles else {"params": "{}"}
+    if profile.get("id", folder.name) != folder.name:
+        raise sqlite3.DatabaseError(f"it is that of experiment {profile['id']}")
+    return Experiment(
+        folder.name,
+        folder,
+        dict(json.loads(profile["params"])),
+        [_finish(trial, metrics.get(trial.id), folder) for trial in sorted(trials, key=lambda t: t.sequence)],
+        seconds=profile.get("execDuration") or 0,
+    )
+
+
+def _trials(events, folder: Path) -> list[Trial]:
+    found: dict[str, dict[str, Any]] = {}
+    for timestamp, trial_id, event, data, sequence in events:
+        if not trial_id:
+            continue
+        trial = found.setdefault(trial_id, {"started": None, "ended": None, "status": "WAITING", "parameters": {}})
+        if data and event in RUNNING:  # the first event of a trial brings its parameters
+            trial |= {"parameters": json.loads(data)["parameters"], "sequence": int(sequence)}
+        if event in ENDED:
+            trial |= {"status": event, "ended": int(timestamp)}
+        elif event in RUNNING:  # once more, if it was interrupted
+            trial |= {"status": event, "ended": None}
+        if event == "RUNNING":
+            trial["started"] = int(timestamp)
+    root = folder / "environments" / "local-env" / "trials"
+    return [
+        Trial(id=key, folder=root / key, metrics={}, reason=None, **trial)
+        for key, trial in found.items()
+        if "sequence" in trial
+    ]
+
+
+def _finish(trial: Trial, metrics: Any, folder: Path) -> Trial:
+    if not isinstance(trial.parameters, dict):  # somebody sent them to NNI's API
+        reason = f"its parameters are {json.dumps(trial.parameters)}, where names with values belong"
+        return replace(trial, parameters={}, status="FAILED", reason=reason)
+    changes: dict[str, Any] = {"metrics": metrics if isinstance(metrics, dict) else {}}
+    wrong = finite.why_not({name: value for name, value in changes["metrics"].items() if name in MEASURES})
+    if wrong:  # of a search that did not look
+        return replace(trial, status="FAILED", reason=wrong)
+    changes["metrics"] = {name: value for name, value in changes["metrics"].items() if finite.is_finite(value)}
+    failure = trial.folder / FAILURE
+    ended_empty = trial.status == "SUCCEEDED" and not changes["metrics"]
+    if trial.status == "FAILED" or ended_empty:
+        told = failure.read_text(errors="replace").strip() if failure.is_file() else ""
+        changes["status"] = "FAILED"
+        changes["reason"] = told or f"ended without a result: see {trial.folder / 'trial.stderr'}"
+    return replace(trial, **changes)

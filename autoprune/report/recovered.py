@@ -1,0 +1,54 @@
+"""The networks that were fine-tuned to the end, for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from autoprune.finalize.final import Final
+from autoprune.results import units
+from autoprune.results.experiment import Experiment
+
+if TYPE_CHECKING:
+    pass
+from autoprune.finalize.final import recovered_of
+
+
+@dataclass(frozen=True)
+class RecoveredRow:
+    """One network, for people.
+
+    Args:
+        label: the trial's id, or ``dense``.
+        search: the validation accuracy by which the search judged it.
+        validation: after fine-tuning, mean and standard deviation over the seeds.
+        test: the same on the test split.
+        seeds: how many there were.
+        steps: optimiser steps of each fine-tuning, or that it is the search's own over again.
+    """
+
+    label: str
+    search: str
+    validation: str
+    test: str
+    seeds: str
+    steps: str
+
+
+def recovered_rows(experiment: Experiment, final: Final | None = None) -> list[RecoveredRow]:
+    """Return the recovered networks, in the front's order, below the dense model; nothing where there are none."""
+    recovered = recovered_of(experiment, final)
+    if not recovered:
+        return []
+    rows = []
+    if experiment.dense:
+        test = final.dense_test_accuracy if final else None
+        accuracy = units.percent(experiment.dense["accuracy"])
+        rows.append(RecoveredRow("dense", "", accuracy, "-" if test is None else units.percent(test), "", ""))
+    order = [trial.id for trial in experiment.front() if trial.id in recovered]
+    for key in [*order, *(key for key in recovered if key not in order)]:
+        each = recovered[key]
+        spread = f"{units.spread(each.validation)} %", f"{units.spread(each.test)} %"
+        steps = f"{each.steps:,}" if each.steps else "as in the search"
+        rows.append(RecoveredRow(key, units.percent(each.before), *spread, str(len(each.validation)), steps))
+    return rows
