@@ -2,8 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from autoprune.base.version import __version__
+
 __all__ = [
+    "__version__",
     "Candidate",
     "Recipe",
     "SearchResult",

@@ -5,17 +5,14 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from filelock import FileLock
 
-import autoprune
 from autoprune.base.files import cache_dir, replacing
 from autoprune.base.fingerprint import fingerprint
-
-if TYPE_CHECKING:
-    pass
+from autoprune.base.version import __version__
 
 
 def key_of(**parts: Any) -> str:
@@ -29,7 +26,7 @@ def key_of(**parts: Any) -> str:
         if part is None or part is False or (isinstance(part, str | tuple) and not part)
     ]
     told = {name: parts[name] for name in sorted(parts.keys() - unsaid)}
-    versions = [platform.python_version_tuple()[:2], torch.__version__, autoprune.__version__]
+    versions = [platform.python_version_tuple()[:2], torch.__version__, __version__]
     return fingerprint([versions, told])[:12]
 
 

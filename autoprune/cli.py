@@ -104,7 +104,7 @@ def pareto(
     plot: PictureFile = None,
 ) -> None:
     """Print an experiment's Pareto front, beside the dense model and the baselines."""
-    from autoprune.report.show import show_front
+    from autoprune.nni.show import show_front
 
     show_front(experiment_id, objectives, form, plot)
 
@@ -351,6 +351,6 @@ def compare(
     plot: PictureFile = None,
 ) -> None:
     """Lay searches side by side: accuracies at equal MACs, hypervolume, trials, time."""
-    from autoprune.report.show import show_comparison
+    from autoprune.nni.show import show_comparison
 
     show_comparison(experiment_ids, plot)

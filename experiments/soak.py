@@ -110,7 +110,7 @@ class Home:
             with suppress(psutil.Error):
                 return psutil.Process(command.pid).children()
             return []
-        word = {"manager": "main.js", "tuner": "--exp_params", "warm process": "warm_server", "trial": "warm_server"}
+        word = {"manager": "main.js", "tuner": "--exp_params", "warm process": "warm_trials", "trial": "warm_trials"}
         found = self.called(word[name])
         if name == "trial":
             return [*found[1:], *self.called("autoprune", "trial")[:1]]

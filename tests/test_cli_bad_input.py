@@ -12,8 +12,7 @@ import yaml
 
 from autoprune import __main__, cli
 from autoprune.errors import UserError
-from autoprune.nni import bridge
-from autoprune.report import show
+from autoprune.nni import bridge, show
 from autoprune.task.find import load_task
 
 AUTOPRUNE = str(Path(sys.executable).with_name("autoprune"))

@@ -4,7 +4,7 @@ A registry is written down where its things are defined, one line for each::
 
     CRITERIA = Registry("criterion", {"l1_norm": "autoprune.prune.criteria.magnitude:L1_NORM"}, "autoprune.criteria")
 
-Another package adds its own without a change here, by an entry point of the registry's group in its ``pyproject.toml``::
+Another package adds its own without a change here, by an entry point of the group in its ``pyproject.toml``::
 
     [project.entry-points."autoprune.criteria"]
     my_norm = "my_package.norms:MY_NORM"

@@ -119,7 +119,7 @@ def _start(address: Path, words: list[str]) -> socket.socket | None:
         log = Path(os.environ["NNI_OUTPUT_DIR"]).parent / "warm.log"
         # The server is no trial: without NNI's variables its import of nni opens no trial's log.
         environment = {key: value for key, value in os.environ.items() if not key.startswith("NNI_")}
-        module = "autoprune.engine.warm_server"
+        module = "autoprune.nni.warm_trials"
         # -P: a task's json.py in this folder must not stand in for the standard library's.
         with log.open("ab") as output:
             server = subprocess.Popen(

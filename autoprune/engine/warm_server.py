@@ -14,7 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from autoprune.engine import warm
-from autoprune.nni import trial_process
 
 IDLE_LIMIT = 120
 """Seconds without a trial after which the server ends."""
@@ -92,14 +91,3 @@ def _listens(manager: tuple[str, int]) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(manager, timeout=5):
         return True
     return False
-
-
-def _main() -> None:
-    address, manager, *words = sys.argv[1:]
-    trial = trial_process.Prepared(words)
-    host, _, port = manager.rpartition(":")
-    serve(Path(address), (host, int(port)), trial.run)
-
-
-if __name__ == "__main__":
-    _main()

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from autoprune.base.quiet import quiet
 from autoprune.errors import UserError
 from autoprune.export.formats import onnx
-from autoprune.export.formats.base import quiet
 from autoprune.task.task import Splits, Task
 from autoprune.train import loop as training
 

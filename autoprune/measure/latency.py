@@ -205,7 +205,7 @@ def _compile(model: nn.Module, inputs: Tensor, threads: int) -> Pass:
 
 
 def _onnxruntime(model: nn.Module, inputs: Tensor, threads: int) -> Pass:
-    from autoprune.export.formats import onnx
+    from autoprune.measure import onnx
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "model.onnx")

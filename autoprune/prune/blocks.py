@@ -24,6 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from autoprune.errors import UserError
 from autoprune.measure.measure import frozen
 from autoprune.prune.graph.trace import call, tensors
+from autoprune.prune.proof import random_subject, relative_difference
 from autoprune.task.accepted import accepted
 
 NORMS = (nn.LayerNorm, nn.RMSNorm)
@@ -243,8 +244,6 @@ def _pass_on(x: Tensor) -> Tensor:
 
 def _proved(model: nn.Module, example_input: Any, blocks: list[Block]) -> tuple[Block, ...]:
     """Return the blocks without which the model computes what it does with their branches at zero."""
-    from autoprune.prune.proof import random_subject
-
     if not blocks:
         return ()
     subject = random_subject(model, example_input)
@@ -259,8 +258,6 @@ def _proved(model: nn.Module, example_input: Any, blocks: list[Block]) -> tuple[
 
 
 def _same_function(model: nn.Module, example_input: Any, blocks: list[Block]) -> bool:
-    from autoprune.prune.proof import relative_difference
-
     wanted = tensors(call(zero_branches(model, blocks), copy.deepcopy(example_input)))
     try:
         found = tensors(call(remove_blocks(model, blocks), copy.deepcopy(example_input)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +21,6 @@ from autoprune.results import finite
 from autoprune.task.task import Splits, Task
 from autoprune.train import loop as training
 from autoprune.train.fit import check_data
-
-if TYPE_CHECKING:
-    from autoprune.task.task import Splits, Task
-from autoprune.cache import key_of
 
 
 @dataclass(frozen=True)
@@ -83,7 +79,7 @@ def prepare(
         measures |= measure.measure(model, task.example_input)
         torch.save({"weights": model.state_dict(), "measures": measures}, file)
 
-    key = cache.training_key(task, data, model, seed, bool(checkpoint))
+    key = training_key(task, data, model, seed, bool(checkpoint))
     saved = torch.load(cache.cached("dense", task.name, key, ".pt", make), weights_only=True)
     model.load_state_dict(saved["weights"])
     groups = find_groups(model.eval(), task.example_input, task.keep)
@@ -146,7 +142,7 @@ def training_key(task: Task, data: Splits, model: nn.Module, seed: int, checkpoi
     """
     first = {id(parameter): name for name, parameter in model.named_parameters()}
     owners = {name: first[id(parameter)] for name, parameter in model.named_parameters(remove_duplicate=False)}
-    return key_of(
+    return cache.key_of(
         model=model,
         weights=model.state_dict(),
         tied=tuple((name, owner) for name, owner in owners.items() if name != owner),

@@ -16,6 +16,7 @@ from autoprune.prune.graph.labels import SINGLE, core
 from autoprune.prune.graph.propagation import Axis
 from autoprune.prune.graph.trace import Trace, trace
 from autoprune.prune.groups import Group, Groups, Slice
+from autoprune.prune.proof import without_failures
 from autoprune.task.accepted import accepted
 
 
@@ -52,8 +53,6 @@ def find_groups(
         ]
         groups = replace(groups, prunable=tuple(found))
     if verify:
-        from autoprune.prune.proof import without_failures
-
         for group in groups:
             reasons |= {part.parameter: GOES_WITH + group.name for part in group.slices}
         groups = without_failures(model, example_input, groups)

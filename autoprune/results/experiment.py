@@ -238,5 +238,3 @@ def read_duration(text: str | float) -> float:
     if not found:
         raise UserError(f"a duration is written as 90s, 30m, 2h or 1d, not {text!r}")
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
-
-

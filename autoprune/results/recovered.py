@@ -19,7 +19,7 @@ FILE = "recovered.json"
 
 
 def write_recovered(folder: Path, recovered: Mapping[str, Recovered]) -> Path:
-    """Keep what the end of a search found in the experiment's folder, for ``autoprune pareto`` and ``autoprune report`` after it."""
+    """Keep in the experiment's folder what the end of a search found, for the commands that come after it."""
     file = folder / FILE
     content = {key: asdict(each) | {"file": str(each.file)} for key, each in recovered.items()}
     write_text(file, json.dumps(content, indent=1) + "\n")

@@ -71,7 +71,7 @@ def test_trials_outlive_the_warm_process(nni_home, digits, when):  # noqa: F811
 
 def warm_processes(nni_home):
     """Return the warm process and its children."""
-    found = nni_home.called("autoprune.engine.warm_server")
+    found = nni_home.called("autoprune.nni.warm_trials")
     return sorted(found, key=lambda process: process.create_time())
 
 

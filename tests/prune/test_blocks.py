@@ -18,7 +18,7 @@ from autoprune.prune.blocks import block_importance, choose_blocks, find_blocks,
 from autoprune.prune.dense import Dense
 from autoprune.prune.find import find_groups
 from autoprune.prune.proof import randomise
-from autoprune.prune.removal import rebuild
+from autoprune.prune.rebuild import rebuild
 from autoprune.results.candidate import Candidate
 from autoprune.task.models.digits import DigitsNet
 from autoprune.task.models.resnet import ResNet

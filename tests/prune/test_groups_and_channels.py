@@ -6,7 +6,8 @@ from torch import nn
 
 from autoprune.errors import TrialFailure
 from autoprune.prune.find import find_groups
-from autoprune.prune.removal import rebuild, remove_channels
+from autoprune.prune.rebuild import rebuild
+from autoprune.prune.removal import remove_channels
 from autoprune.task.models.digits import DigitsNet
 from autoprune.task.models.lenet import LeNet5
 from autoprune.task.models.resnet import ResNet

@@ -16,7 +16,8 @@ from autoprune.prune.find import find_groups
 from autoprune.prune.graph.trace import call, tensors
 from autoprune.prune.groups import Group, Groups
 from autoprune.prune.proof import equivalence_error, half, randomise, relative_difference
-from autoprune.prune.removal import rebuild, remove_channels
+from autoprune.prune.rebuild import rebuild
+from autoprune.prune.removal import remove_channels
 from autoprune.results.candidate import channels_kept
 
 

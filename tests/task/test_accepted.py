@@ -11,7 +11,8 @@ from autoprune.errors import UserError
 from autoprune.prune.blocks import find_blocks
 from autoprune.prune.find import find_groups
 from autoprune.prune.proof import equivalence_error, half
-from autoprune.prune.removal import rebuild, remove_channels
+from autoprune.prune.rebuild import rebuild
+from autoprune.prune.removal import remove_channels
 from autoprune.trial.sensitivity import unit_norms
 
 EXAMPLE = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(0))

@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from autoprune.export.formats.base import Format, Run, quiet
+from autoprune.base.quiet import quiet
+from autoprune.export.formats.base import Format, Run
 from autoprune.task.task import Task
 from autoprune.train.modes import evaluating
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from autoprune.errors import UserError
 from autoprune.export.formats.base import Format, Run
-from autoprune.prune.removal import rebuild
+from autoprune.prune.rebuild import rebuild
 from autoprune.task.task import Task
 
 
