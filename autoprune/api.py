@@ -31,7 +31,7 @@ from autoprune.search.space import build_space
 from autoprune.search.tuners.optuna.tuner import OptunaTuner
 from autoprune.task.find import load_task
 from autoprune.task.task import Splits, Task
-from autoprune.trial.record import carry_out, record_failure
+from autoprune.trial.record import execute, record_failure
 from autoprune.trial.setup import check_task_space
 
 if TYPE_CHECKING:
@@ -248,7 +248,7 @@ class _Engine:
         started, metrics, reason = _now(), {}, None
         try:
             candidate = Candidate.from_parameters(parameters)
-            metrics = carry_out(self.settings, self.loaded, self.channels, candidate, folder, lambda accuracy: None)
+            metrics = execute(self.settings, self.loaded, self.channels, candidate, folder, lambda accuracy: None)
         except Exception as error:
             reason = record_failure(error, folder)
         status = "FAILED" if reason else "SUCCEEDED"

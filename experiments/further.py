@@ -19,7 +19,7 @@ from autoprune.prune.removal import remove_channels
 from autoprune.results.candidate import channels_kept
 from autoprune.supernet import supernet as shared
 from autoprune.task.find import load_task
-from autoprune.train import loop as training
+from autoprune.train import evaluation, loop
 
 SPARSITIES = (0.125, 0.25, 0.5, 0.75, 0.875)
 STARTS = (1.0, 0.5, 0.0)
@@ -37,8 +37,8 @@ def main() -> None:
     weights = shared.prepare(task, data, trained, trained.groups, "l1_norm")
     show("part of the way, rate", [f"{sparsity:.1%} gone" for sparsity in SPARSITIES])
     for start in STARTS:
-        between = shared.between(trained.model, weights, start)
-        cuts = [cut(task, trained, between, sparsity) for sparsity in SPARSITIES]
+        interpolate = shared.interpolate(trained.model, weights, start)
+        cuts = [cut(task, trained, interpolate, sparsity) for sparsity in SPARSITIES]
         show(f"{start:g}, as it is", (score([each], data) for each in as_they_are(task, data, cuts)))
         for part, schedule in RATES:
             recipe = replace(task.recovery, learning_rate=task.recovery.learning_rate * part, schedule=schedule)
@@ -54,19 +54,19 @@ def cut(task, trained, model, sparsity) -> torch.nn.Module:
 
 def as_they_are(task, data, models) -> Iterator[torch.nn.Module]:
     for model in map(copy.deepcopy, models):
-        shared.adapt(task, model, data)
+        shared.recalibrate(task, model, data)
         yield model
 
 
 def fine_tuned(task, data, trained, model, recipe, seed) -> torch.nn.Module:
     model = copy.deepcopy(model)
-    training.train(task, model, data.train, recipe, seed, trained.model)
+    loop.train(task, model, data.train, recipe, seed, trained.model)
     return model
 
 
 def score(models, data) -> str:
     splits = (data.validation, data.test)
-    return " / ".join(f"{fmean(training.accuracy(model, split) for model in models):.2%}" for split in splits)
+    return " / ".join(f"{fmean(evaluation.accuracy(model, split) for model in models):.2%}" for split in splits)
 
 
 def show(name: str, columns) -> None:

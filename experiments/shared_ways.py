@@ -15,9 +15,9 @@ import torch
 
 from autoprune.prune import dense
 from autoprune.supernet import supernet as shared
-from autoprune.supernet.subnets import Versions
+from autoprune.supernet.subnets import Subnets
 from autoprune.task.find import load_task
-from autoprune.train import loop as training
+from autoprune.train import evaluation
 
 
 def main() -> None:
@@ -31,19 +31,19 @@ def main() -> None:
     task = load_task(options.task)
     data = task.data()
     trained = dense.prepare(task, data)
-    versions = Versions.ordered_by("l1_norm", trained.model, trained.groups)
+    subnets = Subnets.ordered_by("l1_norm", trained.model, trained.groups)
     for rate, labels in product(options.rates, options.labels):
         shared.LABELS = labels
         recipe = replace(task.recovery, steps=options.steps, learning_rate=rate * task.recovery.learning_rate)
         started = time.process_time()
-        model = shared.train_shared(task, data, trained.model, versions, recipe)
+        model = shared.train_supernet(task, data, trained.model, subnets, recipe)
         seconds, chance, accuracies = time.process_time() - started, random.Random(7), []
         for _ in range(12):
-            version = versions.build(model, versions.random(chance))
-            shared.adapt(task, version, data)
-            accuracies.append(training.accuracy(version, data.validation))
+            subnet = subnets.build(model, subnets.random(chance))
+            shared.recalibrate(task, subnet, data)
+            accuracies.append(evaluation.accuracy(subnet, data.validation))
         what = f"{rate:g} x rate, labels {labels:g}"
-        whole = training.accuracy(model, data.validation)
+        whole = evaluation.accuracy(model, data.validation)
         print(f"{what}: versions {fmean(accuracies):.4f}, whole {whole:.4f}, {seconds:.0f} CPU s", flush=True)
 
 

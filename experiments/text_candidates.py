@@ -13,7 +13,7 @@ from autoprune.prune.blocks import find_blocks
 from autoprune.results.candidate import Candidate
 from autoprune.supernet import supernet as shared
 from autoprune.task.find import load_task
-from autoprune.train import loop as training
+from autoprune.train import evaluation
 from autoprune.trial.run import run_trial
 
 CANDIDATES = ((0.25, (3,)), (0.5, ()), (0.5, (2, 4)), (0.75, ()))
@@ -37,7 +37,7 @@ def main() -> None:
             candidate = Candidate(uniform=sparsity, blocks=dropped, schedule=schedule, budget=budget)
             result = run_trial(task, candidate, data, trained)
             seconds, left = time.process_time() - started, result.measures["macs"] / trained.measures["macs"]
-            found = f"{result.measures['accuracy']:.4f} / {training.accuracy(result.model, data.test):.4f}"
+            found = f"{result.measures['accuracy']:.4f} / {evaluation.accuracy(result.model, data.test):.4f}"
             print(
                 f"{sparsity:.0%} gone, layers {gone or 'none'}: {left:.1%} MACs, {name:<7} {found}, {seconds:.0f} s",
                 flush=True,

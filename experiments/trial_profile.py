@@ -13,7 +13,7 @@ import torch
 from autoprune import Candidate, run_trial
 from autoprune.prune import dense
 from autoprune.task.find import load_task
-from autoprune.train import loop as training
+from autoprune.train import evaluation, loop
 
 
 def main() -> None:
@@ -43,8 +43,8 @@ def main() -> None:
 
         return call
 
-    training.train = timed("training", training.train)
-    training.accuracy = timed("evaluation", training.accuracy)
+    loop.train = timed("training", loop.train)
+    evaluation.accuracy = timed("evaluation", evaluation.accuracy)
     start = time.perf_counter()
     profile.enable()
     run_trial(task, candidate, data, model)

@@ -10,7 +10,7 @@ import torch
 import autoprune
 from autoprune.errors import UserError
 from autoprune.report.rows import front_rows
-from autoprune.train import loop as training
+from autoprune.train import evaluation
 
 SPACE = {
     "sparsity.down.0": {"_type": "quniform", "_value": [0.0, 0.875, 0.125]},
@@ -35,7 +35,7 @@ def test_a_search_gives_a_front_of_smaller_models_whose_accuracy_is_theirs(resul
     assert sizes == sorted(sizes, reverse=True)
     model = result.model(front[-1])
     assert sum(p.numel() for p in model.parameters()) == front[-1].metrics["params"] < result.dense["params"]
-    assert training.accuracy(model, digits[1].validation) == front[-1].metrics["accuracy"]
+    assert evaluation.accuracy(model, digits[1].validation) == front[-1].metrics["accuracy"]
 
 
 def test_the_same_call_gives_the_same_front(result, digits):

@@ -148,7 +148,7 @@ def test_other_levels_are_another_shared_training(monkeypatch):
     assert torch.equal(shared.prepare(*arguments).head.weight, first.head.weight)
     monkeypatch.setattr("autoprune.supernet.subnets.LEVELS", (0.0, 0.5))
     calls = []
-    train = shared.train_shared
+    train = shared.train_supernet
     monkeypatch.setattr(shared, "train_shared", lambda *a, **k: calls.append(1) or train(*a, **k))
     shared.prepare(*arguments)
     assert calls

@@ -24,7 +24,7 @@ from autoprune.prune.criteria import Context, channels_to_remove
 from autoprune.results.candidate import Candidate
 from autoprune.supernet import supernet as shared
 from autoprune.task.task import Splits
-from autoprune.train import loop as training
+from autoprune.train import evaluation
 from autoprune.trial import recipe_search as recipe
 from autoprune.trial import sensitivity
 
@@ -110,7 +110,7 @@ def test_building_and_training_a_dense_model(quick, unchanged, tmp_path, monkeyp
     for splits in (data, Splits(*(Pairs(split) for split in data))):
         with unchanged():
             dense.prepare(task, splits, seed=len(splits.train) % 7)
-            training.accuracy(task.build(), splits.validation)
+            evaluation.accuracy(task.build(), splits.validation)
 
 
 @pytest.mark.parametrize("schedule", ["one_shot", "shared", "lottery_ticket", "set"])

@@ -22,7 +22,7 @@ from autoprune.export.formats.base import ExportMismatch, Format, Run
 from autoprune.export.formats.state_dict import load_pruned
 from autoprune.measure.latency import Comparison, compare_passes, pinned
 from autoprune.task.task import Task
-from autoprune.train import loop as training
+from autoprune.train import evaluation, loading
 from autoprune.train.modes import evaluating
 
 __all__ = ["FORMATS", "TOLERANCE", "ExportMismatch", "Exported", "Format", "export", "load_pruned"]
@@ -116,7 +116,7 @@ def export(
     Raises:
         ExportMismatch: a file's outputs differ from the model's. The file is removed.
     """
-    inputs = torch.cat([x for x, _ in training.batches(validation, 64)][:2])
+    inputs = torch.cat([x for x, _ in loading.batches(validation, 64)][:2])
     with pinned(threads), torch.no_grad(), evaluating(model), evaluating(dense):
         return {
             name: _export(name, task, model, dense, validation, inputs, file, threads, runs)
@@ -140,7 +140,7 @@ def _export(name, task, model, dense, validation, inputs, file, threads, runs) -
         name,
         file,
         file.stat().st_size,
-        training.accuracy(AsModule(run), validation),
+        evaluation.accuracy(AsModule(run), validation),
         error,
         time_beside_dense(name, task, run, dense, threads, runs),
         kind.how_to_load.format(file=file.name, task=task.name),

@@ -15,7 +15,7 @@ from autoprune.export.formats.onnx import FORMAT, load
 from autoprune.measure.latency import pinned
 from autoprune.prune.dense import Dense
 from autoprune.task.task import Splits, Task
-from autoprune.train import loop as training
+from autoprune.train import evaluation
 
 LARGEST_LOSS = 0.05
 """Validation accuracy that quantisation may cost before the file is refused."""
@@ -70,9 +70,9 @@ def export_int8(
         if qat_steps:
             files[method := f"quantisation-aware, {qat_steps} steps"] = Path(folder, "qat.onnx")
             quantize.quantization_aware(task, model, dense.model, data, qat_steps, files[method], seed)
-        found = {how: training.accuracy(AsModule(load(each)), data.validation) for how, each in files.items()}
+        found = {how: evaluation.accuracy(AsModule(load(each)), data.validation) for how, each in files.items()}
         best = max(reversed(found), key=found.__getitem__)
-        own = training.accuracy(model, data.validation)
+        own = evaluation.accuracy(model, data.validation)
         if own - found[best] > LARGEST_LOSS:
             raise ExportMismatch(
                 f"eight bits cost {100 * (own - found[best]):.1f} points of validation accuracy ({own:.4f} to "
@@ -88,6 +88,6 @@ def export_int8(
             None,
             time_beside_dense("onnx", task, run, dense.model, threads, runs),
             FORMAT.how_to_load.format(file=file.name),
-            test_accuracy=training.accuracy(AsModule(run), data.test),
+            test_accuracy=evaluation.accuracy(AsModule(run), data.test),
         )
     return Quantized(exported, best, {"float": own} | found)

@@ -25,7 +25,7 @@ from autoprune.base.quiet import quiet
 from autoprune.errors import UserError
 from autoprune.export.formats import onnx
 from autoprune.task.task import Splits, Task
-from autoprune.train import loop as training
+from autoprune.train import loading, loop
 
 CALIBRATION = 512
 """Training examples from which the ranges of the activations are taken."""
@@ -121,12 +121,12 @@ def quantization_aware(
                 learning_rate=LEARNING_RATE_SHARE * task.recovery.learning_rate,
                 bn_reestimation=0,
             )
-            training.train(task, prepared, data.train, recipe, seed, teacher)
+            loop.train(task, prepared, data.train, recipe, seed, teacher)
         converted = allow_exported_model_train_eval(convert_pt2e(prepared))
         converted.eval()
         onnx.write(torch.export.export(converted, (inputs,), dynamic_shapes=batch), inputs, file)
 
 
 def _calibration(data: Dataset, seed: int, batch_size: int = 64) -> list[Tensor]:
-    parts = islice(training.endless_batches(data, batch_size, seed), max(1, CALIBRATION // batch_size))
+    parts = islice(loading.endless_batches(data, batch_size, seed), max(1, CALIBRATION // batch_size))
     return [x for x, _ in parts]

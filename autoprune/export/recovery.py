@@ -10,7 +10,7 @@ from torch import nn
 
 from autoprune.prune.dense import Dense
 from autoprune.task.task import Splits, Task
-from autoprune.train import loop as training
+from autoprune.train import evaluation, loop
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,6 @@ def recover(task: Task, model: nn.Module, dense: Dense, data: Splits, steps: int
             parameter.mul_(mask)
 
     recipe = replace(task.recovery, steps=steps)
-    training.train(task, tuned, data.train, recipe, seed, dense.model, after_step=apply_masks)
-    before, after = (training.accuracy(each, data.validation) for each in (model, tuned))
+    loop.train(task, tuned, data.train, recipe, seed, dense.model, after_step=apply_masks)
+    before, after = (evaluation.accuracy(each, data.validation) for each in (model, tuned))
     return Recovery(tuned if after >= before else model, steps, before, after)

@@ -26,7 +26,7 @@ from autoprune.results.experiment import Experiment, Trial
 from autoprune.results.limits import Limit, satisfies
 from autoprune.results.pareto import choose
 from autoprune.task.task import Splits, Task
-from autoprune.train import loop as training
+from autoprune.train import evaluation
 from autoprune.trial.setup import load_settings
 
 DEFAULT_RULE = "drop<=1%"
@@ -176,8 +176,8 @@ def finish(
     final = Final(
         chosen=chosen,
         reason=reason,
-        test_accuracy=training.accuracy(model, data.test),
-        dense_test_accuracy=training.accuracy(dense.model, data.test),
+        test_accuracy=evaluation.accuracy(model, data.test),
+        dense_test_accuracy=evaluation.accuracy(dense.model, data.test),
         test_examples=len(data.test),
         latency_ms={} if one_file else _latencies(experiment, task, dense, chosen),
         files={name: each.file for name, each in exported.items()},

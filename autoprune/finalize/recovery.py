@@ -30,7 +30,7 @@ from autoprune.results.candidate import Candidate
 from autoprune.results.experiment import Experiment, Trial
 from autoprune.results.recovered import Recovered, write_recovered
 from autoprune.task.task import Splits, Task
-from autoprune.train import loop as training
+from autoprune.train import evaluation
 from autoprune.trial.run import run_trial
 
 MOST = 12
@@ -159,7 +159,7 @@ class _Job:
 
     def _record(self, model: nn.Module, file: Path, failure: str | None = None) -> None:
         _, data, _ = self.loaded
-        validation, test = (training.accuracy(model, split) for split in (data.validation, data.test))
+        validation, test = (evaluation.accuracy(model, split) for split in (data.validation, data.test))
         outcome = _Outcome(validation, test, file, failure)
         write_json(self._file("json"), outcome._asdict() | {"file": str(file)})
 

@@ -15,7 +15,7 @@ from autoprune.trial import record
 
 def main(words: list[str]) -> int:
     """Run one trial for NNI and return the exit status: 0, or 1 for a failure whose reason is in ``failure.txt``."""
-    return _recorded(lambda: Prepared(words).carry_out())
+    return _recorded(lambda: Prepared(words).execute())
 
 
 def _recorded(trial) -> int:
@@ -57,13 +57,13 @@ class Prepared:
 
     def run(self) -> int:
         """Run one trial in a forked process and return the exit status."""
-        return _recorded(self._carry_out_forked)
+        return _recorded(self._execute_forked)
 
-    def _carry_out_forked(self) -> None:
+    def _execute_forked(self) -> None:
         _adopt_trial()
-        self.carry_out()
+        self.execute()
 
-    def carry_out(self) -> None:
+    def execute(self) -> None:
         """Ask NNI for parameters, run the trial, and report."""
         import nni
 
@@ -83,11 +83,11 @@ class Prepared:
                 sizes.update(self._sizes(candidate))
             measures = {"accuracy": accuracy} | sizes
             budget = {} if candidate.budget is None else {"budget": candidate.budget}
-            scalar = record.scalar(measures, self.dense.measures, self.settings.size_weight)
-            nni.report_intermediate_result(scalar | measures | budget)
+            default_metric = record.default_metric(measures, self.dense.measures, self.settings.size_weight)
+            nni.report_intermediate_result(default_metric | measures | budget)
 
         loaded = (self.task, self.data, self.dense)
-        nni.report_final_result(record.carry_out(self.settings, loaded, self.channels, candidate, folder, report))
+        nni.report_final_result(record.execute(self.settings, loaded, self.channels, candidate, folder, report))
 
     def _sizes(self, candidate: Candidate) -> dict[str, float]:
         """Return the ``params`` and ``macs`` at which a candidate ends; of sparse ones, the least that is possible."""

@@ -19,7 +19,7 @@ from autoprune.prune.find import find_groups
 from autoprune.prune.groups import Groups
 from autoprune.results import finite
 from autoprune.task.task import Splits, Task
-from autoprune.train import loop as training
+from autoprune.train import evaluation, loop
 from autoprune.train.fit import check_data
 
 
@@ -72,8 +72,8 @@ def prepare(
     def make(file: Path) -> None:
         try:
             if not checkpoint:
-                training.train(task, model, data.train, task.training, seed)
-            measures = finite.checked({"accuracy": training.accuracy(model, data.validation)})
+                loop.train(task, model, data.train, task.training, seed)
+            measures = finite.checked({"accuracy": evaluation.accuracy(model, data.validation)})
         except TrialFailure as failure:
             raise UserError(f"the dense model of task {task.name}: {failure}") from None
         measures |= measure.measure(model, task.example_input)

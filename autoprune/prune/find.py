@@ -65,7 +65,7 @@ def _assemble(model: nn.Module, seen: Trace) -> tuple[Groups, dict[str, str]]:
 
     Returns the groups, and by parameter why it stays if no group has it.
     """
-    components, kept = seen.ledger.resolve()
+    components, kept = seen.couplings.resolve()
     parameters = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     position = {name: i for i, name in enumerate(parameters)}
     parts, kept = _parts(seen, components, kept)
@@ -153,7 +153,7 @@ def _why(seen: Trace, labels: Sequence[np.ndarray], ids: Sequence[int], kept: Ma
         return strong
     if max(len(line) for line in labels) == 1:
         return next((kept[c] for c in ids if c in kept), "it has a single channel")
-    together = (seen.ledger.why_together(line) for line in labels if len(line) > 1)
+    together = (seen.couplings.why_together(line) for line in labels if len(line) > 1)
     return next((why for why in together if why), "its channels can only go all together")
 
 

@@ -32,7 +32,7 @@ Removal = Mapping[str, list[int]]
 """Indices of the units that a version lacks, by group name."""
 
 
-class Version(NamedTuple):
+class Subnet(NamedTuple):
     """What a version lacks: units of each group, and whole residual blocks."""
 
     removal: Removal
@@ -40,7 +40,7 @@ class Version(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Versions:
+class Subnets:
     """Every version of a network that keeps the units of each group in one order of importance.
 
     Args:
@@ -62,48 +62,48 @@ class Versions:
         context: Context | None = None,
         round_to: int = 8,
         blocks: tuple[Block, ...] = (),
-    ) -> Versions:
+    ) -> Subnets:
         """Ask ``criterion`` in what order the units of ``model`` go; a higher level removes a superset."""
         return cls.in_order(channel_order(model, groups, criterion, context), groups, round_to, blocks)
 
     @classmethod
     def in_order(
         cls, order: Mapping[str, list[int]], groups: Groups, round_to: int = 8, blocks: tuple[Block, ...] = ()
-    ) -> Versions:
+    ) -> Subnets:
         """Let the units of each group go in the given order, by group name, the first to go first."""
         return cls(groups, {level: lacking(order, groups, level, round_to) for level in LEVELS}, blocks)
 
-    def smallest(self) -> Version:
+    def smallest(self) -> Subnet:
         """Return the version at the highest level in all groups; it has all blocks."""
-        return Version(self.removals[LEVELS[-1]])
+        return Subnet(self.removals[LEVELS[-1]])
 
-    def random_uniform(self, chance: random.Random) -> Version:
+    def random_uniform(self, chance: random.Random) -> Subnet:
         """Return a version with one random level in all groups; it has all blocks."""
-        return Version(self.removals[chance.choice(LEVELS)])
+        return Subnet(self.removals[chance.choice(LEVELS)])
 
-    def random(self, chance: random.Random) -> Version:
+    def random(self, chance: random.Random) -> Subnet:
         """Return a version with a random level for each group, and some blocks missing."""
         removal = {group.name: self.removals[chance.choice(LEVELS)].get(group.name, []) for group in self.groups}
-        return Version(removal, tuple(block for block in self.blocks if chance.random() < DROPPED))
+        return Subnet(removal, tuple(block for block in self.blocks if chance.random() < DROPPED))
 
-    def build(self, model: nn.Module, version: Version) -> nn.Module:
+    def build(self, model: nn.Module, subnet: Subnet) -> nn.Module:
         """Return a copy of a version of ``model``, really smaller, in evaluation mode."""
-        return drop(cut(model, removed_positions(self.groups, version.removal)), version.blocks)
+        return drop(cut(model, removed_positions(self.groups, subnet.removal)), subnet.blocks)
 
-    def run(self, model: nn.Module, version: Version, x: Tensor, within: Resizable | None = None) -> Tensor:
+    def run(self, model: nn.Module, subnet: Subnet, x: Tensor, within: Resizable | None = None) -> Tensor:
         """Run a version of ``model``, really smaller, such that gradients reach the parameters of ``model``.
 
         Args:
             within: made of ``model``, where many versions of it are run.
         """
-        gone = removed_positions(self.groups, version.removal)
+        gone = removed_positions(self.groups, subnet.removal)
         state, tied = {}, {}
         for name, value in model.named_parameters(remove_duplicate=False):
             state[name] = tied.setdefault(id(value), _rest(name, value, gone))
         for name, value in model.named_buffers():
             rest = _rest(name, value, gone)
             state[name] = rest.clone() if rest is value else rest  # the version's statistics are not the model's
-        return (within or Resizable(model)).run(state, version.blocks, model.training, x)
+        return (within or Resizable(model)).run(state, subnet.blocks, model.training, x)
 
 
 def lacking(order: Mapping[str, list[int]], groups: Groups, sparsity: float, round_to: int) -> Removal:

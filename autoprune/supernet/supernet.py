@@ -25,10 +25,10 @@ from autoprune.prune.criteria import Context, channel_order, get_criterion
 from autoprune.prune.dense import Dense
 from autoprune.prune.groups import Groups
 from autoprune.supernet.resizable import Resizable
-from autoprune.supernet.subnets import Versions, constants
+from autoprune.supernet.subnets import Subnets, constants
 from autoprune.task.recipe import Recipe
 from autoprune.task.task import Splits, Task
-from autoprune.train import loop as training
+from autoprune.train import batch_norm, distillation, evaluation, loading, loop
 
 LABELS = 0.3
 """The labels' share of a version's loss; the rest is what the teacher says (``experiments/shared_ways.py``)."""
@@ -36,7 +36,7 @@ LABELS = 0.3
 LENGTH = 6
 """The most steps of the shared training, in recoveries."""
 
-VERSIONS, EXAMPLES = 4, 1024
+SUBNETS, EXAMPLES = 4, 1024
 """Fixed random versions, and validation examples (a stratified sample), that say whether the training still helps."""
 
 NEAR = 0.01
@@ -67,12 +67,12 @@ def prepare(
     Raises:
         TrialFailure: the loss became NaN.
     """
-    recipe = recipe_for(task)
+    recipe = supernet_recipe(task)
 
     def make(file: Path) -> None:
-        versions = Versions.in_order(order(task, data, dense.model, groups, criterion, seed), groups, round_to, blocks)
-        ends_itself = {} if task.shared_steps else {"on_check": _Plateau(task, data, versions, seed)}
-        model = train_shared(task, data, dense.model, versions, recipe, seed, **ends_itself)
+        subnets = Subnets.in_order(order(task, data, dense.model, groups, criterion, seed), groups, round_to, blocks)
+        ends_itself = {} if task.shared_steps else {"on_check": _Plateau(task, data, subnets, seed)}
+        model = train_supernet(task, data, dense.model, subnets, recipe, seed, **ends_itself)
         torch.save(model.state_dict(), file)
 
     key = key_of(task, dense, groups, criterion, seed, round_to, blocks)
@@ -89,13 +89,13 @@ def key_of(
     return cache.key_of(
         dense=dense.key,
         groups=groups.prunable,
-        recipe=recipe_for(task),
+        recipe=supernet_recipe(task),
         ends_itself=not task.shared_steps,
         criterion=(criterion, get_criterion(criterion)),
         seed=seed,
         round_to=round_to,
         blocks=blocks,
-        constants=(LABELS, VERSIONS, EXAMPLES, *constants()),
+        constants=(LABELS, SUBNETS, EXAMPLES, *constants()),
     )
 
 
@@ -117,21 +117,21 @@ class _Plateau:
 
     task: Task
     data: Splits
-    versions: Versions
+    subnets: Subnets
     seed: int
     best: float = 0.0
     since: int = 0
 
     def __call__(self, step: int, model: nn.Module) -> bool:
         chance = random.Random(self.seed)
-        versions = [self.versions.build(model, self.versions.random(chance)) for _ in range(VERSIONS)]
-        mean = sum(_adapted_accuracy(self.task, each, self.data, self.seed) for each in versions) / VERSIONS
+        subnets = [self.subnets.build(model, self.subnets.random(chance)) for _ in range(SUBNETS)]
+        mean = sum(_recalibrated_accuracy(self.task, each, self.data, self.seed) for each in subnets) / SUBNETS
         self.since = 0 if mean > self.best + 0.001 else self.since + 1
         self.best = max(self.best, mean)
         return self.since >= 2
 
 
-def recipe_for(task: Task) -> Recipe:
+def supernet_recipe(task: Task) -> Recipe:
     """Return the recipe of the shared training: the task's steps for it, or as many as six recoveries at most.
 
     SGD takes three times the recovery's rate: after as many steps all versions were better, by one to two points on the
@@ -142,7 +142,7 @@ def recipe_for(task: Task) -> Recipe:
     return replace(recovery, steps=steps, learning_rate=faster * recovery.learning_rate)
 
 
-def further(recipe: Recipe) -> Recipe:
+def fine_tuning_recipe(recipe: Recipe) -> Recipe:
     """Return the recipe that fine-tunes a version further, whose weights are nearly recovered: half the learning rate.
 
     At the full rate some versions lose what they had, and at a tenth they gain less (``experiments/further.py``).
@@ -150,7 +150,7 @@ def further(recipe: Recipe) -> Recipe:
     return replace(recipe, learning_rate=recipe.learning_rate / 2, schedule="cosine")
 
 
-def between(dense: nn.Module, model: nn.Module, part: float) -> nn.Module:
+def interpolate(dense: nn.Module, model: nn.Module, part: float) -> nn.Module:
     """Return a network whose weights lie between the dense and the shared ones (Wortsman et al. 2022, WiSE-FT).
 
     The shared weights serve the small versions; one that lacks little is better fine-tuned from nearer to the dense
@@ -165,29 +165,29 @@ def between(dense: nn.Module, model: nn.Module, part: float) -> nn.Module:
     return mixed
 
 
-def is_as_good(nearer: nn.Module, version: nn.Module, task: Task, data: Splits, seed: int = 0) -> bool:
-    """Say whether a version may begin its training :func:`between`: there it lacks one point of accuracy at most."""
-    there, here = (_adapted_accuracy(task, copy.deepcopy(model), data, seed) for model in (nearer, version))
+def lacks_a_point_at_most(nearer: nn.Module, subnet: nn.Module, task: Task, data: Splits, seed: int = 0) -> bool:
+    """Say whether a version may begin its training :func:`interpolate`: there it lacks one point of accuracy at most."""
+    there, here = (_recalibrated_accuracy(task, copy.deepcopy(model), data, seed) for model in (nearer, subnet))
     return there > here - NEAR
 
 
-def _adapted_accuracy(task: Task, version: nn.Module, data: Splits, seed: int) -> float:
-    adapt(task, version, data, seed)
-    return training.accuracy(version, training.sample_of(data.validation, EXAMPLES, seed))
+def _recalibrated_accuracy(task: Task, subnet: nn.Module, data: Splits, seed: int) -> float:
+    recalibrate(task, subnet, data, seed)
+    return evaluation.accuracy(subnet, loading.sample_of(data.validation, EXAMPLES, seed))
 
 
-def adapt(task: Task, version: nn.Module, data: Splits, seed: int = 0) -> None:
+def recalibrate(task: Task, subnet: nn.Module, data: Splits, seed: int = 0) -> None:
     """Re-estimate the batch norms of a version, in place: all that it needs after the shared recovery."""
     recipe = replace(task.recovery, bn_reestimation=task.recovery.bn_reestimation or 8, batch_size=128)
-    training.reestimate_batch_norm(version, data.train, recipe, seed)
+    batch_norm.reestimate_batch_norm(subnet, data.train, recipe, seed)
 
 
 @torch.random.fork_rng(devices=[])
-def train_shared(
+def train_supernet(
     task: Task,
     data: Splits,
     model: nn.Module,
-    versions: Versions,
+    subnets: Subnets,
     recipe: Recipe,
     seed: int = 0,
     on_check: Callable[[int, nn.Module], bool] = lambda step, model: False,
@@ -208,11 +208,11 @@ def train_shared(
     teacher, model = copy.deepcopy(model).eval(), copy.deepcopy(model).train()
     chance = random.Random(seed)
     torch.default_generator.manual_seed(seed)
-    optimizer = training.make_optimizer(model, recipe)
+    optimizer = loop.make_optimizer(model, recipe)
     rates = [group["lr"] for group in optimizer.param_groups]
     warm_up = max(1, recipe.steps // 20)
     decay_from, end = recipe.steps - recipe.steps // 4, recipe.steps
-    batches = training.endless_batches(data.train, recipe.batch_size, seed)
+    batches = loading.endless_batches(data.train, recipe.batch_size, seed)
     within = Resizable(model)
     for step, (x, y) in enumerate(batches, 1):
         factor = min(1.0, step / warm_up, (end - step + 1) / (end - decay_from + 1))
@@ -221,10 +221,10 @@ def train_shared(
         optimizer.zero_grad()
         with torch.no_grad():
             target = teacher(x)
-        asked = [versions.smallest(), versions.random_uniform(chance), versions.random(chance)]
-        for version in asked:
-            outputs = versions.run(model, version, x, within)
-            told, taught = task.loss(outputs, y), training.distillation_loss(outputs, target, temperature=1.0)
+        asked = [subnets.smallest(), subnets.random_uniform(chance), subnets.random(chance)]
+        for subnet in asked:
+            outputs = subnets.run(model, subnet, x, within)
+            told, taught = task.loss(outputs, y), distillation.distillation_loss(outputs, target, temperature=1.0)
             loss = (LABELS * told + (1 - LABELS) * taught) / len(asked)
             loss.backward()
             if not torch.isfinite(loss):
@@ -238,5 +238,5 @@ def train_shared(
             if on_check(step, model.eval()):
                 decay_from, end = step, step + max(1, step // 3)
             model.train()
-    adapt(task, model, data, seed)
+    recalibrate(task, model, data, seed)
     return model.eval()

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, Subset, TensorDataset
 from autoprune.base import streams
 from autoprune.errors import UserError
 from autoprune.task.task import Splits, Task
-from autoprune.train import loop as training
+from autoprune.train import distillation, loading
 
 EXAMPLES = 4
 """Examples in the batch that is tried."""
@@ -40,7 +40,7 @@ def check_data(task: Task, data: Splits, model: nn.Module) -> None:
             where, split = f"task {task.name}, {name} split", getattr(data, name)
             x, y = _batch(where, split)
             classes = _classes(where, model, x, y)
-            _check_labels(where, training.labels_of(split) if _in_memory(split) else y, classes)
+            _check_labels(where, loading.labels_of(split) if _in_memory(split) else y, classes)
             if type(split) is TensorDataset and split.tensors[0].isnan().any():
                 raise UserError(f"{where}: NaN is among its inputs: take those examples out, or fill them in")
             if name == "train":
@@ -63,7 +63,7 @@ def _batch(where: str, split: Dataset) -> tuple[Tensor, Tensor]:
     if not count:
         raise UserError(f"{where}: it is empty")
     try:
-        batch = next(training.batches(training.sample_of(split, EXAMPLES), EXAMPLES))
+        batch = next(loading.batches(loading.sample_of(split, EXAMPLES), EXAMPLES))
     except Exception as error:
         raise UserError(f"{where}: its examples cannot be read as a batch: {_line(error)}") from error
     pair = isinstance(batch, tuple | list) and len(batch) == 2
@@ -116,7 +116,7 @@ def _check_loss(where: str, task: Task, model: nn.Module, x: Tensor, y: Tensor) 
         outputs = model.train()(x)
         loss = task.loss(outputs, y)
         if task.recovery.distillation:
-            training.distillation_loss(outputs, outputs.detach(), task.recovery.temperature)
+            distillation.distillation_loss(outputs, outputs.detach(), task.recovery.temperature)
     except Exception as error:
         raise UserError(f"{where}: no loss for inputs {_said(x)}, labels {_said(y)}: {_line(error)}") from error
     if not isinstance(loss, Tensor) or loss.ndim or not loss.requires_grad:

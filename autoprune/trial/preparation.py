@@ -19,7 +19,7 @@ from autoprune.results.prepared import Prepared
 from autoprune.search.warm_start import first_candidates
 from autoprune.supernet import supernet as shared
 from autoprune.task.task import Splits, Task
-from autoprune.train import loop as training
+from autoprune.train import loading
 from autoprune.trial.sensitivity import EXAMPLES, RATIOS, Probe, probe
 
 ALLOCATIONS = (("lamp", 0.8), ("erk", 0.8), ("lamp", 0.5), ("erk", 0.5))
@@ -59,7 +59,7 @@ def prepare_search(
     spare = []
     if blocks:
         size = task.recovery.batch_size
-        batch = next(training.batches(training.sample_of(data.train, size, seed), size))
+        batch = next(loading.batches(loading.sample_of(data.train, size, seed), size))
         rise = block_importance(dense.model, blocks, task.loss, batch)
         spare = sorted(rise, key=rise.get)
     allocations = []

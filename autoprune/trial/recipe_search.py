@@ -18,7 +18,7 @@ from autoprune.results.candidate import Candidate
 from autoprune.search.quiet import quiet_optuna
 from autoprune.task.recipe import Recipe
 from autoprune.task.task import Splits, Task
-from autoprune.train import loop as training
+from autoprune.train import evaluation
 from autoprune.trial.run import run_trial
 
 SPARSITIES = (0.5, 0.8)
@@ -110,4 +110,4 @@ def _judge(task: Task, data: Splits, dense: Dense, recipe: Recipe, seed: int, ro
         models = [run_trial(task, Candidate(uniform=s), data, dense, seed, round_to).model for s in SPARSITIES]
     except TrialFailure:
         return 0.0
-    return fmean(training.accuracy(model, data.validation) for model in models)
+    return fmean(evaluation.accuracy(model, data.validation) for model in models)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from autoprune.trial.run import TrialResult
 
 
-def carry_out(
+def execute(
     settings: TrialCommand,
     loaded: tuple[Task, Splits, Dense],
     channels: dict[str, int],
@@ -56,7 +56,7 @@ def carry_out(
     pruned_ms, dense_ms = latency.beside_reference(dense, result.model, task.example_input, *how)
     measures = finite.checked(result.measures | {"latency_ms": pruned_ms})
     dense_measures = dense.measures | {"latency_ms": dense_ms}
-    metrics = scalar(measures, dense_measures, settings.size_weight) | measures
+    metrics = default_metric(measures, dense_measures, settings.size_weight) | measures
     if candidate.baseline is None:
         metrics |= baselines.margins(measures, dense_measures, finished_baselines(folder.parent))
     finite.checked(metrics)
@@ -96,7 +96,7 @@ def record_failure(error: Exception, folder: Path) -> str:
     return reason
 
 
-def scalar(measures: dict[str, float], dense: dict[str, float], weight: float) -> dict[str, float]:
+def default_metric(measures: dict[str, float], dense: dict[str, float], weight: float) -> dict[str, float]:
     """Return the one number that NNI's own tuners maximise, as ``default``.
 
     Accuracy times (MACs / dense MACs) ** -weight, the weighted product of MnasNet (Tan et al. 2019, equation 2); for

@@ -25,7 +25,7 @@ from autoprune.results.candidate import Candidate, channels_kept
 from autoprune.supernet import supernet as shared
 from autoprune.task.recipe import Recipe
 from autoprune.task.task import Splits, Task
-from autoprune.train import loop as training
+from autoprune.train import evaluation, loop
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def run_trial(
     run = _Run(task, candidate, data, dense, groups, schedule, seed, round_to, on_round, blocks, known, repeat)
     kept |= {group.name: group.channels for group in groups}
     if schedule.retrain == "shared":
-        model, left = _take_shared(run)
+        model, left = _take_subnet(run)
         kept |= left
     elif criterion.structured:
         model, left = _prune_channels(run)
@@ -104,7 +104,7 @@ def run_trial(
         model, masks = _train_sparse(run)
     else:
         model, masks = _prune_weights(run)
-    measures = {"accuracy": training.accuracy(model, data.validation)} | measure.measure(model, task.example_input)
+    measures = {"accuracy": evaluation.accuracy(model, data.validation)} | measure.measure(model, task.example_input)
     return TrialResult(model, finite.checked(measures), kept, masks)
 
 
@@ -132,7 +132,7 @@ def _prune_channels(run: _Run) -> tuple[nn.Module, dict[str, int]]:
     return model, {name: len(channels) for name, channels in left.items()}
 
 
-def _take_shared(run: _Run) -> tuple[nn.Module, dict[str, int]]:
+def _take_subnet(run: _Run) -> tuple[nn.Module, dict[str, int]]:
     """Take the candidate's part of the weights that all candidates share.
 
     Its channels are chosen in the whole network, blocks and all, as they were when those weights were trained.
@@ -146,13 +146,13 @@ def _take_shared(run: _Run) -> tuple[nn.Module, dict[str, int]]:
     def smaller(weights: nn.Module) -> nn.Module:
         return remove_channels(remove_blocks(weights, run.blocks), run.task.example_input, run.groups, gone)
 
-    weights = run.shared_model(whole)
+    weights = run.supernet_weights(whole)
     model, left = smaller(weights), {group.name: kept[group.name] for group in run.groups}
     if not run.candidate.budget:
-        shared.adapt(run.task, model, run.data, run.seed)
+        shared.recalibrate(run.task, model, run.data, run.seed)
         return model, left
-    nearer = smaller(shared.between(run.dense.model, weights, 0.5))
-    if shared.is_as_good(nearer, model, run.task, run.data, run.seed):
+    nearer = smaller(shared.interpolate(run.dense.model, weights, 0.5))
+    if shared.lacks_a_point_at_most(nearer, model, run.task, run.data, run.seed):
         model = nearer
     run.train(model, 1.0)
     return model, left
@@ -229,10 +229,10 @@ class _Run:
     def rewound_model(self) -> nn.Module:
         """Return the dense network as it was at the point of its training that the schedule rewinds to."""
         model = self._initial_model()
-        training.train(self.task, model, self.data.train, self.task.training, self.seed, stop=self._rewind_step)
+        loop.train(self.task, model, self.data.train, self.task.training, self.seed, stop=self._rewind_step)
         return drop(model, self.blocks)
 
-    def shared_model(self, groups: Groups) -> nn.Module:
+    def supernet_weights(self, groups: Groups) -> nn.Module:
         """Return the dense network with the weights that all candidates share."""
         how = (self.candidate.criterion, self.seed, self.round_to, self.droppable)
         return shared.prepare(self.task, self.data, self.dense, groups, *how)
@@ -249,9 +249,9 @@ class _Run:
         """Train the network after the round that ends at ``t``."""
         recipe, teacher, start = self._recipe()
         seed = self.seed + self.repeat
-        training.train(self.task, model, self.data.train, recipe, seed, teacher, start=start, **hooks)
+        loop.train(self.task, model, self.data.train, recipe, seed, teacher, start=start, **hooks)
         if t < 1:
-            reached = finite.checked({"accuracy": training.accuracy(model, self.data.validation)})
+            reached = finite.checked({"accuracy": evaluation.accuracy(model, self.data.validation)})
             self.on_round(reached["accuracy"])
 
     @property
@@ -265,7 +265,7 @@ class _Run:
             return recipe, None, int((self.schedule.rewind_to or 0) * recipe.steps)
         recovery = self._within_budget(self.task.recovery)
         if self.schedule.retrain == "shared":
-            recovery = shared.further(recovery)
+            recovery = shared.fine_tuning_recipe(recovery)
         steps = recovery.steps and max(1, recovery.steps // self.schedule.rounds)
         return replace(recovery, steps=steps), self.dense.model, 0
 

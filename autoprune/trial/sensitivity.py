@@ -20,7 +20,7 @@ from autoprune.supernet.subnets import lacking
 from autoprune.task.accepted import accepted
 from autoprune.task.find import load_task
 from autoprune.task.task import Splits, Task
-from autoprune.train import loop as training
+from autoprune.train import evaluation, loading
 from autoprune.train.modes import evaluating
 
 RATIOS = (0.25, 0.5, 0.75, 15 / 16)
@@ -58,7 +58,7 @@ def probe(
             shared weights.
         round_to: kept channels are a multiple of this.
     """
-    seen = training.sample_of(data.validation, EXAMPLES, seed)
+    seen = loading.sample_of(data.validation, EXAMPLES, seed)
     order = shared.order(task, data, ranked, groups, criterion, seed)
     gone = {ratio: lacking(order, groups, ratio, round_to) for ratio in RATIOS}
     whole = evaluate(task, model, seen)
@@ -69,9 +69,9 @@ def probe(
             sparsity = len(units) / group.channels
             if sparsity <= found.accuracy[group.name][-1][0]:
                 continue
-            version = cut(model, removed_positions(groups, {group.name: units}))
-            shared.adapt(task, version, data, seed)
-            accuracy, loss = evaluate(task, version, seen)
+            subnet = cut(model, removed_positions(groups, {group.name: units}))
+            shared.recalibrate(task, subnet, data, seed)
+            accuracy, loss = evaluate(task, subnet, seen)
             found.accuracy[group.name].append((round(sparsity, 6), accuracy))
             found.loss[group.name].append((round(sparsity, 6), loss))
     return found
@@ -86,10 +86,10 @@ def evaluate(task: Task, model: nn.Module, data: Dataset) -> tuple[float, float]
     """
     correct = total = loss = 0.0
     with evaluating(model):
-        for x, y in training.batches(data, 512):
+        for x, y in loading.batches(data, 512):
             outputs = model(x)
             loss += task.loss(outputs, y).item() * len(y)
-            correct += training.count_correct(outputs, y)
+            correct += evaluation.count_correct(outputs, y)
             total += len(y)
     if not math.isfinite(loss):
         raise TrialFailure(f"the loss at the evaluation is {loss}: lower the learning rate")
@@ -124,7 +124,7 @@ def task_sensitivities(task: Task, share: float = 0.5) -> dict[str, float]:
     trained = dense.prepare(task, data)
 
     def score(model) -> float:
-        return training.accuracy(model, data.validation)
+        return evaluation.accuracy(model, data.validation)
 
     return sensitivities(trained.model, task.example_input, trained.groups, score, share)
 

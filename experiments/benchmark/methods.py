@@ -21,7 +21,7 @@ from autoprune.search.space import build_space
 from autoprune.search.tuners.amc.tuner import AmcTuner
 from autoprune.supernet import supernet as shared
 from autoprune.trial.preparation import prepare_search
-from autoprune.trial.record import scalar
+from autoprune.trial.record import default_metric
 
 CRITERION = "l1_norm"
 SIZE_WEIGHT = 0.07
@@ -162,7 +162,7 @@ def _drive(
 
 
 def _metrics(bench: Bench, judged: Judged) -> dict[str, float]:
-    return scalar(judged.measures, bench.dense.measures, SIZE_WEIGHT) | judged.measures
+    return default_metric(judged.measures, bench.dense.measures, SIZE_WEIGHT) | judged.measures
 
 
 def _uniform_grid(bench: Bench, schedule: str) -> Iterator[Candidate]:

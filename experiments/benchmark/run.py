@@ -40,7 +40,7 @@ from autoprune.prune.dense import Dense
 from autoprune.report.machine import describe, versions
 from autoprune.results.candidate import Candidate
 from autoprune.task.task import Splits, Task
-from autoprune.train import loop as training
+from autoprune.train import evaluation
 
 HERE = Path(__file__).parent
 CACHE = HERE / "cache"
@@ -106,7 +106,7 @@ def load(names: list[str]) -> None:
         Bench(*LOADED[name], 0, math.inf, Path()).judge(Candidate(uniform=0.5), train=False)
 
 
-def carry_out(run: Run, table: Path) -> str:
+def execute(run: Run, table: Path) -> str:
     """Carry one run out and put its record into the table; return a line about it."""
     task, data, model = LOADED[run.task]
     with tempfile.TemporaryDirectory() as folder:
@@ -122,7 +122,7 @@ def _try(run: Run, table: Path) -> tuple[bool, str]:
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", message="a sparsity of .* would empty group")
     try:
-        return True, carry_out(run, table)
+        return True, execute(run, table)
     except Exception:
         return False, f"{run} FAILED\n{traceback.format_exc()}"
 
@@ -134,7 +134,7 @@ def _train_dense(task: Task) -> None:
 
 def _record(run: Run, bench: Bench) -> dict[str, Any]:
     """Return all that is kept of a run; its fronts are measured on the test split, once, after the time."""
-    front = {id(each): training.accuracy(each.model, bench.data.test) for each in bench.front()}
+    front = {id(each): evaluation.accuracy(each.model, bench.data.test) for each in bench.front()}
     trials = []
     for each in bench.judged:
         measures = {name: each.measures[name] for name in ("accuracy", "params", "macs")}
@@ -143,7 +143,7 @@ def _record(run: Run, bench: Bench) -> dict[str, Any]:
     model = bench.dense
     return asdict(run) | {
         "dense": {name: model.measures[name] for name in ("accuracy", "params", "macs")}
-        | {"test": training.accuracy(model.model, bench.data.test)},
+        | {"test": evaluation.accuracy(model.model, bench.data.test)},
         "recovery": asdict(bench.task.recovery),
         "notes": bench.notes,
         "failures": bench.failures,

@@ -11,7 +11,7 @@ from autoprune.errors import UserError
 from autoprune.export import int8, quantize
 from autoprune.export.formats.onnx import load
 from autoprune.finalize.finish import Options
-from autoprune.train import loop as training
+from autoprune.train import evaluation
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def home(digits_search, tmp_path_factory):
 
 
 def accuracy(file, split):
-    return training.accuracy(export.AsModule(load(file)), split)
+    return evaluation.accuracy(export.AsModule(load(file)), split)
 
 
 def test_an_eight_bit_file_is_smaller_and_about_as_accurate_and_the_card_says_how_much(home, digits_search):

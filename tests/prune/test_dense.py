@@ -6,12 +6,12 @@ from torch import nn
 
 from autoprune.errors import UserError
 from autoprune.prune import dense
-from autoprune.train import loop as training
+from autoprune.train import loop
 
 
 def test_a_second_call_takes_the_trained_model_from_the_cache(digits, monkeypatch):
     task, data, first = digits
-    monkeypatch.setattr(training, "train", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(loop, "train", lambda *_, **__: pytest.fail("trained again"))
     second = dense.prepare(task, data)
     assert second.measures == first.measures
     assert torch.equal(second.model.hidden.weight, first.model.hidden.weight)
@@ -27,7 +27,7 @@ def test_another_recipe_or_seed_is_another_model(digits):
 def test_a_checkpoint_takes_the_place_of_training(digits, tmp_path, monkeypatch):
     task, data, first = digits
     torch.save(first.model.state_dict(), tmp_path / "mine.pt")
-    monkeypatch.setattr(training, "train", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(loop, "train", lambda *_, **__: pytest.fail("trained"))
     found = dense.prepare(task, data, tmp_path / "mine.pt")
     assert torch.equal(found.model.hidden.weight, first.model.hidden.weight)
 

@@ -16,8 +16,8 @@ from autoprune.prune.removal import remove_channels
 from autoprune.prune.schedules import SCHEDULES
 from autoprune.results.candidate import Candidate
 from autoprune.supernet import supernet as shared
-from autoprune.supernet.subnets import Versions
-from autoprune.train import loop as training
+from autoprune.supernet.subnets import Subnets
+from autoprune.train import evaluation
 from autoprune.trial import preparation, sensitivity
 from autoprune.trial.run import run_trial
 
@@ -140,8 +140,8 @@ def test_probing_and_sharing_leave_what_they_are_given(name, tied):
     before, context = state(dense.model), Context(task, data.train, steps=2, batches=1)
     sensitivity.probe(task, data, dense.model, dense.model, dense.groups, name, round_to=1)
     assert state(dense.model) == before
-    versions = Versions.ordered_by(name, dense.model, dense.groups, context, round_to=1)
-    shared.train_shared(task, data, dense.model, versions, replace(task.recovery, steps=2))
+    subnets = Subnets.ordered_by(name, dense.model, dense.groups, context, round_to=1)
+    shared.train_supernet(task, data, dense.model, subnets, replace(task.recovery, steps=2))
     shared.prepare(task, data, dense, dense.groups, name, round_to=1)
     assert state(dense.model) == before
 
@@ -166,7 +166,7 @@ def test_measuring_leaves_every_layer_in_its_mode(tied):
     task, data, dense = tied
     dense.model.train().inner_bn.eval()
     before = state(dense.model)
-    training.accuracy(dense.model, data.validation)
+    evaluation.accuracy(dense.model, data.validation)
     sensitivity.evaluate(task, dense.model, data.validation)
     latency.compare(dense.model, dense.model, task.example_input, runs=1, warmup=0)
     preparation.size_model(dense.model, task.example_input, dense.groups)
@@ -179,7 +179,7 @@ def test_a_candidate_loses_the_channels_that_the_shared_weights_were_trained_to_
     """However few groups it asks for, and although the shared training is longer than its own."""
     task, data, dense = tied
     trained = []
-    train = shared.train_shared
+    train = shared.train_supernet
     monkeypatch.setattr(
         shared, "train_shared", lambda *given, **how: trained.append(given[3].removals) or train(*given, **how)
     )

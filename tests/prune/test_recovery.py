@@ -11,7 +11,7 @@ from torch import nn
 from autoprune.errors import TrialFailure, UserError
 from autoprune.results.candidate import Candidate
 from autoprune.task.recipe import Recipe
-from autoprune.train import loop as training
+from autoprune.train import evaluation, loading, loop
 from autoprune.trial.run import run_trial
 
 
@@ -23,7 +23,7 @@ def tiny():
 def recover(tiny, recipe, **options):
     task, data, dense = tiny
     model = copy.deepcopy(dense.model)
-    training.train(task, model, data.train, recipe, **options)
+    loop.train(task, model, data.train, recipe, **options)
     return model
 
 
@@ -59,13 +59,13 @@ def test_reestimation_mends_what_pruning_did_to_the_accuracy(tiny):
     """With statistics that are off, the accuracy is chance; re-estimated, it is what it was."""
     task, data, dense = tiny
     model = copy.deepcopy(dense.model)
-    training.train(task, model, data.train, Recipe(steps=150, batch_size=32, learning_rate=0.05))
-    good = training.accuracy(model, data.validation)
+    loop.train(task, model, data.train, Recipe(steps=150, batch_size=32, learning_rate=0.05))
+    good = evaluation.accuracy(model, data.validation)
     for norm in (model.stem_bn, model.inner_bn):
         norm.running_mean.add_(20)
-    assert training.accuracy(model, data.validation) < 0.5 < 0.8 < good
-    training.train(task, model, data.train, Recipe(steps=0, batch_size=32, bn_reestimation=3))
-    assert training.accuracy(model, data.validation) > good - 0.05
+    assert evaluation.accuracy(model, data.validation) < 0.5 < 0.8 < good
+    loop.train(task, model, data.train, Recipe(steps=0, batch_size=32, bn_reestimation=3))
+    assert evaluation.accuracy(model, data.validation) > good - 0.05
 
 
 def test_no_recovery_at_all_changes_nothing(tiny):
@@ -122,9 +122,9 @@ def test_a_recipe_in_two_parts_sees_the_same_batches_and_without_momentum_is_the
     recipe = Recipe(steps=6, batch_size=16, learning_rate=0.02, momentum=0.0)
     whole = recover(tiny, recipe)
     parts = copy.deepcopy(dense.model)
-    training.train(task, parts, data.train, recipe, stop=4)
+    loop.train(task, parts, data.train, recipe, stop=4)
     assert not same(parameters(parts), parameters(whole))
-    training.train(task, parts, data.train, recipe, start=4)
+    loop.train(task, parts, data.train, recipe, start=4)
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(parts.parameters(), whole.parameters(), strict=True))
 
 
@@ -141,7 +141,7 @@ def test_distillation_alone_brings_the_student_to_the_teacher_and_not_to_the_lab
 
     before = apart()
     wrong = replace(task, loss=lambda outputs, labels: task.loss(outputs, labels) * 1e3)  # has no weight at all
-    training.train(wrong, student, data.train, recipe, teacher=teacher)
+    loop.train(wrong, student, data.train, recipe, teacher=teacher)
     assert apart() < 0.5 * before
 
 
@@ -158,7 +158,7 @@ def test_the_defaults_are_nesterov_sgd_on_one_cycle(tiny):
     torch.manual_seed(0)
     optimizer = torch.optim.SGD(model.parameters(), 0.05, momentum=0.9, weight_decay=5e-4, nesterov=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.05, total_steps=5, pct_start=0.1, cycle_momentum=False)
-    for _, (x, y) in zip(range(4), training.endless_batches(data.train, 32, 0), strict=False):
+    for _, (x, y) in zip(range(4), loading.endless_batches(data.train, 32, 0), strict=False):
         optimizer.zero_grad()
         nn.functional.cross_entropy(model(x), y).backward()
         optimizer.step()
@@ -186,7 +186,7 @@ def test_a_penalty_presses(tiny):
     def train(weight):
         model = copy.deepcopy(tiny[2].model)
         penalty = (lambda: weight * model.hidden.weight.abs().sum()) if weight else None
-        training.train(tiny[0], model, tiny[1].train, Recipe(steps=10, batch_size=32), penalty=penalty)
+        loop.train(tiny[0], model, tiny[1].train, Recipe(steps=10, batch_size=32), penalty=penalty)
         hidden.append(float(model.hidden.weight.detach().abs().sum()))
 
     train(0)

@@ -13,7 +13,7 @@ from autoprune.prune.criteria import CRITERIA
 from autoprune.prune.masks import DynamicMasks
 from autoprune.prune.schedules import SCHEDULES, get_schedule
 from autoprune.results.candidate import Candidate
-from autoprune.train import loop as training
+from autoprune.train import loop
 from autoprune.trial.run import run_trial
 
 DYNAMIC = [name for name, schedule in SCHEDULES.items() if schedule.grow]
@@ -129,14 +129,14 @@ def test_accuracy_is_reported_after_every_round_but_the_last(tiny):
 def trained(monkeypatch):
     """Record what is trained, on which recipe, from where, and its weights at that moment."""
     calls = []
-    train = training.train
+    train = loop.train
 
     def record(task, model, data, recipe, seed=0, teacher=None, **options):
         weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         calls.append((recipe, teacher, options.get("start", 0), options.get("stop"), weights))
         train(task, model, data, recipe, seed, teacher, **options)
 
-    monkeypatch.setattr(training, "train", record)
+    monkeypatch.setattr(loop, "train", record)
     return calls
 
 
@@ -174,7 +174,7 @@ def test_late_rewinding_goes_back_to_a_step_of_the_dense_training(tiny, trained)
     result = run(tiny, Candidate(SPARSITY, criterion="level", schedule="lottery_ticket_late"), task)
     early = task.build()
     early.load_state_dict(dense.initial)
-    training.train(task, early, data.train, task.training, stop=2)
+    loop.train(task, early, data.train, task.training, stop=2)
     last = [call for call in trained if call[3] is None][-1]
     assert last[2] == 2 and last[0] == task.training
     assert torch.equal(surviving(last[4], result.masks), surviving(early.state_dict(), result.masks))

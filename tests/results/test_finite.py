@@ -17,16 +17,16 @@ from autoprune.nni.database import load_experiment
 from autoprune.results.candidate import Candidate
 from autoprune.results.experiment import RESULT
 from autoprune.results.settings import TrialCommand
-from autoprune.train import loop as training
+from autoprune.train import evaluation
 from autoprune.trial import sensitivity
-from autoprune.trial.record import carry_out, finished_baselines
+from autoprune.trial.record import execute, finished_baselines
 from autoprune.trial.run import run_trial
 
 MEASURES = {"accuracy": 0.9, "params": 100, "macs": 1000, "bytes": 400, "latency_ms": 0.1}
 
 
 def test_an_accuracy_of_nan_is_a_failed_trial(digits, monkeypatch):
-    monkeypatch.setattr(training, "accuracy", lambda *_: math.nan)
+    monkeypatch.setattr(evaluation, "accuracy", lambda *_: math.nan)
     task, data, dense = digits
     with pytest.raises(TrialFailure, match="accuracy is nan, not a finite number"):
         run_trial(task, Candidate(uniform=0.5), data, dense)
@@ -41,7 +41,7 @@ def test_outputs_of_nan_have_no_accuracy_and_no_loss(digits):
     model = task.build()
     with torch.no_grad():
         model.head.bias.fill_(math.nan)
-    for judge in (training.accuracy, lambda *a: sensitivity.evaluate(task, *a)):
+    for judge in (evaluation.accuracy, lambda *a: sensitivity.evaluate(task, *a)):
         with pytest.raises(TrialFailure, match="outputs became NaN"):
             judge(model, data.validation)
 
@@ -57,18 +57,18 @@ def test_an_infinite_latency_is_a_failed_trial_that_leaves_no_result(digits, tmp
     monkeypatch.setattr(latency, "beside_reference", lambda *_: (math.inf, 1.0))
     channels = {group.name: group.channels for group in digits[2].groups}
     with pytest.raises(TrialFailure, match="latency_ms is inf, not a finite number"):
-        carry_out(TrialCommand("digits"), digits, channels, Candidate(uniform=0.5), tmp_path, lambda accuracy: None)
+        execute(TrialCommand("digits"), digits, channels, Candidate(uniform=0.5), tmp_path, lambda accuracy: None)
     assert not (tmp_path / RESULT).exists()
 
 
 def test_a_search_from_python_records_it_and_goes_on(digits, monkeypatch):
-    real = training.accuracy
+    real = evaluation.accuracy
     broken = iter([math.nan])
     task = digits[0]
     search = {"trials": 3, "baselines": False, "warm_start": False, "rungs": False}
     space = {"sparsity.hidden": {"_type": "uniform", "_value": [0.1, 0.5]}}
     autoprune.prune.dense.prepare(task, task.data())
-    monkeypatch.setattr(training, "accuracy", lambda *a: next(broken, None) or real(*a))
+    monkeypatch.setattr(evaluation, "accuracy", lambda *a: next(broken, None) or real(*a))
     found = autoprune.run_search(task, space=space, **search)
     assert [trial.reason for trial in found.failed] == ["accuracy is nan, not a finite number"]
     assert len(found.candidates) == 2

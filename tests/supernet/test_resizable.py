@@ -12,7 +12,7 @@ from autoprune.prune.graph.trace import call, tensors
 from autoprune.prune.groups import removed_positions
 from autoprune.prune.removal import cut
 from autoprune.supernet.resizable import Resizable
-from autoprune.supernet.subnets import Version, Versions
+from autoprune.supernet.subnets import Subnet, Subnets
 
 NAMES = ["lenet", "resnet20", "mobilenet_v2", "shufflenet", "resnext", "unet_group_norm", "vit", "swin", "transformer"]
 
@@ -24,7 +24,7 @@ def test_versions_in_turn_compute_what_networks_that_were_cut_do(name):
     model, example = case.build().eval(), case.example()
     groups = find_groups(model, example, verify=False)
     blocks = find_blocks(model, example)
-    versions = Versions(groups, {}, blocks)
+    subnets = Subnets(groups, {}, blocks)
     chance = random.Random(name)
     before = {key: value.clone() for key, value in model.state_dict().items()}
 
@@ -33,9 +33,9 @@ def test_versions_in_turn_compute_what_networks_that_were_cut_do(name):
         removal = {g.name: chance.sample(range(g.channels), chance.randrange(g.channels)) for g in groups}
         dropped = tuple(block for block in blocks if chance.random() < 0.3)
         expected = call(remove_blocks(cut(model, removed_positions(groups, removal)), dropped), example)
-        found = versions.run(model, Version(removal, dropped), example, within)
+        found = subnets.run(model, Subnet(removal, dropped), example, within)
         for one, other in zip(tensors(expected), tensors(found), strict=True):
             assert torch.allclose(one, other, atol=1e-5)
     model.train()
-    versions.run(model, Version(removal, dropped), torch.cat([example, example]), within)
+    subnets.run(model, Subnet(removal, dropped), torch.cat([example, example]), within)
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())

@@ -11,60 +11,60 @@ from autoprune.prune.find import find_groups
 from autoprune.prune.removal import remove_channels
 from autoprune.results.candidate import Candidate
 from autoprune.supernet import supernet as shared
-from autoprune.supernet.subnets import LEVELS, Version, Versions
-from autoprune.train import loop as training
+from autoprune.supernet.subnets import LEVELS, Subnet, Subnets
+from autoprune.train import evaluation, loop
 from autoprune.trial.run import run_trial
 
 
 @pytest.fixture(scope="module")
-def versions(digits):
+def subnets(digits):
     task, _, dense = digits
-    return Versions.ordered_by("l1_norm", dense.model, find_groups(dense.model, task.example_input))
+    return Subnets.ordered_by("l1_norm", dense.model, find_groups(dense.model, task.example_input))
 
 
-def test_a_version_computes_what_the_removed_network_does_and_its_gradients_reach_the_shared_weights(digits, versions):
+def test_a_version_computes_what_the_removed_network_does_and_its_gradients_reach_the_shared_weights(digits, subnets):
     task, _, dense = digits
-    removal = versions.removals[0.5]
-    version = Version(removal)
+    removal = subnets.removals[0.5]
+    subnet = Subnet(removal)
     x = torch.randn(4, 1, 8, 8)
-    removed = remove_channels(dense.model, task.example_input, versions.groups, removal)
-    found = versions.run(dense.model, version, x)
+    removed = remove_channels(dense.model, task.example_input, subnets.groups, removal)
+    found = subnets.run(dense.model, subnet, x)
     assert torch.allclose(found, removed(x), atol=1e-5)
     gradient = torch.autograd.grad(found.sum(), dense.model.hidden.weight)[0]
     rows = gradient.abs().sum(1) > 0
     assert rows.sum() <= 32 and not rows[removal["hidden"]].any() and rows.any()
 
 
-def test_a_smaller_version_has_only_channels_that_a_larger_one_has(versions):
+def test_a_smaller_version_has_only_channels_that_a_larger_one_has(subnets):
     for less, more in zip(LEVELS, LEVELS[1:], strict=False):
-        for group in versions.groups:
-            gone = (set(versions.removals[level].get(group.name, [])) for level in (less, more))
+        for group in subnets.groups:
+            gone = (set(subnets.removals[level].get(group.name, [])) for level in (less, more))
             assert next(gone) <= next(gone)
 
 
-def mean_accuracy(task, data, model, versions) -> float:
+def mean_accuracy(task, data, model, subnets) -> float:
     accuracies = []
     for level in (0.25, 0.5, 0.75):
-        version = remove_channels(model, task.example_input, versions.groups, versions.removals[level])
-        shared.adapt(task, version, data)
-        accuracies.append(training.accuracy(version, data.validation))
+        subnet = remove_channels(model, task.example_input, subnets.groups, subnets.removals[level])
+        shared.recalibrate(task, subnet, data)
+        accuracies.append(evaluation.accuracy(subnet, data.validation))
     return sum(accuracies) / 3
 
 
-def test_after_the_shared_training_versions_are_recovered_without_any_of_their_own(digits, versions):
+def test_after_the_shared_training_versions_are_recovered_without_any_of_their_own(digits, subnets):
     task, data, dense = digits
-    model = shared.train_shared(task, data, dense.model, versions, replace(task.recovery, steps=80))
-    before, after = (mean_accuracy(task, data, each, versions) for each in (dense.model, model))
+    model = shared.train_supernet(task, data, dense.model, subnets, replace(task.recovery, steps=80))
+    before, after = (mean_accuracy(task, data, each, subnets) for each in (dense.model, model))
     assert after > before + 0.1
-    assert training.accuracy(model, data.validation) > dense.measures["accuracy"] - 0.03  # the full one stays good
+    assert evaluation.accuracy(model, data.validation) > dense.measures["accuracy"] - 0.03  # the full one stays good
 
 
-def test_the_training_ends_when_the_check_says_so(digits, versions):
+def test_the_training_ends_when_the_check_says_so(digits, subnets):
     task, data, dense = digits
     steps = []
     recipe = replace(task.recovery, steps=1000)
-    shared.train_shared(
-        task, data, dense.model, versions, recipe, check_every=2, on_check=lambda s, _: steps.append(s) or s == 4
+    shared.train_supernet(
+        task, data, dense.model, subnets, recipe, check_every=2, on_check=lambda s, _: steps.append(s) or s == 4
     )
     assert steps == [2, 4]
 
@@ -95,7 +95,7 @@ def test_weights_between_the_dense_and_the_shared_ones_are_their_weighted_means(
     with torch.no_grad():
         other.head.weight += 1
     for part in (0.0, 0.25, 1.0):
-        mixed = shared.between(dense.model, other, part)
+        mixed = shared.interpolate(dense.model, other, part)
         assert torch.allclose(mixed.head.weight, dense.model.head.weight + part)
         assert torch.equal(mixed.hidden.weight, dense.model.hidden.weight)
 
@@ -108,7 +108,7 @@ def test_training_further_begins_nearer_to_the_dense_weights_where_that_costs_li
     candidate = Candidate(uniform=sparsity, schedule="shared")
     shared_head = run_trial(task, candidate, data, dense).model.head.bias
     began = []
-    monkeypatch.setattr(training, "train", lambda _task, model, *_, **__: began.append(model.head.bias.clone()))
+    monkeypatch.setattr(loop, "train", lambda _task, model, *_, **__: began.append(model.head.bias.clone()))
     run_trial(task, replace(candidate, budget=1.0), data, dense)
     assert torch.allclose(began[0], torch.lerp(dense.model.head.bias, shared_head, 0.5 if nearer else 1.0))
 
@@ -122,7 +122,7 @@ def test_single_weights_cannot_be_recovered_together(digits):
 def test_its_length_can_be_said(digits, monkeypatch):
     task, data, dense = digits
     seen = []
-    train = shared.train_shared
+    train = shared.train_supernet
 
     def noted(*arguments, **named):
         seen.append((arguments[4].steps, named))

@@ -20,13 +20,13 @@ from autoprune.prune.blocks import find_blocks
 from autoprune.results.candidate import Candidate
 from autoprune.search.space import build_space
 from autoprune.supernet import supernet as shared
-from autoprune.supernet.subnets import Versions
+from autoprune.supernet.subnets import Subnets
 from autoprune.task.builtin import imdb
 from autoprune.task.find import load_task
 from autoprune.task.models.text import TextClassifier
 from autoprune.task.recipe import Recipe
 from autoprune.task.task import Splits, Task
-from autoprune.train import loop as training
+from autoprune.train import evaluation
 from autoprune.trial.run import run_trial
 
 transformers = pytest.importorskip("transformers")
@@ -115,20 +115,22 @@ def test_a_trial_removes_heads_units_and_a_layer_and_recovers(small):
 
 def test_one_shared_recovery_serves_candidates_of_a_transformer(small):
     task, data, prepared = small
-    versions = Versions.ordered_by("l1_norm", prepared.model, prepared.groups)
+    subnets = Subnets.ordered_by("l1_norm", prepared.model, prepared.groups)
     before = [
-        training.accuracy(small_version(task, prepared.model, versions, level), data.validation)
+        evaluation.accuracy(small_version(task, prepared.model, subnets, level), data.validation)
         for level in (0.5, 0.9375)
     ]
-    model = shared.train_shared(task, data, prepared.model, versions, replace(task.recovery, steps=60))
-    after = [training.accuracy(small_version(task, model, versions, level), data.validation) for level in (0.5, 0.9375)]
+    model = shared.train_supernet(task, data, prepared.model, subnets, replace(task.recovery, steps=60))
+    after = [
+        evaluation.accuracy(small_version(task, model, subnets, level), data.validation) for level in (0.5, 0.9375)
+    ]
     assert sum(after) >= sum(before) and min(after) > 0.8
 
 
-def small_version(task, model, versions, level):
+def small_version(task, model, subnets, level):
     from autoprune.prune.removal import remove_channels
 
-    return remove_channels(model, task.example_input, versions.groups, versions.removals[level])
+    return remove_channels(model, task.example_input, subnets.groups, subnets.removals[level])
 
 
 @pytest.mark.parametrize("kind, load", [("pt2", pt2.load), ("onnx", onnx.load)])

@@ -13,7 +13,7 @@ from autoprune import cli
 from autoprune.errors import UserError
 from autoprune.prune import dense
 from autoprune.task.task import Splits, Task
-from autoprune.train import loop as training
+from autoprune.train import loop
 from autoprune.train.fit import check_data
 
 X = torch.randn(12, 3, 8, 8)
@@ -82,7 +82,7 @@ class Pair(nn.Module):
 
 @pytest.mark.parametrize(("task", "message"), REFUSED.values(), ids=REFUSED)
 def test_data_that_cannot_be_trained_on_is_refused_in_one_line(task, message, monkeypatch):
-    monkeypatch.setattr(training, "train", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(loop, "train", lambda *_, **__: pytest.fail("trained"))
     with pytest.raises(UserError, match=message) as caught:
         dense.prepare(task, task.data())
     assert "\n" not in str(caught.value)

@@ -8,9 +8,9 @@ from torch.utils.data import Dataset, Subset, TensorDataset
 
 from autoprune.results.candidate import Candidate
 from autoprune.supernet import supernet as shared
-from autoprune.supernet.subnets import Versions
+from autoprune.supernet.subnets import Subnets
 from autoprune.task.task import Splits
-from autoprune.train import loop as training
+from autoprune.train import loading
 from autoprune.trial import preparation, sensitivity
 from autoprune.trial.sensitivity import probe
 
@@ -29,7 +29,7 @@ class Listed(Dataset):
 
 
 def labels(data: Dataset) -> Counter:
-    return Counter(int(y) for _, ys in training.batches(data, 64) for y in ys)
+    return Counter(int(y) for _, ys in loading.batches(data, 64) for y in ys)
 
 
 SORTED = [0] * 600 + [1] * 300 + [2] * 99 + [3]
@@ -42,13 +42,13 @@ DATA = {
 
 @pytest.mark.parametrize("data", DATA.values(), ids=DATA)
 def test_a_sample_of_data_sorted_by_class_has_each_class_in_its_share(data):
-    found = labels(training.sample_of(data, 100))
+    found = labels(loading.sample_of(data, 100))
     assert found[3] == 1 and found.total() == 100
     assert all(abs(found[label] - share) <= 1 for label, share in ((0, 60), (1, 30), (2, 10)))
 
 
 def test_the_same_seed_draws_the_same_sample_and_another_seed_another():
-    first, again, other = (training.sample_of(DATA["tensors"], 100, seed).tensors[0] for seed in (0, 0, 1))
+    first, again, other = (loading.sample_of(DATA["tensors"], 100, seed).tensors[0] for seed in (0, 0, 1))
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
@@ -65,7 +65,7 @@ def test_labels_that_are_not_known_are_drawn_by_chance_alone():
         def __getitem__(self, i):
             return torch.tensor([float(i)]), self.hidden[i]
 
-    found = labels(training.sample_of(Plain(), 200))
+    found = labels(loading.sample_of(Plain(), 200))
     assert 90 < found[0] < 150 and 30 < found[1] < 90
 
 
@@ -88,18 +88,18 @@ def test_the_probe_sees_the_same_in_data_sorted_by_class(digits, monkeypatch):
 def test_the_plateau_and_the_beginning_of_fine_tuning_see_the_same_in_data_sorted_by_class(digits, monkeypatch):
     task, data, dense = digits
     monkeypatch.setattr(shared, "EXAMPLES", 120)
-    versions = Versions.ordered_by("l1_norm", dense.model, dense.groups)
-    small = versions.build(dense.model, versions.smallest())
+    subnets = Subnets.ordered_by("l1_norm", dense.model, dense.groups)
+    small = subnets.build(dense.model, subnets.smallest())
     best = []
     for each in (data, by_class(data)):
-        plateau = shared._Plateau(task, each, versions, 0)
+        plateau = shared._Plateau(task, each, subnets, 0)
         plateau(0, dense.model)
         best.append(plateau.best)
-        shared.adapt(task, small, each)
+        shared.recalibrate(task, small, each)
     assert abs(best[0] - best[1]) < 0.1
     seen = []
-    monkeypatch.setattr(training, "accuracy", lambda model, split: seen.append(labels(split)) or 0.0)
-    shared.is_as_good(dense.model, dense.model, task, by_class(data))
+    monkeypatch.setattr(evaluation, "accuracy", lambda model, split: seen.append(labels(split)) or 0.0)
+    shared.lacks_a_point_at_most(dense.model, dense.model, task, by_class(data))
     assert seen[0] == seen[1] and len(seen[0]) == 10
 
 

@@ -13,17 +13,17 @@ from autoprune.results.candidate import Candidate
 from autoprune.results.prepared import FILE, Prepared
 from autoprune.results.recovered import Recovered
 from autoprune.results.settings import TrialCommand
-from autoprune.train import loop as training
+from autoprune.train import evaluation
 from autoprune.trial import preparation
 from autoprune.trial import recipe_search as recipe
 from autoprune.trial.preparation import prepare_search
-from autoprune.trial.record import carry_out
+from autoprune.trial.record import execute
 
 
 def test_the_dense_models_trial_writes_down_what_a_tuner_may_know(digits, tmp_path):
     settings, channels = TrialCommand("digits"), {g.name: g.channels for g in digits[2].groups}
     candidate = Candidate(schedule="shared", baseline="dense")
-    metrics = carry_out(settings, digits, channels, candidate, tmp_path, lambda accuracy: None)
+    metrics = execute(settings, digits, channels, candidate, tmp_path, lambda accuracy: None)
     assert metrics["accuracy"] == digits[2].measures["accuracy"]
     assert metrics["macs"] == digits[2].measures["macs"]
 
@@ -70,7 +70,7 @@ def test_the_front_is_fine_tuned_with_several_seeds_and_one_of_them_is_taken_hom
     _, data, _ = search.loaded
     best = final.recovered[final.chosen.id]
     model = autoprune.export.load_pruned(search.loaded[0], best.file)
-    assert training.accuracy(model, data.validation) == max(best.validation)
+    assert evaluation.accuracy(model, data.validation) == max(best.validation)
     assert final.test_accuracy == best.test[best.validation.index(max(best.validation))]
 
     monkeypatch.setattr(recovered, "run_trial", lambda *_, **__: pytest.fail("fine-tuned again"))

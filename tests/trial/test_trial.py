@@ -7,7 +7,7 @@ import torch
 
 from autoprune.errors import TrialFailure, UserError
 from autoprune.results.candidate import Candidate
-from autoprune.train import loop as training
+from autoprune.train import evaluation
 from autoprune.trial.run import run_trial
 
 
@@ -30,7 +30,7 @@ def test_a_structured_candidate_comes_back_smaller_and_faster_to_compute(digits,
 
 def test_the_accuracy_is_that_of_the_network_that_comes_back(digits):
     result = run(digits, Candidate(uniform=0.5))
-    assert training.accuracy(result.model, digits[1].validation) == result.measures["accuracy"]
+    assert evaluation.accuracy(result.model, digits[1].validation) == result.measures["accuracy"]
 
 
 @pytest.mark.parametrize("schedule", ["one_shot", "gradual", "lottery_ticket"])

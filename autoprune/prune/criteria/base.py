@@ -15,7 +15,7 @@ from autoprune.base import streams
 from autoprune.errors import UserError
 from autoprune.prune.groups import Group, Slice
 from autoprune.task.task import Task
-from autoprune.train import loop as training
+from autoprune.train import loading
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Request:
         """Iterate over the few training batches that may be looked at."""
         context = self.need()
         size = context.task.recovery.batch_size
-        yield from islice(training.endless_batches(context.train, size, context.seed), context.batches)
+        yield from islice(loading.endless_batches(context.train, size, context.seed), context.batches)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from autoprune.errors import UserError
 from autoprune.prune.criteria.base import Criterion, Request
 from autoprune.prune.criteria.slim import scales
 from autoprune.prune.groups import Group, Slice
-from autoprune.train import loop as training
+from autoprune.train import loop
 
 TEMPERATURE, LOW, HIGH = 2 / 3, -0.1, 1.1
 """The paper's: the distribution is stretched to [LOW, HIGH] and clipped to [0, 1], so that gates close entirely."""
@@ -43,9 +43,7 @@ def l0(request: Request) -> dict[str, Tensor]:
 
     recipe = replace(context.task.recovery, steps=context.steps, bn_reestimation=0)
     with _gates(request, openness):
-        training.train(
-            context.task, model, context.train, recipe, context.seed, before_step=learn_gates, penalty=penalty
-        )
+        loop.train(context.task, model, context.train, recipe, context.seed, before_step=learn_gates, penalty=penalty)
     with torch.no_grad():
         for group in request.groups:
             for part in _gated(model, group):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from autoprune.errors import UserError
 from autoprune.prune.criteria.base import Context, Request, per_unit
 from autoprune.prune.groups import Group, Slice
-from autoprune.train import loop as training
+from autoprune.train import loading
 
 
 def norm_scores(name: str) -> Callable[[Request], dict[str, Tensor]]:
@@ -151,7 +151,7 @@ def evaluator(model: nn.Module, context: Context, learning_rate: float):
     # NNI passes these by position
     def train(model, optimizer, training_step, lr_scheduler, max_steps, max_epochs) -> None:
         model.train(learning_rate > 0)  # batch norm stays what it is where nothing is trained
-        batches = training.endless_batches(context.train, context.task.recovery.batch_size, context.seed)
+        batches = loading.endless_batches(context.train, context.task.recovery.batch_size, context.seed)
         for batch in islice(batches, max_steps):
             optimizer.zero_grad()
             training_step(batch, model).backward()

@@ -10,7 +10,7 @@ from torch import Tensor
 from autoprune.prune.criteria.base import Criterion, Request
 from autoprune.prune.criteria.slim import scales
 from autoprune.prune.groups import Slice
-from autoprune.train import loop as training
+from autoprune.train import loop
 
 PENALTY = 1e-4
 
@@ -27,7 +27,7 @@ def synaptic_strength(request: Request) -> dict[str, Tensor]:
         return PENALTY * torch.stack([strength.sum() for strength in _strengths(request, feeding).values()]).sum()
 
     recipe = replace(context.task.recovery, steps=context.steps, bn_reestimation=0)
-    training.train(context.task, request.model, context.train, recipe, context.seed, penalty=penalty)
+    loop.train(context.task, request.model, context.train, recipe, context.seed, penalty=penalty)
     return _strengths(request, feeding)
 
 

@@ -40,7 +40,7 @@ def compact(labels: Tensor) -> Tensor:
     return small.expand(labels.shape)
 
 
-class Ledger:
+class Couplings:
     """Collects what must go together, what must stay and why."""
 
     def __init__(self) -> None:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from autoprune.prune.graph.labels import core, varying
-from autoprune.prune.graph.propagation import Follower, IsMatrix, Weight
+from autoprune.prune.graph.propagation import IsMatrix, LabelPropagator, Weight
 
 
-class Layers(Follower):
+class Layers(LabelPropagator):
     """Where labels begin and end: at the weights of layers."""
 
     def rule(self, func, name: str) -> Callable:
@@ -25,9 +25,9 @@ class Layers(Follower):
             if isinstance(tensor, Tensor):
                 own = self.plain(tensor, "a norm")
                 if own is None:
-                    self.ledger.keep(channels, "a norm has fixed parameters")
+                    self.couplings.keep(channels, "a norm has fixed parameters")
                 else:
-                    self.ledger.join(channels.reshape(own.shape), own)
+                    self.couplings.join(channels.reshape(own.shape), own)
 
     def batch_norm(self, func, name, named, out) -> None:
         labels = self.plain(named["input"], name)
@@ -35,7 +35,7 @@ class Layers(Follower):
         if labels is None:
             return
         axes = [axis for axis in range(labels.ndim) if axis != 1]
-        channels = self.ledger.tie(labels, axes)
+        channels = self.couplings.tie(labels, axes)
         self.affine(channels.flatten(), named, ("weight", "bias", "running_mean", "running_var"))
         self.put(outs[0], channels.expand(outs[0].shape))
 
@@ -46,7 +46,7 @@ class Layers(Follower):
         size = len(named["normalized_shape"])
         axes = range(labels.ndim - size, labels.ndim)
         rest = (
-            self.ledger.tie(labels, range(labels.ndim - size))
+            self.couplings.tie(labels, range(labels.ndim - size))
             if size == 1 and varying(labels) == [labels.ndim - 1]
             else labels
         )
@@ -54,18 +54,18 @@ class Layers(Follower):
             channels = rest.flatten()
             self.affine(channels, named, ("weight", "bias"))
         else:
-            self.ledger.tie(labels, axes, "a LayerNorm spans its channels: removing some changes the function")
+            self.couplings.tie(labels, axes, "a LayerNorm spans its channels: removing some changes the function")
         self.put(out[0], labels)
 
     def do_native_group_norm(self, func, name, named, out) -> None:
         labels = self.plain(named["input"], name)
         if labels is None:
             return
-        channels = self.ledger.tie(labels, [axis for axis in range(labels.ndim) if axis != 1]).flatten()
+        channels = self.couplings.tie(labels, [axis for axis in range(labels.ndim) if axis != 1]).flatten()
         self.affine(channels, named, ("weight", "bias"))
         if named.get("weight") is None:
-            self.ledger.keep(channels, "a GroupNorm without parameters has a fixed size")
-        self.ledger.tie(channels.view(named["group"], -1), [1], "a GroupNorm spans its channels")
+            self.couplings.keep(channels, "a GroupNorm without parameters has a fixed size")
+        self.couplings.tie(channels.view(named["group"], -1), [1], "a GroupNorm spans its channels")
         self.put(out[0], labels)
 
     def do_embedding(self, func, name, named, out) -> None:
@@ -88,19 +88,19 @@ class Layers(Follower):
         rows, columns = (core(part).flatten() for part in weight.dims)
         channels = torch.zeros(x.size(1), dtype=torch.int32)
         if labels is not None:
-            channels = self.ledger.tie(labels, [a for a in range(labels.ndim) if a != 1]).flatten()
+            channels = self.couplings.tie(labels, [a for a in range(labels.ndim) if a != 1]).flatten()
         per_output = named["weight"][0].numel()
         self.count(weight, (x if transposed else out).numel() * per_output)
         if groups == 1:
             inputs, outputs = (rows, columns) if transposed else (columns, rows)
-            self.ledger.join(channels, inputs)
+            self.couplings.join(channels, inputs)
             self.role(weight, 0 if transposed else 1, "in")
             self.role(weight, 1 if transposed else 0, "out")
         elif transposed:
             self.role(weight, 0, "carry")
-            self.ledger.keep(columns, "it is a grouped transposed convolution")
-            self.ledger.join(channels, rows)
-            outputs = self.ledger.tie(rows.view(groups, -1), [1]).expand(groups, len(columns)).flatten()
+            self.couplings.keep(columns, "it is a grouped transposed convolution")
+            self.couplings.join(channels, rows)
+            outputs = self.couplings.tie(rows.view(groups, -1), [1]).expand(groups, len(columns)).flatten()
         else:
             self.role(weight, 0, "carry")
             outputs = self.grouped(weight, channels, rows, columns, groups)
@@ -117,11 +117,11 @@ class Layers(Follower):
         by_input, by_output = channels.view(groups, -1), rows.view(groups, -1)
         if by_input.size(1) == by_output.size(1) > groups:
             self.role(weight, 1, "carry")
-            self.ledger.join(self.ledger.tie(by_input, [0]).flatten(), columns)
-            self.ledger.join(self.ledger.tie(by_output, [0]).flatten(), columns)
+            self.couplings.join(self.couplings.tie(by_input, [0]).flatten(), columns)
+            self.couplings.join(self.couplings.tie(by_output, [0]).flatten(), columns)
         else:
-            self.ledger.keep(columns, "it is the inside of a group")
-            self.ledger.join(self.ledger.tie(by_input, [1]), self.ledger.tie(by_output, [1]))
+            self.couplings.keep(columns, "it is the inside of a group")
+            self.couplings.join(self.couplings.tie(by_input, [1]), self.couplings.tie(by_output, [1]))
         return rows
 
     def do_addmm(self, func, name, named, out) -> None:
@@ -160,8 +160,8 @@ class Layers(Follower):
         inputs, outputs = weight.dims[inner][:, 0], weight.dims[outer][0]
         channels = torch.zeros(a.size(1), dtype=torch.int32)
         if labels is not None:
-            channels = self.ledger.tie(labels, [0]).flatten()
-        self.ledger.join(channels, inputs)
+            channels = self.couplings.tie(labels, [0]).flatten()
+        self.couplings.join(channels, inputs)
         self.role(weight, inner, "in")
         self.role(weight, outer, "out")
         self.count(weight, a.numel() * b.size(1))
@@ -183,17 +183,17 @@ class Layers(Follower):
         why = "it is multiplied with a constant of fixed size"
         for mine, other, summed, tensor in ((la, lb, 2, b), (lb, la, 1, a)):
             if mine is not None and other is None:
-                self.ledger.fix(mine, [summed] + ([0] if tensor.size(0) > 1 else []), why)
+                self.couplings.fix(mine, [summed] + ([0] if tensor.size(0) > 1 else []), why)
         result = None
         if la is not None and lb is not None and (2 in varying(la) or 1 in varying(lb)):
-            la, lb = self.ledger.tie(la, [1]), self.ledger.tie(lb, [2])
-            self.ledger.join(la.transpose(1, 2), lb)
-            result = self.ledger.tie(lb, [1], "it is summed over in a product of activations")
+            la, lb = self.couplings.tie(la, [1]), self.couplings.tie(lb, [2])
+            self.couplings.join(la.transpose(1, 2), lb)
+            result = self.couplings.tie(lb, [1], "it is summed over in a product of activations")
         else:
             la = None if la is None else la[:, :, :1]
             lb = None if lb is None else lb[:, :1]
             if la is not None and lb is not None:
-                self.ledger.join(la, lb)
+                self.couplings.join(la, lb)
             parts = [part for part in (la, lb) if part is not None]
             result = max(parts, key=lambda part: len(varying(part)), default=None)
         if result is not None:

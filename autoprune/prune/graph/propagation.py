@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
-from autoprune.prune.graph.labels import SINGLE, Ledger, varying
+from autoprune.prune.graph.labels import SINGLE, Couplings, varying
 
 LIMIT = 50_000_000
 """Elements of the largest label tensor that is ever written out: 200 MB."""
@@ -49,7 +49,7 @@ class IsMatrix(Exception):
         self.name = name
 
 
-class Follower(TorchDispatchMode):
+class LabelPropagator(TorchDispatchMode):
     """Gives every tensor of a running model its labels, by a rule for each operation.
 
     Rules are methods ``do_OPERATION(func, name, named, out)``, where ``named`` holds the operation's arguments by name,
@@ -62,7 +62,7 @@ class Follower(TorchDispatchMode):
 
     def __init__(self, model: nn.Module, raw: set[str], inexact: bool) -> None:
         super().__init__()
-        self.ledger, self.inexact = Ledger(), inexact
+        self.couplings, self.inexact = Couplings(), inexact
         self.axes: list[Axis] = []
         self.roles: dict[tuple[str, int], str] = {}
         self.macs: dict[str, float] = {}
@@ -106,15 +106,15 @@ class Follower(TorchDispatchMode):
         if name in self.matrices:
             dims = []
             for dim in (0, 1):
-                labels = self.ledger.new(shape[dim : dim + 1])
+                labels = self.couplings.new(shape[dim : dim + 1])
                 self.axes.append(Axis(name, dim, int(labels[0]), shape[dim : dim + 1]))
                 dims.append(labels.view([-1 if i == dim else 1 for i in range(len(shape))]).expand(shape))
             self.found[tensor] = Weight(name, tuple(dims))
         elif tensor.numel() > LIMIT:
             return None
         else:
-            labels = self.ledger.new(shape)
-            self.axes.append(Axis(name, None, self.ledger.count - labels.numel(), shape))
+            labels = self.couplings.new(shape)
+            self.axes.append(Axis(name, None, self.couplings.count - labels.numel(), shape))
             self.found[tensor] = labels
         return self.found[tensor]
 
@@ -129,7 +129,7 @@ class Follower(TorchDispatchMode):
     def stop(self, labels: Tensor | Weight, why: str) -> None:
         """Say that these channels stay."""
         for part in labels.dims if isinstance(labels, Weight) else [labels]:
-            self.ledger.keep(part, why)
+            self.couplings.keep(part, why)
 
     def put(self, tensor: Tensor, labels: Tensor | Weight | None) -> None:
         """Set the labels of ``tensor``; None makes it a constant."""
@@ -208,14 +208,14 @@ class Follower(TorchDispatchMode):
             if result is None:
                 result = labels
             elif varying(labels) or not varying(result):
-                self.ledger.join(result, labels)
+                self.couplings.join(result, labels)
             else:  # one channel, broadcast over all the others: it must not go, and they must not feel it
-                self.ledger.keep(labels, SINGLE)
+                self.couplings.keep(labels, SINGLE)
                 fixed.append(wide)
         if result is None:
             return None
         for wide in fixed:
-            self.ledger.fix(result, wide, "it is combined with a constant of fixed size")
+            self.couplings.fix(result, wide, "it is combined with a constant of fixed size")
         return result.expand(shape)
 
     def do_copy(self, func, name, named, out) -> None:

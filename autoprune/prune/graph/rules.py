@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from autoprune.prune.graph import propagation as follower
 from autoprune.prune.graph.labels import compact, core, varying
-from autoprune.prune.graph.propagation import Follower, Weight
+from autoprune.prune.graph.propagation import LabelPropagator, Weight
 
 MOVES = frozenset(
     {"permute", "transpose", "t", "unsqueeze", "squeeze", "expand", "flip", "repeat", "unfold", "alias", "detach"}
@@ -28,7 +28,7 @@ REDUCTIONS = frozenset(
 ALONG = frozenset({"_softmax", "_log_softmax", "_safe_softmax", "cumsum", "cumprod", "logcumsumexp"})
 
 
-class Moves(Follower):
+class Moves(LabelPropagator):
     """What happens to labels when elements move."""
 
     def rule(self, func, name: str) -> Callable:
@@ -51,13 +51,13 @@ class Moves(Follower):
         if tuple(labels.shape) == tuple(shape):
             return labels
         if shape.numel() > follower.LIMIT:
-            self.ledger.keep(labels, f"following it would need more than {follower.LIMIT * 4 // 10**6} MB")
+            self.couplings.keep(labels, f"following it would need more than {follower.LIMIT * 4 // 10**6} MB")
             return None
         moved = compact(labels.reshape(shape))
         for axes in _segments(labels.shape, shape):
             changing = [axis for axis in axes if axis in varying(moved)]
             if len(changing) > 1:
-                self.ledger.split(moved, changing)
+                self.couplings.split(moved, changing)
         return moved
 
     def view(self, func, name, named, out) -> None:
@@ -86,7 +86,7 @@ class Moves(Follower):
         """Note what a piece cut out at a fixed place asks of the axis it is cut from."""
         dim = named.get("dim", 0)
         if name in ("select", "unbind"):
-            self.ledger.fix(labels, [dim], "one of its channels is picked by number")
+            self.couplings.fix(labels, [dim], "one of its channels is picked by number")
         elif name in ("split", "split_with_sizes", "slice"):
             size = labels.size(dim)
             if name == "split":
@@ -103,16 +103,18 @@ class Moves(Follower):
             if length == size or dim % labels.ndim not in varying(labels):
                 return
             if length > 0 and size % length == 0 and start % length == 0:
-                self.ledger.tie(labels.unflatten(dim, (-1, length)), [dim % labels.ndim], "it is cut into equal pieces")
+                self.couplings.tie(
+                    labels.unflatten(dim, (-1, length)), [dim % labels.ndim], "it is cut into equal pieces"
+                )
             else:
-                self.ledger.fix(labels, [dim], "it is cut at a fixed place")
+                self.couplings.fix(labels, [dim], "it is cut at a fixed place")
         elif name == "index":
             indices = named["indices"]
-            self.ledger.fix(labels, [i for i, x in enumerate(indices) if x is not None], "its channels are indexed")
+            self.couplings.fix(labels, [i for i, x in enumerate(indices) if x is not None], "its channels are indexed")
         elif name in ("index_select", "unfold"):
-            self.ledger.fix(labels, [named.get("dim", named.get("dimension", 0))], "its channels are indexed")
+            self.couplings.fix(labels, [named.get("dim", named.get("dimension", 0))], "its channels are indexed")
         elif name == "roll":
-            self.ledger.fix(labels, named.get("dims") or range(labels.ndim), "its channels are rolled")
+            self.couplings.fix(labels, named.get("dims") or range(labels.ndim), "its channels are rolled")
 
     def do_cat(self, func, name, named, out) -> None:
         pieces, dim = named["tensors"], named.get("dim", 0) % out.ndim
@@ -126,7 +128,7 @@ class Moves(Follower):
             if labels is None:
                 wide = [axis for axis, size in enumerate(piece.shape) if size > 1 and axis != dim]
                 for other in known:
-                    self.ledger.fix(other, wide, "it is concatenated with a constant")
+                    self.couplings.fix(other, wide, "it is concatenated with a constant")
                 labels = torch.zeros((1,) * out.ndim, dtype=torch.int32).expand(piece.shape)
             elif varying(labels) and dim not in varying(labels):
                 # pieces share all other axes, so what goes from one piece goes from each
@@ -134,7 +136,7 @@ class Moves(Follower):
                 if leader is None:
                     leader = first
                 else:
-                    self.ledger.join(leader, first)
+                    self.couplings.join(leader, first)
                 labels = leader.expand(piece.shape)
             labels_of.append(labels)
         still = [a for a in range(out.ndim) if a != dim and all(a not in varying(labels) for labels in labels_of)]
@@ -164,9 +166,9 @@ class Moves(Follower):
     def do_pixel_shuffle(self, func, name, named, out) -> None:
         labels = self.plain(named["self"], name)
         if labels is not None:
-            channels = self.ledger.tie(labels, [labels.ndim - 2, labels.ndim - 1])
+            channels = self.couplings.tie(labels, [labels.ndim - 2, labels.ndim - 1])
             channels = channels.unflatten(-3, (-1, named["upscale_factor"] ** 2))
-            self.put(out, self.ledger.tie(channels, [labels.ndim - 2]).squeeze(-3).expand(out.shape))
+            self.put(out, self.couplings.tie(channels, [labels.ndim - 2]).squeeze(-3).expand(out.shape))
 
     def do_constant_pad_nd(self, func, name, named, out) -> None:
         labels = self.plain(named["self"], name)
@@ -175,7 +177,7 @@ class Moves(Follower):
         pad = [(0, 0)] * (out.ndim - len(named["pad"]) // 2)
         pad += list(zip(named["pad"][::2], named["pad"][1::2], strict=True))[::-1]
         changing = varying(labels)
-        self.ledger.fix(labels, [a for a in changing if min(pad[a]) < 0], "its channels are cut at a fixed place")
+        self.couplings.fix(labels, [a for a in changing if min(pad[a]) < 0], "its channels are cut at a fixed place")
         for axis in changing:
             if pad[axis] != (0, 0):
                 flat = [n for a in range(out.ndim - 1, -1, -1) for n in (pad[axis] if a == axis else (0, 0))]
@@ -190,14 +192,14 @@ class Moves(Follower):
             return
         known = re.search(r"([123])d", name)
         dims = int(known[1]) if known else source.ndim - 2
-        flat = self.ledger.tie(labels, range(source.ndim - dims, source.ndim))
+        flat = self.couplings.tie(labels, range(source.ndim - dims, source.ndim))
         for leaf in tree_leaves(out):
             self.put(leaf, flat.expand(leaf.shape))
 
     def do_roi_align(self, func, name, named, out) -> None:
         labels = self.plain(named["input"], name)
         if labels is not None:
-            self.put(out, self.ledger.tie(labels, [0, 2, 3]).expand(out.shape))
+            self.put(out, self.couplings.tie(labels, [0, 2, 3]).expand(out.shape))
 
     do_roi_pool = do_roi_align
 
@@ -218,13 +220,14 @@ class Moves(Follower):
                     result = result.squeeze(dim)
             self.put(leaf, result.expand(leaf.shape))
             if set(dims) & set(varying(labels)):  # only if somebody reads it: attention weights are often thrown away
-                self.pending[leaf] = lambda: self.ledger.tie(labels, dims, f"a {name} over its channels")
+                self.pending[leaf] = lambda: self.couplings.tie(labels, dims, f"a {name} over its channels")
 
     def along(self, func, name, named, out) -> None:
         labels = self.plain(named["self"], name)
         if labels is not None:
             self.put(
-                out, self.ledger.tie(labels, [named["dim"]], f"a {name.strip('_')} over its channels").expand(out.shape)
+                out,
+                self.couplings.tie(labels, [named["dim"]], f"a {name.strip('_')} over its channels").expand(out.shape),
             )
 
 

@@ -19,7 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves, tree_map
 
 from autoprune.errors import UserError
-from autoprune.prune.graph.labels import Ledger
+from autoprune.prune.graph.labels import Couplings
 from autoprune.prune.graph.layers import Layers
 from autoprune.prune.graph.propagation import Axis, IsMatrix
 from autoprune.prune.graph.rules import Moves
@@ -94,7 +94,7 @@ class Trace:
         beside: of parameters used without labels of their own: by what operation, and the labels of its result.
     """
 
-    ledger: Ledger
+    couplings: Couplings
     axes: list[Axis]
     roles: dict[tuple[str, int], str]
     macs: dict[str, float]
@@ -114,12 +114,12 @@ class _Tracer(Layers, Moves):
         for axis in self.axes:
             if axis.name.rpartition(".")[0] in keep and self.roles.get((axis.name, axis.dim)) in ("out", "carry"):
                 labels = torch.arange(axis.start, axis.start + axis.shape[0], dtype=torch.int32)
-                self.ledger.keep(labels, f"{axis.name.rpartition('.')[0]} is to be kept")
+                self.couplings.keep(labels, f"{axis.name.rpartition('.')[0]} is to be kept")
         if not self.outputs:
             raise UserError("the model's output holds no tensor: AutoPrune must see the output to keep its size")
         macs = {name: count / _batch(example_input) for name, count in self.macs.items()}
         shapes = [tensor.shape for tensor in self.outputs]
-        return Trace(self.ledger, self.axes, self.roles, macs, shapes, self.beside)
+        return Trace(self.couplings, self.axes, self.roles, macs, shapes, self.beside)
 
 
 def trace(model: nn.Module, example_input: Any, keep: Sequence[str] = (), inexact: bool = False) -> Trace:

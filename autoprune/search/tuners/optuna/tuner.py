@@ -146,8 +146,8 @@ class OptunaTuner(Tuner):
             raise UserError(NO_DENSE)
         where, name = arguments.get("storage"), arguments.get("study", OptunaTuner.STUDY)
         if where is not None and (study := find_study(where, name)) is not None:
-            scalar = arguments.get("sampler") in SCALAR
-            objectives = ("default",) if scalar else arguments.get("objectives", DEFAULT_OBJECTIVES)
+            default_metric = arguments.get("sampler") in SCALAR
+            objectives = ("default",) if default_metric else arguments.get("objectives", DEFAULT_OBJECTIVES)
             check_study(study, objectives, distributions)
 
     def update_search_space(self, search_space: Mapping[str, Mapping[str, Any]]) -> None:
