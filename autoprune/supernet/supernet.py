@@ -166,7 +166,7 @@ def interpolate(dense: nn.Module, model: nn.Module, part: float) -> nn.Module:
 
 
 def lacks_a_point_at_most(nearer: nn.Module, subnet: nn.Module, task: Task, data: Splits, seed: int = 0) -> bool:
-    """Say whether a version may begin its training :func:`interpolate`: there it lacks one point of accuracy at most."""
+    """Say whether a subnet lacks one point of accuracy at most where its training could begin (:func:`interpolate`)."""
     there, here = (_recalibrated_accuracy(task, copy.deepcopy(model), data, seed) for model in (nearer, subnet))
     return there > here - NEAR
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
+
+from autoprune.base import streams
 
 
 def sample_of(data: Dataset, most: int, seed: int = 0) -> Dataset:
@@ -18,7 +19,7 @@ def sample_of(data: Dataset, most: int, seed: int = 0) -> Dataset:
     """
     if len(data) <= most:
         return data
-    order = torch.randperm(len(data), generator=stream(seed, "sample"))
+    order = torch.randperm(len(data), generator=streams.generator(seed, "sample"))
     labels = labels_of(data)
     if labels is not None:
         _, number, counts = labels[order].unique(return_inverse=True, return_counts=True)
@@ -51,12 +52,6 @@ def labels_of(data: Dataset) -> Tensor | None:
         return None
     whole = not labels.is_floating_point() and not labels.is_complex()
     return labels if labels.shape == (len(data),) and whole else None
-
-
-def stream(seed: int, purpose: str) -> torch.Generator:
-    """Return a generator of random numbers of its own for each purpose."""
-    digest = hashlib.sha256(f"{seed} {purpose}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 def endless_batches(data: Dataset, batch_size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -10,7 +10,7 @@ from autoprune.results.candidate import Candidate
 from autoprune.supernet import supernet as shared
 from autoprune.supernet.subnets import Subnets
 from autoprune.task.task import Splits
-from autoprune.train import loading
+from autoprune.train import evaluation, loading
 from autoprune.trial import preparation, sensitivity
 from autoprune.trial.sensitivity import probe
 
