@@ -37,8 +37,8 @@ TARGETS = {
 }
 """What is killed in each phase."""
 
-LONGEST = {"search": 10.0, "resume": 12.0, "fine-tuning": 4.0, "export": 4.0}
-"""Seconds into a phase in which the kill comes."""
+LONGEST = {"search": 2.0, "resume": 12.0, "fine-tuning": 4.0, "export": 4.0}
+"""Seconds into a phase in which the kill comes; into a search after up to three more trials have finished."""
 
 TASK = """
 from dataclasses import replace
@@ -164,7 +164,7 @@ class Soak:
             self._clear(command)
             return
         (self.id,) = set(self._known()) - before
-        for _ in range(self.chance.randrange(1, 4)):
+        for _ in range(self.chance.randrange(2, 6)):
             planned = self.next("search")
             if planned is None:
                 break
@@ -232,6 +232,10 @@ class Soak:
 
     def _kill(self, command: subprocess.Popen, phase: str, target: str) -> None:
         """Kill the target at a random moment of the phase that has just begun."""
+        if phase == "search":
+            self._remember()
+            enough = len(self.finished) + self.chance.randrange(4)
+            self._wait(lambda: self._remember() >= enough or command.poll() is not None, "trials to finish")
         time.sleep(self.chance.uniform(0, LONGEST[phase]))
         end = time.monotonic() + 10
         while not (found := self.home.targets(target, command)) and time.monotonic() < end:
@@ -251,11 +255,13 @@ class Soak:
         self.kills[phase, target] += 1
         self._say(f"{phase}: {target} killed; {len(self.finished)} finished trials so far")
 
-    def _remember(self) -> None:
+    def _remember(self) -> int:
+        """Note the trials that have finished, and return how many there are."""
         with suppress(UserError):
             for trial in self._load().trials:
                 if trial.status == "SUCCEEDED":
                     self.finished.setdefault(trial.id, trial.metrics)
+        return len(self.finished)
 
     def _check(self) -> None:
         """Count finished trials that are gone or changed, and trials or parameter sets that were run twice."""
