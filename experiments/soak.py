@@ -63,7 +63,7 @@ CONFIG = {
     "tuner": {"className": "autoprune.search.OptunaTuner", "codeDirectory": ".", "classArgs": {"rungs": False}},
     "trainingService": {"platform": "local"},
 }
-PATIENCE = 180
+PATIENCE = 600
 """Seconds after which a command that should have ended, or come on, is stuck."""
 
 
