@@ -149,7 +149,7 @@ def test_other_levels_are_another_shared_training(monkeypatch):
     monkeypatch.setattr("autoprune.supernet.subnets.LEVELS", (0.0, 0.5))
     calls = []
     train = shared.train_supernet
-    monkeypatch.setattr(shared, "train_shared", lambda *a, **k: calls.append(1) or train(*a, **k))
+    monkeypatch.setattr(shared, "train_supernet", lambda *a, **k: calls.append(1) or train(*a, **k))
     shared.prepare(*arguments)
     assert calls
 

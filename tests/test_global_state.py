@@ -26,7 +26,7 @@ from autoprune.supernet import supernet as shared
 from autoprune.task.task import Splits
 from autoprune.train import evaluation
 from autoprune.trial import recipe_search as recipe
-from autoprune.trial import sensitivity
+from autoprune.trial import reference_latency, sensitivity
 
 
 def state() -> dict:
@@ -143,7 +143,7 @@ def test_latencies(quick, unchanged):
     task, _, trained = quick
     with unchanged():
         latency.compare(trained.model, trained.model, task.example_input, runs=1, warmup=0)
-        latency.reference_ms(trained, task.example_input, "eager", 1)
+        reference_latency.reference_ms(trained, task.example_input, "eager", 1)
 
 
 def test_files(quick, unchanged, tmp_path):

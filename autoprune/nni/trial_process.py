@@ -51,9 +51,11 @@ class Prepared:
         self.task, self.data, self.dense = load_settings(self.settings)
         self.channels = {group.name: group.channels for group in self.dense.groups}
         if self.settings.latency == "onnxruntime":
-            from autoprune.measure import latency
+            from autoprune.trial import reference_latency
 
-            latency.reference_ms(self.dense, self.task.example_input, "onnxruntime", self.settings.latency_batch)
+            reference_latency.reference_ms(
+                self.dense, self.task.example_input, "onnxruntime", self.settings.latency_batch
+            )
 
     def run(self) -> int:
         """Run one trial in a forked process and return the exit status."""

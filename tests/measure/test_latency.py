@@ -10,6 +10,7 @@ from torch import nn
 from autoprune import cli
 from autoprune.errors import UserError
 from autoprune.measure import latency
+from autoprune.trial import reference_latency
 
 SMALL = nn.Sequential(nn.Linear(256, 16), nn.ReLU(), nn.Linear(16, 10))
 LARGE = nn.Sequential(nn.Linear(256, 4096), nn.ReLU(), nn.Linear(4096, 10))
@@ -100,8 +101,8 @@ def test_what_disturbs_a_few_passes_does_not_move_what_a_search_compares(clock):
 def test_trials_measure_beside_one_reference(digits):
     """The dense latency is measured once; equal networks get it, a smaller one gets its share."""
     task, _, dense = digits
-    equal, reference = latency.beside_reference(dense, dense.model, task.example_input, "eager", 64)
-    again = latency.reference_ms(dense, task.example_input, "eager", 64)
+    equal, reference = reference_latency.beside_reference(dense, dense.model, task.example_input, "eager", 64)
+    again = reference_latency.reference_ms(dense, task.example_input, "eager", 64)
     assert again == reference
     assert equal == pytest.approx(reference, rel=0.25)
 

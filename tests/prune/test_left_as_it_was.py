@@ -181,7 +181,7 @@ def test_a_candidate_loses_the_channels_that_the_shared_weights_were_trained_to_
     trained = []
     train = shared.train_supernet
     monkeypatch.setattr(
-        shared, "train_shared", lambda *given, **how: trained.append(given[3].removals) or train(*given, **how)
+        shared, "train_supernet", lambda *given, **how: trained.append(given[3].removals) or train(*given, **how)
     )
     weights = shared.prepare(task, data, dense, dense.groups, name, round_to=1)
     gone = trained[0][0.5]["inner"]

@@ -12,13 +12,12 @@ import autoprune
 from autoprune.errors import TrialFailure
 from autoprune.finalize.finish import choose_trial
 from autoprune.finalize.front import front_as_csv
-from autoprune.measure import latency
 from autoprune.nni.database import load_experiment
 from autoprune.results.candidate import Candidate
 from autoprune.results.experiment import RESULT
 from autoprune.results.settings import TrialCommand
 from autoprune.train import evaluation
-from autoprune.trial import sensitivity
+from autoprune.trial import reference_latency, sensitivity
 from autoprune.trial.record import execute, finished_baselines
 from autoprune.trial.run import run_trial
 
@@ -54,7 +53,7 @@ def test_a_loss_that_is_infinite_at_the_evaluation_is_a_failure(digits):
 
 
 def test_an_infinite_latency_is_a_failed_trial_that_leaves_no_result(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr(latency, "beside_reference", lambda *_: (math.inf, 1.0))
+    monkeypatch.setattr(reference_latency, "beside_reference", lambda *_: (math.inf, 1.0))
     channels = {group.name: group.channels for group in digits[2].groups}
     with pytest.raises(TrialFailure, match="latency_ms is inf, not a finite number"):
         execute(TrialCommand("digits"), digits, channels, Candidate(uniform=0.5), tmp_path, lambda accuracy: None)

@@ -73,7 +73,7 @@ def test_a_trial_on_the_shared_recovery_has_what_was_asked_and_repeats(digits, m
     task, data, dense = digits
     candidate = Candidate({"hidden": 0.5, "stem.0": 0.25}, schedule="shared")
     first = run_trial(task, candidate, data, dense)
-    monkeypatch.setattr(shared, "train_shared", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(shared, "train_supernet", lambda *_, **__: pytest.fail("trained again"))
     second = run_trial(task, candidate, data, dense)
     assert first.kept == {"stem.0": 24, "block.0.0": 32, "down.0": 64, "hidden": 32}
     assert first.model.hidden.weight.shape[0] == 32
@@ -128,7 +128,7 @@ def test_its_length_can_be_said(digits, monkeypatch):
         seen.append((arguments[4].steps, named))
         return train(*arguments, **named)
 
-    monkeypatch.setattr(shared, "train_shared", noted)
+    monkeypatch.setattr(shared, "train_supernet", noted)
     monkeypatch.setattr("autoprune.supernet.subnets.LEVELS", (0.0, 0.5))
     shared.prepare(replace(task, shared_steps=3), data, dense, dense.groups, "l2_norm")
     assert seen == [(3, {})]
