@@ -7,8 +7,8 @@
 
 Each model runs in a process of its own, under a limit of time and of memory. Half of every group goes (unrounded). The
 error is the largest difference between the outputs of the smaller network and of the dense one whose channels are set
-to zero, over the largest output, in double precision (single above 150 million parameters), with all norms randomised.
-Weights are random: nothing is downloaded.
+to zero, over the largest output, in double precision (single above 150 million parameters). Weights are
+random: nothing is downloaded.
 """
 
 from __future__ import annotations

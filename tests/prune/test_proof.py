@@ -200,3 +200,14 @@ def test_tied_weights_stay_tied_and_masks_stay() -> None:
     randomise(model)
     assert model[1].weight is model[0].weight
     assert torch.equal(model.mask, torch.ones(4, 4))
+
+
+def test_the_experts_of_mixtral_are_compared_although_their_operator_knows_no_double_precision() -> None:
+    transformers = pytest.importorskip("transformers")
+    sizes = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4}
+    more = {"num_key_value_heads": 2, "num_local_experts": 4, "intermediate_size": 64}
+    model = randomise(transformers.MixtralForCausalLM(transformers.MixtralConfig(**sizes, **more))).eval()
+    ids = torch.randint(50, (2, 9))
+    groups = find_groups(model, ids)
+    assert len(groups)
+    assert equivalence_error(model, ids, groups, {group.name: half(group) for group in groups}) < 1e-4
