@@ -34,12 +34,18 @@ def find_groups(
         keep: names of layers whose channels are never removed.
         allow_inexact: also return groups under a LayerNorm, whose removal changes the function (``Group.exact`` is
             False); they need recovery.
-        verify: remove half of every group once and compare with the network whose channels are set to zero; a group
-            that fails is left alone. It costs a copy of the weights and two runs.
+        verify: remove half of every group once and compare with the network whose channels are set to zero, on random
+            weights and a random input; a group that fails is left alone. It costs a copy of the weights, two runs and
+            two of the smaller network.
 
     Returns:
-        The prunable groups, and those left alone with the reason: the output, a layer in ``keep``, or a shape whose
-        removal would not preserve the function.
+        The prunable groups, and all else that has parameters with the reason: the output, a layer in ``keep``, or a
+        shape whose removal would not preserve the function. The model's own names are those without the masks of
+        ``torch.nn.utils.prune``.
+
+    Raises:
+        UserError: a network that cannot be pruned (:func:`~autoprune.task.accepted.accepted`), or an output that
+            cannot be looked into.
     """
     model = accepted(model)
     exact, reasons = _assemble(model, trace(model, example_input, tuple(keep)))

@@ -78,6 +78,8 @@ class Groups:
     """The groups that can be pruned, in the model's order, and why each of the others cannot.
 
     Args:
+        left_alone: the reason by the name of a layer, or of a parameter whose layer is partly in a group. Every
+            parameter is in a group or here.
         outputs: shapes of the model's output tensors for the example input.
     """
 
