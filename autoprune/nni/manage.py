@@ -81,7 +81,7 @@ def resume(experiment_id: str, port: int, more: int = 0, duration: str | None = 
     seconds = read_duration(duration) if duration else None
     from autoprune.nni import bridge
 
-    logging.getLogger("nni").setLevel(logging.ERROR)
+    logging.getLogger("nni").setLevel(logging.CRITICAL)  # what fails is raised
     bridge.register()
     bridge.check_port(port)
     try:

@@ -51,7 +51,7 @@ def _run(config_file: Path, port: int, rule: str | None, output: Path) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from autoprune.nni import bridge
 
-    logging.getLogger("nni").setLevel(logging.ERROR)
+    logging.getLogger("nni").setLevel(logging.CRITICAL)  # what fails is raised
     logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # what torchao, if installed, makes it say
     bridge.register()
     if rule is not None:

@@ -1,5 +1,6 @@
 """How trials, tuners and searches end, called by its name: killed, stopped, failed, out of time."""
 
+import re
 import signal
 import subprocess
 from contextlib import suppress
@@ -150,6 +151,16 @@ def test_a_search_whose_tuner_was_killed_is_listed_as_failed_with_the_reason(nni
     told = autoprune(nni_home, "list").stdout
     assert "failed" in next(line for line in told.splitlines() if line.split()[:1] == [nni_home.id])
     assert f"{nni_home.id}: failed: the tuner process died" in told
+
+
+def test_a_resume_whose_manager_is_killed_while_it_starts_says_so_in_one_line(nni_home):
+    assert nni_home.create(nni_home.config("--sleep 60")).returncode == 0
+    assert autoprune(nni_home, "stop", nni_home.id).returncode == 0
+    resume = start(nni_home, "resume", nni_home.id, "--port", nni_home.port)
+    (manager,) = wait_until(nni_home.managers, what="a manager")
+    manager.kill()
+    assert resume.wait(40) == 1
+    assert re.fullmatch(r"autoprune: NNI's manager .*; see .*\n", said(nni_home))
 
 
 def test_a_search_whose_time_is_over_before_a_candidate_ends_says_so_and_goes_on_with_more(nni_home):

@@ -80,7 +80,7 @@ class Terminal:
 
 
 def test_an_experiment_whose_manager_died_goes_on_and_on_with_more_trials(nni_home):
-    assert nni_home.create(nni_home.config("--measures 1 --sleep 1")).returncode == 0
+    assert nni_home.create(nni_home.config("--measures 1 --first 8")).returncode == 0
     wait_until(lambda: nni_home.parameters_run(), what="a trial")
     assert listed(nni_home)[2] == "running"
     assert listed(nni_home)[-1] == str(nni_home.port)

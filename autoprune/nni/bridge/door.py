@@ -177,9 +177,12 @@ def _checked(original: Any) -> Any:
             if action == "resume":
                 end_orphans(exp_id)
             with _token(port, url_prefix):
-                manager = original(
-                    action, exp_id, config, port, debug, run_mode, url_prefix, tuner_command_channel, list(tags)
-                )
+                try:
+                    manager = original(
+                        action, exp_id, config, port, debug, run_mode, url_prefix, tuner_command_channel, list(tags)
+                    )
+                except OSError as error:  # of requests
+                    raise TunerFailed("NNI's manager ended while it started; see log/nnimanager.log") from error
             # With a channel given, the tuner is in this process and connects later.
             if action != "view" and tuner_command_channel is None:
                 _wait_for_tuner(manager, port, url_prefix)
