@@ -15,7 +15,7 @@ setup-dev: .venv/.installed-dev
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'AutoPrune needs Python 3.11 or later: make PYTHON=/path/to/python3.11')"
 	$(PYTHON) -m venv .venv
 	@echo "Installing into .venv (PyTorch is large: a few minutes) ..."
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[rl,dashboard]'
 	$(BIN)/nnictl trainingservice register --package autoprune.nni.bridge
 	touch $@
 
@@ -43,6 +43,7 @@ zoo: setup-dev
 lint: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 clean:
 	rm -rf .venv outputs build *.egg-info

@@ -35,7 +35,7 @@ class Digits:
         from autoprune.prune import dense
         from autoprune.results.candidate import Candidate
         from autoprune.search.space import build_space
-        from autoprune.task.find import load_task
+        from autoprune.task import load_task
         from autoprune.trial.preparation import prepare_search
 
         torch.set_num_threads(1)

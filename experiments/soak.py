@@ -42,7 +42,7 @@ LONGEST = {"search": 2.0, "resume": 12.0, "fine-tuning": 4.0, "export": 4.0}
 
 TASK = """
 from dataclasses import replace
-from autoprune.task.find import load_task
+from autoprune.task import load_task
 digits = load_task("digits")
 task = replace(digits, training=replace(digits.training, steps=60), recovery=replace(digits.recovery, steps=40))
 """
