@@ -224,7 +224,7 @@ class Experiment:
         return [by_id[key] for key in keys]
 
     def margins(self, trial: Trial) -> dict[str, float]:
-        """Return how much better than each baseline at its size a trial is by the metric, by all baselines now known."""
+        """Return how much better a trial is than each baseline at its size, by all baselines now known."""
         if self.dense is None:
             return {}
         measured = {name: [t.measures for t in trials] for name, trials in self.baselines.items()}

@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from autoprune.errors import UserError, short
-from autoprune.results.measures import FRACTION, METRIC, MEASURES, SIZES, Measure, named
+from autoprune.results.measures import FRACTION, MEASURES, METRIC, SIZES, Measure, named
 
 DROP = "drop"
 """What limits call the distance of the metric from the dense model's; see :meth:`.Measure.drop`."""
 
 EXAMPLES = (
-    f"{DROP}<=1%, {METRIC.name}{METRIC.side}=0.98, macs<=20M "
-    f"(or {', '.join(name for name in SIZES if name != 'macs')})"
+    f"{DROP}<=1%, {METRIC.name}{METRIC.side}=0.98, macs<=20M (or {', '.join(name for name in SIZES if name != 'macs')})"
 )
 
 _FORM = re.compile(r"\s*(\w+)\s*([<>])=?\s*(\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+)\s*(%|[a-zA-Z]+)?\s*", re.ASCII)

@@ -1,4 +1,4 @@
-"""What is measured of a network, declared once: objectives, limits, tables, plots, the model card and the page ask here."""
+"""What is measured of a network, declared once: limits, tables, plots, the model card and the page ask here."""
 
 from __future__ import annotations
 
@@ -76,6 +76,11 @@ class Measure:
         return self.noun[:1].upper() + self.noun[1:]
 
     @property
+    def plural(self) -> str:
+        """The noun for several values."""
+        return f"{self.noun[:-1]}ies" if self.noun.endswith("y") else f"{self.noun}s"
+
+    @property
     def is_share(self) -> bool:
         """Whether values are fractions in [0, 1]."""
         return self.form == "percent"
@@ -136,14 +141,14 @@ class Measure:
         return dense - amount if self.direction == "maximize" else dense + amount
 
     def gain(self, value: float, dense: float) -> float:
-        """Return how good a value is, for a hypervolume: in [0, 1] if it is a fraction, otherwise 1 at the dense one's."""
+        """Return how good a value is, for a hypervolume: in [0, 1] for a fraction, otherwise 1 at the dense one's."""
         if self.is_share:
             return value if self.direction == "maximize" else 1 - value
         above, below = (value, dense) if self.direction == "maximize" else (dense, value)
         return above / below if below else 0.0
 
     def compare(self, value: float, dense: float) -> str:
-        """Return a value against the dense model's: ``+0.28`` (points), ``3.9x``, ``-1.4 %``; empty if nothing is known."""
+        """Return a value against the dense model's: ``+0.28`` (points), ``3.9x``, ``-1.4 %``."""
         if self.comparison == "points":
             return units.points(value - dense)
         if self.comparison == "ratio":

@@ -25,7 +25,9 @@ def check_objectives(objectives: Sequence[str]) -> tuple[str, ...]:
         UserError: they are no list, one is unknown or there twice, or none is given.
     """
     if isinstance(objectives, str) or not isinstance(objectives, Sequence):
-        raise UserError(f"objectives must be a list, such as [{', '.join(DEFAULT_OBJECTIVES)}], not {short(objectives)}")
+        raise UserError(
+            f"objectives must be a list, such as [{', '.join(DEFAULT_OBJECTIVES)}], not {short(objectives)}"
+        )
     unknown = [name for name in objectives if not isinstance(name, str) or name not in MEASURES]
     if unknown or not objectives:
         raise UserError(f"unknown objective {', '.join(map(short, unknown)) or '(none)'}: use {', '.join(MEASURES)}")
