@@ -33,7 +33,7 @@ class Form:
 
 
 FORMS = {
-    "percent": Form(units.percent, "points", FRACTION, ".3~p"),
+    "percent": Form(units.percent, "points", FRACTION, ".4~p"),
     "count": Form(units.count, "ratio", _SCALE),
     "bytes": Form(units.size, "ratio", _SCALE),
     "milliseconds": Form(units.milliseconds, "ratio", {"": 1.0, "ms": 1.0}),
@@ -174,7 +174,7 @@ class Measure:
 
     def declaration(self) -> dict[str, Any]:
         """Return all of it as plain values, for the page."""
-        names = ("title", "side", "comparison", "compared_in", "ticks")
+        names = ("title", "side", "ideal", "comparison", "compared_in", "ticks")
         return asdict(self) | {name: getattr(self, name) for name in names} | {"suffixes": dict(self.suffixes)}
 
 

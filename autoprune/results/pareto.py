@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from autoprune.errors import UserError, short
 from autoprune.results.limits import DROP, EXAMPLES, Limit
-from autoprune.results.measures import MEASURES, METRIC, Measure
+from autoprune.results.measures import MEASURES, METRIC, SIZES, Measure
 
 DIRECTIONS = {name: each.direction for name, each in MEASURES.items()}
 """What can be an objective, and which way is better."""
@@ -123,6 +123,16 @@ def choose(
 def size_of(objectives: Iterable[str], otherwise: str = "macs", metric: Measure = METRIC) -> str:
     """Return the first objective that is not the metric."""
     return next((name for name in objectives if name != metric.name), otherwise)
+
+
+def declarations(metric: Measure = METRIC) -> dict[str, Any]:
+    """Return what is measured and how rules are written, as plain values for the page."""
+    return {
+        "metric": metric.name,
+        "measures": [each.declaration() for each in (metric, *SIZES.values())],
+        "objectives": list(DEFAULT_OBJECTIVES),
+        "examples": EXAMPLES,
+    }
 
 
 def _knee(measures: Mapping[Key, Mapping[str, float]], size: str, metric: Measure) -> Key:
