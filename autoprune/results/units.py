@@ -47,8 +47,8 @@ def points(difference: float) -> str:
 
 
 def number(value: float) -> str:
-    """Return a plain number to four digits: ``0.4217``, ``12.35``."""
-    return f"{value:.4g}"
+    """Return a plain number to four digits, more only before the point: ``0.4217``, ``12.35``, ``123456``."""
+    return f"{value:.0f}" if abs(value) >= 9999.5 else f"{value:.4g}"
 
 
 def change(value: float, dense: float) -> str:

@@ -146,6 +146,11 @@ def test_the_page_writes_numbers_as_the_reports_do(tmp_path):
     answers = in_javascript(tmp_path, WRITE % (PAGE / "measures.mjs").as_uri(), values)
     assert answers == [MEASURES[name].write(value) for name, value in values]
 
+    rmse = Measure("rmse", "RMSE", "minimize", "number")
+    values = [("rmse", sign * 10 ** rng.uniform(-3, 7)) for sign in (1, -1) for _ in range(50)]
+    answers = in_javascript(tmp_path, WRITE % (PAGE / "measures.mjs").as_uri(), values, rmse)
+    assert answers == [rmse.write(value) for _, value in values]
+
 
 NAME = """
 import { methodOf, nameOf } from '%s';

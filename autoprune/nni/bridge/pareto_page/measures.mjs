@@ -48,7 +48,7 @@ const FORMS = {
     count: value => scaled(value, ['', 'k', 'M', 'G', 'T']),
     bytes: value => scaled(value, ['B', 'kB', 'MB', 'GB', 'TB']),
     milliseconds: value => `${value < 0.0995 ? value.toFixed(3) : value < 1 ? value.toFixed(2) : three(value)} ms`,
-    number: value => String(Number(value.toPrecision(4))),
+    number: value => (Math.abs(value) >= 9999.5 ? value.toFixed(0) : String(Number(value.toPrecision(4)))),
 };
 
 export function write(name, value) {
