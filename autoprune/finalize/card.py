@@ -104,7 +104,7 @@ def to_markdown(card: dict[str, Any]) -> str:
     if "quantised" in card:
         tried = card["quantised"][f"{of_validation} by method"]
         figures = "; ".join(f"{method}: {metric.write(value)}" for method, value in tried.items())
-        lines += ["", f"Eight-bit integers ({card['quantised']['method']}). {of_validation.capitalize()}: {figures}."]
+        lines += ["", f"Eight-bit integers ({card['quantised']['method']}). Validation {metric.noun}: {figures}."]
     lines += ["", "## Files", ""]
     lines += [f"| file | size | {of_validation} | {of_test} | latency | dense | speed-up |", "|" + "---|" * 7]
     for name, file in card["files"].items():

@@ -72,7 +72,7 @@ def progress_plot(experiment: Experiment) -> go.Figure:
     )
     style(figure, 300)
     figure.update_xaxes(title_text="candidates finished", rangemode="tozero")
-    figure.update_yaxes(title_text=f"hypervolume (accuracy, {SIZES[size].title})")
+    figure.update_yaxes(title_text=f"hypervolume ({experiment.metric.noun}, {SIZES[size].title})")
     return figure
 
 

@@ -148,7 +148,8 @@ class Experiment:
     @property
     def objectives(self) -> tuple[str, ...]:
         """What its tuner optimises; the metric and MACs if the tuner knows one number only."""
-        return tuple((self.config.get("tuner", {}).get("classArgs") or {}).get("objectives") or DEFAULT_OBJECTIVES)
+        named = (self.config.get("tuner", {}).get("classArgs") or {}).get("objectives")
+        return tuple(named or (self.metric.name, *DEFAULT_OBJECTIVES[1:]))
 
     @cached_property
     def constraints(self) -> tuple[Limit, ...]:

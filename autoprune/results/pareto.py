@@ -130,7 +130,7 @@ def declarations(metric: Measure = METRIC) -> dict[str, Any]:
     return {
         "metric": metric.name,
         "measures": [each.declaration() for each in (metric, *SIZES.values())],
-        "objectives": list(DEFAULT_OBJECTIVES),
+        "objectives": [metric.name, *DEFAULT_OBJECTIVES[1:]],
         "examples": EXAMPLES,
     }
 

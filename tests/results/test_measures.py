@@ -91,6 +91,7 @@ def test_a_limit_is_on_its_better_side_and_a_drop_is_a_share_of_the_dense_value(
 
 def test_an_experiment_is_read_chosen_from_and_written_by_it(search):
     assert [trial.id for trial in search.front()] == ["good", "fair", "poor"]
+    assert replace(search, config=search.config | {"tuner": {}}).objectives == OBJECTIVES
     assert choose_trial(search, None)[0].id == "fair"
     assert choose_trial(search, "rmse<=0.399")[0].id == "good"
     assert search.margins(search.trial("fair"))["above_l1_filter"] == pytest.approx(0.097)
