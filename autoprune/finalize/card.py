@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from scipy.stats import binomtest
 
 from autoprune.base.files import write_text
-from autoprune.results import units
+from autoprune.results.measures import MEASURES, METRIC, SIZES, Measure
 
 if TYPE_CHECKING:
     from autoprune.export import Exported
@@ -30,20 +30,21 @@ def wilson(accuracy: float, examples: int) -> tuple[float, float]:
 
 def model_card(experiment: Experiment, final: Final) -> dict[str, Any]:
     """Return the card: from which search, how good, how large, how fast, how to load."""
-    trial = final.chosen
+    trial, metric = final.chosen, experiment.metric
     card: dict[str, Any] = {
         "task": experiment.settings.task,
         "experiment": experiment.id,
         "trial": trial.id,
         "chosen by": final.reason,
         "chosen from": f"{len(experiment.candidates)} candidates, {len(experiment.front())} of them on the front",
+        "metric": metric.name,
         "objectives": list(experiment.objectives),
         "parameters": trial.parameters,
         "channels kept": trial.record.get("kept", {}),
-        "test accuracy": _test_accuracy(final),
+        f"test {metric.noun}": _test_result(final, metric),
         "validation": trial.measures,
         "dense validation": experiment.dense,
-        "files": {each.file.name: _file(each, final) for each in final.exported.values()},
+        "files": {each.file.name: _file(each, final, metric) for each in final.exported.values()},
         "seed": experiment.settings.seed,
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         "machine": f"{platform.system()} {platform.machine()}, {_processor()}",
@@ -52,13 +53,13 @@ def model_card(experiment: Experiment, final: Final) -> dict[str, Any]:
     if final.recovery:
         card["further recovery"] = {
             "steps": final.recovery.steps,
-            "validation accuracy before": final.recovery.before,
-            "validation accuracy after": final.recovery.after,
+            f"validation {metric.noun} before": final.recovery.before,
+            f"validation {metric.noun} after": final.recovery.after,
             "kept": final.recovery.kept,
         }
     if final.quantized:
         tried = final.quantized.tried
-        card["quantised"] = {"method": final.quantized.method, "validation accuracy by method": tried}
+        card["quantised"] = {"method": final.quantized.method, f"validation {metric.noun} by method": tried}
     return card
 
 
@@ -72,7 +73,10 @@ def write_card(card: dict[str, Any], stem: Path) -> tuple[Path, Path]:
 
 def to_markdown(card: dict[str, Any]) -> str:
     """Return a card as Markdown."""
-    dense, own, test = card["dense validation"] or {}, card["validation"], card["test accuracy"]
+    metric = MEASURES[card.get("metric", METRIC.name)]
+    dense, own, test = card["dense validation"] or {}, card["validation"], card[f"test {metric.noun}"]
+    of_test, of_validation = f"test {metric.noun}", f"validation {metric.noun}"
+    size, latency = SIZES["bytes"], SIZES["latency_ms"]
     lines = [
         f"# {card['task']}, pruned",
         "",
@@ -81,35 +85,34 @@ def to_markdown(card: dict[str, Any]) -> str:
         "",
         "| | pruned | dense |",
         "|---|---|---|",
-        f"| accuracy on {test['examples']} test examples (95 % interval) | {_interval(test, 'pruned')} "
-        f"| {_interval(test, 'dense')} |",
+        f"| {metric.noun} on {test['examples']} test examples{' (95 % interval)' if metric.proportion else ''} "
+        f"| {_with_interval(test, 'pruned', metric)} | {_with_interval(test, 'dense', metric)} |",
     ]
-    rows = (("validation accuracy", "accuracy", units.percent), ("parameters that are not zero", "params", units.count))
-    rows += (("MACs of one example", "macs", units.count), ("weights, zlib-compressed", "bytes", units.size))
-    for title, name, write in rows:
-        if name in dense:
-            lines.append(f"| {title} | {write(own[name])} | {write(dense[name])} |")
+    rows = [(of_validation, metric)] + [(SIZES[name].about, SIZES[name]) for name in ("params", "macs", "bytes")]
+    for title, measure in rows:
+        if measure.name in dense:
+            lines.append(f"| {title} | {measure.write(own[measure.name])} | {measure.write(dense[measure.name])} |")
     if "further recovery" in card:
         more = card["further recovery"]
         lines += [
             "",
-            f"It was fine-tuned for {more['steps']} more steps before the export: validation accuracy "
-            f"{units.percent(more['validation accuracy before'])} before, "
-            f"{units.percent(more['validation accuracy after'])} after"
+            f"It was fine-tuned for {more['steps']} more steps before the export: {of_validation} "
+            f"{metric.write(more[f'{of_validation} before'])} before, "
+            f"{metric.write(more[f'{of_validation} after'])} after"
             f"{'' if more['kept'] else '; the model before was the better one and is the one exported'}.",
         ]
     if "quantised" in card:
-        tried = card["quantised"]["validation accuracy by method"]
-        figures = "; ".join(f"{method}: {units.percent(accuracy)}" for method, accuracy in tried.items())
-        lines += ["", f"Eight-bit integers ({card['quantised']['method']}). Validation accuracy: {figures}."]
+        tried = card["quantised"][f"{of_validation} by method"]
+        figures = "; ".join(f"{method}: {metric.write(value)}" for method, value in tried.items())
+        lines += ["", f"Eight-bit integers ({card['quantised']['method']}). Validation {metric.noun}: {figures}."]
     lines += ["", "## Files", ""]
-    lines += ["| file | size | validation accuracy | test accuracy | latency | dense | speed-up |", "|" + "---|" * 7]
+    lines += [f"| file | size | {of_validation} | {of_test} | latency | dense | speed-up |", "|" + "---|" * 7]
     for name, file in card["files"].items():
         pruned, before = file["latency"]["pruned"], file["latency"]["dense"]
         lines.append(
-            f"| {name} | {units.size(file['bytes'])} | {units.percent(file['validation accuracy'])} "
-            f"| {units.percent(file['test accuracy'])} | {units.milliseconds(pruned['median_ms'])} "
-            f"| {units.milliseconds(before['median_ms'])} | {file['latency']['speedup']:.2f}x |"
+            f"| {name} | {size.write(file['bytes'])} | {metric.write(file[of_validation])} "
+            f"| {metric.write(file[of_test])} | {latency.write(pruned['median_ms'])} "
+            f"| {latency.write(before['median_ms'])} | {file['latency']['speedup']:.2f}x |"
         )
     first = next(iter(card["files"].values()))["latency"]["pruned"]
     lines += [
@@ -131,29 +134,29 @@ def to_markdown(card: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _test_accuracy(final: Final) -> dict[str, Any]:
-    return {
-        "pruned": final.test_accuracy,
-        "dense": final.dense_test_accuracy,
-        "pruned 95 % interval": wilson(final.test_accuracy, final.test_examples),
-        "dense 95 % interval": wilson(final.dense_test_accuracy, final.test_examples),
-        "interval": "Wilson",
-        "examples": final.test_examples,
-    }
+def _test_result(final: Final, metric: Measure) -> dict[str, Any]:
+    values = {"pruned": final.test_accuracy, "dense": final.dense_test_accuracy}
+    known = values | {"examples": final.test_examples}
+    if not metric.proportion:
+        return known
+    intervals = {f"{name} 95 % interval": wilson(value, final.test_examples) for name, value in values.items()}
+    return known | intervals | {"interval": "Wilson"}
 
 
-def _interval(test: dict[str, Any], which: str) -> str:
+def _with_interval(test: dict[str, Any], which: str, metric: Measure) -> str:
+    if not metric.proportion:
+        return metric.write(test[which])
     low, high = test[f"{which} 95 % interval"]
-    return f"{units.percent(test[which])} ({100 * low:.1f} to {100 * high:.1f})"
+    return f"{metric.write(test[which])} ({100 * low:.1f} to {100 * high:.1f})"
 
 
-def _file(exported: Exported, final: Final) -> dict[str, Any]:
+def _file(exported: Exported, final: Final, metric: Measure) -> dict[str, Any]:
     own = exported.test_accuracy
     return {
         "format": exported.format,
         "bytes": exported.bytes,
-        "validation accuracy": exported.accuracy,
-        "test accuracy": final.test_accuracy if own is None else own,
+        f"validation {metric.noun}": exported.accuracy,
+        f"test {metric.noun}": final.test_accuracy if own is None else own,
         "largest difference of outputs, relative": exported.difference,
         "latency": exported.latency.to_dict(),
         "how to load": exported.how_to_load,

@@ -23,7 +23,8 @@ from autoprune.finalize.recovery import members, recover_all
 from autoprune.measure import latency
 from autoprune.prune.dense import Dense
 from autoprune.results.experiment import Experiment, Trial
-from autoprune.results.limits import Limit, satisfies
+from autoprune.results.limits import DROP, Limit, satisfies
+from autoprune.results.measures import MEASURES, Measure
 from autoprune.results.pareto import choose
 from autoprune.task.task import Splits, Task
 from autoprune.train import evaluation
@@ -70,47 +71,48 @@ class Options:
 def choose_trial(experiment: Experiment, rule: str | None) -> tuple[Trial, str]:
     """Return the trial that ``rule`` picks from the front, and the rule in force.
 
-    Without a rule it is ``drop<=1%``, or the most accurate trial where none is that good. A trial's id picks any trial.
-    Once the front was fine-tuned to the end, the mean validation accuracies after that count, before it the search's.
+    Without a rule it is ``drop<=1%``, or the best trial by the metric where none is that good. A trial's id picks any
+    trial. Once the front was fine-tuned to the end, the mean results on validation data after that count, before it
+    the search's.
 
     Raises:
         UserError: the rule is not understood, or nothing satisfies it or the search's constraints.
     """
     if rule and any(trial.id == rule for trial in experiment.trials if trial.succeeded):
         return experiment.trial(rule), f"trial {rule}, by hand"
-    found = experiment.front()
+    found, metric = experiment.front(), experiment.metric
     front = {trial.id: trial.measures for trial in found}
     known, networks = recovered_of(experiment), members(found)
     if all(trial.id in known for trial in networks):
-        accuracies = {trial.id: fmean(known[trial.id].validation) for trial in networks}
-        front = {key: front[key] | {"accuracy": accuracy} for key, accuracy in accuracies.items()}
-        front = {key: m for key, m in front.items() if satisfies(experiment.constraints, m, experiment.dense)}
-    dense = experiment.dense or {"accuracy": 1.0}
+        reached = {trial.id: fmean(known[trial.id].validation) for trial in networks}
+        front = {key: front[key] | {metric.name: value} for key, value in reached.items()}
+        front = {key: m for key, m in front.items() if satisfies(experiment.constraints, m, experiment.dense, metric)}
+    dense = experiment.dense or ({} if metric.ideal is None else {metric.name: metric.ideal})
     if experiment.candidates and not front:
         raise UserError(_why_empty(experiment))
     if rule is None and front:
-        limit = dense["accuracy"] - 0.01
-        if all(m["accuracy"] < limit - 1e-9 for m in front.values()):
-            best = max(front, key=lambda key: front[key]["accuracy"])
-            return experiment.trial(best), "the most accurate: no trial is within 1 % of the dense accuracy"
+        limit = Limit.read(DEFAULT_RULE)
+        if all(limit.violation(m, dense.get(metric.name), metric) > 0 for m in front.values()):
+            best = min(front, key=lambda key: metric.cost(front[key][metric.name]))
+            return experiment.trial(best), f"the {metric.best}: no trial is within 1 % of the dense {metric.noun}"
     rule = rule or DEFAULT_RULE
-    return experiment.trial(choose(rule, front, dense, experiment.objectives)), rule
+    return experiment.trial(choose(rule, front, dense, experiment.objectives, metric)), rule
 
 
 def _why_empty(experiment: Experiment) -> str:
     """Say which of the constraints no candidate keeps within."""
     limits, measures = experiment.constraints, [trial.metrics for trial in experiment.candidates]
-    missed = [limit for limit in limits if not any(satisfies([limit], m, experiment.dense) for m in measures)]
+    metric, dense = experiment.metric, experiment.dense
+    missed = [limit for limit in limits if not any(satisfies([limit], m, dense, metric) for m in measures)]
     if not missed:
         return f"no trial satisfies all the constraints at once ({', '.join(each.words for each in limits)})"
-    nearest = [f"{limit.words} (the nearest has {_nearest(limit, measures)})" for limit in missed]
+    nearest = [f"{limit.words} (the nearest has {_nearest(limit, measures, metric)})" for limit in missed]
     return f"no trial satisfies the constraint {', nor '.join(nearest)}: loosen it, or search longer"
 
 
-def _nearest(limit: Limit, measures: Sequence[Mapping[str, float]]) -> str:
-    name = "accuracy" if limit.measure == "drop" else limit.measure
-    values = [each[name] for each in measures]
-    return f"{name} {max(values) if name == 'accuracy' else min(values):.6g}"
+def _nearest(limit: Limit, measures: Sequence[Mapping[str, float]], metric: Measure) -> str:
+    measure = metric if limit.measure == DROP else MEASURES[limit.measure]
+    return f"{measure.name} {min((each[measure.name] for each in measures), key=measure.cost):.6g}"
 
 
 def load(experiment: Experiment) -> tuple[Task, Splits, Dense]:

@@ -49,7 +49,7 @@ def front_as_json(experiment: Experiment, objectives: Sequence[str] | None = Non
 def front_as_dict(
     experiment: Experiment, objectives: Sequence[str] | None = None, final: Final | None = None
 ) -> dict[str, Any]:
-    """Return the front, the most accurate first, the baselines and the dense model's measures, as plain values."""
+    """Return the front, the best by the metric first, the baselines and the dense model's measures, as plain values."""
     chosen = tuple(objectives) if objectives else experiment.objectives
     recovered = recovered_of(experiment, final)
     latency_ms = final.latency_ms if final else {}

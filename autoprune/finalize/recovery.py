@@ -97,7 +97,7 @@ def recover_all(
     for trial in missing:
         mine = [done[job] for job in jobs if job.trial is trial]
         known[trial.id] = Recovered(
-            before=trial.measures["accuracy"],
+            before=trial.quality,
             validation=tuple(each.validation for each in mine),
             test=tuple(each.test for each in mine),
             file=max(mine, key=lambda each: each.validation).file,

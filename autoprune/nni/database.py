@@ -14,7 +14,8 @@ from typing import Any
 from autoprune.errors import UserError
 from autoprune.nni.rescue import rescued
 from autoprune.results import finite
-from autoprune.results.experiment import ENDED, FAILURE, MEASURES, RUNNING, Experiment, Trial
+from autoprune.results.experiment import ENDED, FAILURE, RUNNING, Experiment, Trial
+from autoprune.results.measures import MEASURES
 
 
 def find_experiment(experiment_id: str) -> Path:

@@ -17,6 +17,7 @@ from autoprune.nni.registry import Known
 from autoprune.nni.watch import Progress as Snapshot
 from autoprune.nni.watch import follow
 from autoprune.results.experiment import Experiment
+from autoprune.results.measures import SIZES
 
 Answer = Literal["leave", "stop"]
 
@@ -49,7 +50,7 @@ def watch(terminal: Console, folder: Path, port: int, prefix: str | None = None)
 def one_line(now: Snapshot) -> str:
     """Return how far an experiment is, for a log."""
     left = f", about {now.seconds_left:.0f} s left" if now.seconds_left is not None and not now.over else ""
-    best = " ".join(f"{t.metrics['accuracy']:.3f}@{t.metrics['macs'] / 1e6:.3g}M" for t in now.experiment.front()[:6])
+    best = " ".join(f"{t.quality:.3f}@{t.metrics['macs'] / 1e6:.3g}M" for t in now.experiment.front()[:6])
     return f"{now.elapsed:4.0f} s: {now.ended} of {now.total} trials done, {now.unhappy}{left}; front: {best or '-'}"
 
 
@@ -143,9 +144,10 @@ def ask(terminal: Console, unasked: Answer, default: Answer | None = None) -> An
 
 
 def _live_front(experiment: Experiment) -> Table:
-    table = Table("trial", "accuracy", "parameters", "MACs", "criterion", "schedule", title="Pareto front so far")
+    nouns = (experiment.metric.noun, SIZES["params"].noun, SIZES["macs"].noun)
+    table = Table("trial", *nouns, "criterion", "schedule", title="Pareto front so far")
     for trial in experiment.front()[:12]:
         m, p = trial.metrics, trial.parameters
         sizes = (f"{m['params']:,}", f"{m['macs']:,}")
-        table.add_row(trial.id, f"{m['accuracy']:.4f}", *sizes, p.get("criterion"), p.get("schedule"))
+        table.add_row(trial.id, f"{trial.quality:.4f}", *sizes, p.get("criterion"), p.get("schedule"))
     return table

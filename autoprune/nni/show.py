@@ -12,10 +12,9 @@ from autoprune.errors import UserError
 from autoprune.finalize.front import front_as_csv, front_as_json
 from autoprune.nni.database import find_experiment, open_experiment
 from autoprune.report.compare import comparison
-from autoprune.report.rows import SIZES
 from autoprune.report.table import front_table
 from autoprune.report.terminal import Console
-from autoprune.results.pareto import check_objectives
+from autoprune.results.pareto import check_objectives, size_of
 
 
 def show_front(
@@ -39,7 +38,7 @@ def show_front(
     if plot:
         from autoprune.report.picture import front_picture
 
-        size = next((name for name in chosen or experiment.objectives if name in SIZES), "macs")
+        size = size_of(chosen or experiment.objectives, metric=experiment.metric)
         print(front_picture(experiment, plot, size), file=sys.stderr)
 
 

@@ -28,9 +28,9 @@ class Summary:
         trials: how many ended, well or not.
         failed: how many of them failed.
         front: how many are Pareto-optimal.
-        dense: the dense model's accuracy, or None before the first result.
-        best: the best accuracy among candidates of at most a share of the dense MACs, by share; None: none is so small.
-        hypervolume: of accuracy and MACs, see :func:`autoprune.report.progress.hypervolume_by_trial`.
+        dense: the dense model's metric, or None before the first result.
+        best: the best metric among candidates of at most a share of the dense MACs, by share; None: none is so small.
+        hypervolume: of the metric and MACs, see :func:`autoprune.report.progress.hypervolume_by_trial`.
         seconds: from the first trial's start to the last one's end, pauses included.
     """
 
@@ -49,7 +49,7 @@ class Summary:
 
 def summarize(experiment: Experiment) -> Summary:
     """Return what a search came to so far."""
-    dense, tuner = experiment.dense, experiment.config.get("tuner") or {}
+    tuner = experiment.config.get("tuner") or {}
     name = str(tuner.get("name") or tuner.get("className") or "none").rpartition(".")[2]
     sampler = (tuner.get("classArgs") or {}).get("sampler")
     starts = [trial.started for trial in experiment.trials if trial.started]
@@ -63,7 +63,7 @@ def summarize(experiment: Experiment) -> Summary:
         trials=len(ends),
         failed=len(experiment.failed),
         front=len(experiment.front()),
-        dense=dense["accuracy"] if dense else None,
+        dense=experiment.dense_quality,
         best={share: _best(experiment, share) for share in SHARES},
         hypervolume=volumes[-1] if volumes else None,
         seconds=(max(ends) - min(starts)) / 1000 if starts and ends else None,
@@ -73,22 +73,25 @@ def summarize(experiment: Experiment) -> Summary:
 def comparison(experiments: Sequence[Experiment]) -> Table:
     """Return a table with a row for each search."""
     rows = [summarize(experiment) for experiment in experiments]
+    metrics = dict.fromkeys(experiment.metric for experiment in experiments)
+    quality = " or ".join(metric.noun for metric in metrics)
     table = Table(box=box.SIMPLE_HEAD)
     for title in ("experiment", "name", "task", "tuner"):
         table.add_column(title, no_wrap=title != "tuner")
-    for title in ("trials\n(failed)", "front", "time", "dense\naccuracy"):
+    for title in ("trials\n(failed)", "front", "time", f"dense\n{quality}"):
         table.add_column(title, justify="right")
     for share in SHARES:
         table.add_column(f"best at\n{share:.0%} MACs", justify="right")
     table.add_column("hyper-\nvolume", justify="right")
-    for row in rows:
+    for row, experiment in zip(rows, experiments, strict=True):
         figures = [f"{row.trials} ({row.failed})", str(row.front), _or_dash(row.seconds, units.duration)]
-        figures += [_or_dash(value, units.percent) for value in (row.dense, *row.best.values())]
+        figures += [_or_dash(value, experiment.metric.write) for value in (row.dense, *row.best.values())]
         volume = _or_dash(row.hypervolume, lambda value: f"{value:.4f}")
         table.add_row(row.id, row.name, row.task, row.tuner, *figures, volume)
-    notes = ["best at: the best validation accuracy among candidates of at most that share of the dense model's MACs"]
+    notes = [f"best at: the best validation {quality} among candidates of at most that share of the dense model's MACs"]
     if len({row.task for row in rows}) > 1:
-        notes.append("these searches pruned different tasks: their accuracies do not compare")
+        plural = " or ".join(metric.plural for metric in metrics)
+        notes.append(f"these searches pruned different tasks: their {plural} do not compare")
     table.caption, table.caption_justify = "\n".join(notes), "left"
     return table
 
@@ -97,8 +100,8 @@ def _best(experiment: Experiment, share: float) -> float | None:
     if experiment.dense is None:
         return None
     limit = share * experiment.dense["macs"]
-    small = [t.measures["accuracy"] for t in experiment.candidates if t.measures["macs"] <= limit]
-    return max(small, default=None)
+    small = [t.quality for t in experiment.candidates if t.measures["macs"] <= limit]
+    return min(small, key=experiment.metric.cost, default=None)
 
 
 def _or_dash(value, write) -> str:

@@ -12,25 +12,27 @@ from rich.table import Table
 from autoprune.finalize.final import Final
 from autoprune.measure.latency import Comparison, Timing
 from autoprune.report.terminal import Console
-from autoprune.results import units
+from autoprune.results.measures import SIZES
 
 
 def exported_table(final: Final) -> Table:
     """Return what is known of each exported file, a row for each."""
+    metric, latency = final.chosen.metric, SIZES["latency_ms"]
     table = Table(box=box.SIMPLE_HEAD, caption_justify="left")
-    for title in ("File", "Size", "Validation\naccuracy", "Test\naccuracy", "Outputs\ndiffer by", "Latency", "Dense"):
+    judged = (f"Validation\n{metric.noun}", f"Test\n{metric.noun}")
+    for title in ("File", "Size", *judged, "Outputs\ndiffer by", "Latency", "Dense"):
         table.add_column(title, justify="left" if title == "File" else "right", no_wrap=True)
     table.add_column("Speed-up", justify="right", no_wrap=True)
     for each in final.exported.values():
         test = final.test_accuracy if each.test_accuracy is None else each.test_accuracy
         table.add_row(
             each.file.name,
-            units.size(each.bytes),
-            units.percent(each.accuracy),
-            units.percent(test),
+            SIZES["bytes"].write(each.bytes),
+            metric.write(each.accuracy),
+            metric.write(test),
             "quantised" if each.difference is None else f"{each.difference:.0e}",
-            units.milliseconds(each.latency.pruned.median_ms),
-            units.milliseconds(each.latency.dense.median_ms),
+            latency.write(each.latency.pruned.median_ms),
+            latency.write(each.latency.dense.median_ms),
             f"{each.latency.speedup:.2f}x",
         )
     one = next(iter(final.exported.values())).latency.pruned

@@ -23,7 +23,7 @@ class Agreement:
         early: what the early judgement is, in words.
         later: the same of the later one.
         networks: the trial whose network was judged later, by its id.
-        pairs: validation accuracies, early and later, in the order of ``networks``.
+        pairs: the metric on validation data, early and later, in the order of ``networks``.
     """
 
     early: str
@@ -99,7 +99,7 @@ def _between_rungs(experiment: Experiment) -> list[Agreement]:
         for low, high in pairwise(sorted(rungs)):
             both = [key for key in rungs[high] if key in rungs[low]]
             if both:
-                pairs = tuple((_accuracy(rungs[low][key]), _accuracy(rungs[high][key])) for key in both)
+                pairs = tuple((rungs[low][key].quality, rungs[high][key].quality) for key in both)
                 names = tuple(rungs[high][key].id for key in both)
                 found.append(Agreement(_rung(low, shared), _rung(high, shared), names, pairs))
     return found
@@ -107,10 +107,6 @@ def _between_rungs(experiment: Experiment) -> list[Agreement]:
 
 def _apart_from_budget(trial: Trial) -> str:
     return json.dumps({key: value for key, value in trial.parameters.items() if key != "budget"}, sort_keys=True)
-
-
-def _accuracy(trial: Trial) -> float:
-    return trial.measures["accuracy"]
 
 
 def _rung(budget: float, shared: bool) -> str:

@@ -21,21 +21,14 @@ from autoprune.report.fidelity import agreements
 from autoprune.report.learning import read_episodes
 from autoprune.report.plots import DEEPEST_DROP, kept_plot, pareto_plot, progress_plot
 from autoprune.report.recovered import recovered_rows
-from autoprune.report.rows import SIZES, Row, front_rows
+from autoprune.report.rows import Row, front_rows
 from autoprune.report.sensitivity import lost_by_group
 from autoprune.report.trust_plots import agreement_plot, learning_plot, sensitivity_plot
 from autoprune.results import units
 from autoprune.results.baselines import left_out
 from autoprune.results.experiment import Experiment, Trial
-
-RULES_IN_WORDS = (
-    (r"drop\s*<=?\s*(.+)", "the smallest network on the front whose accuracy is within {0} of the dense model's"),
-    (r"accuracy\s*>=?\s*(.+)", "the smallest network on the front whose accuracy is at least {0}"),
-    (r"accuracy\s*>=?\s*(.+)", "the smallest network on the front with an accuracy of {0} or more"),
-    (r"(\w+)\s*<=?\s*(.+)", "the most accurate network on the front with {0} up to {1}"),
-    (r"knee", "the bend of the front, beyond which a smaller network costs the most accuracy"),
-)
-"""Patterns of the rules of :func:`autoprune.results.pareto.choose`, and what they mean."""
+from autoprune.results.limits import DROP, Limit
+from autoprune.results.measures import MEASURES, SIZES, Measure
 
 SECRET = re.compile(r"pass(word|phrase|wd)|secret|token|credential|environment|key$", re.IGNORECASE)
 """Names of config entries whose values stay out of the page."""
@@ -65,7 +58,8 @@ def write_report(experiment: Experiment, final: Final | None, file: Path) -> Pat
     page = template.render(
         experiment=experiment,
         final=final,
-        objectives=[SIZES[name].title if name in SIZES else name for name in experiment.objectives],
+        objectives=[SIZES[name].title if name in SIZES else MEASURES[name].noun for name in experiment.objectives],
+        metric=experiment.metric,
         rows=rows,
         sizes=SIZES,
         tile=next((row for row in rows if row.chosen), None),
@@ -76,7 +70,7 @@ def write_report(experiment: Experiment, final: Final | None, file: Path) -> Pat
         progress=_html(progress_plot(experiment), "progress") if experiment.candidates and experiment.dense else None,
         recovered=recovered_rows(experiment, final),
         agreements=agreed,
-        agreement_plot=_html(agreement_plot(agreed), "agreement") if agreed else None,
+        agreement_plot=_html(agreement_plot(agreed, experiment.metric), "agreement") if agreed else None,
         probes=_probes(experiment),
         recipes=list(dict.fromkeys(_yaml(dict(each.recipe)) for each in experiment.prepared if each.recipe)),
         learning=_html(learning_plot(episodes), "learning") if episodes else None,
@@ -85,7 +79,6 @@ def write_report(experiment: Experiment, final: Final | None, file: Path) -> Pat
         config=_yaml(_without_secrets({k: v for k, v in experiment.config.items() if k != "searchSpace"})),
         search_space=_yaml(experiment.config.get("searchSpace") or {}),
         plotly=Markup(get_plotlyjs()),
-        percent=units.percent,
     )
     file.parent.mkdir(parents=True, exist_ok=True)
     write_text(file, page)
@@ -97,8 +90,8 @@ def _probes(experiment: Experiment) -> list[dict[str, Any]]:
     probes = []
     for number, prepared in enumerate(experiment.prepared):
         if prepared.sensitivity:
-            headings, cells = lost_by_group(prepared.sensitivity)
-            plot = _html(sensitivity_plot(prepared.sensitivity), f"sensitivity-{number}")
+            headings, cells = lost_by_group(prepared.sensitivity, experiment.metric)
+            plot = _html(sensitivity_plot(prepared.sensitivity, experiment.metric), f"sensitivity-{number}")
             found = {"criterion": prepared.criterion, "schedule": prepared.schedule, "plot": plot}
             probes.append(found | {"headings": headings, "cells": cells})
     return probes
@@ -111,13 +104,14 @@ def _html(figure: go.Figure, div_id: str) -> Markup:
 
 def _summary(experiment: Experiment, final: Final | None, rows: list[Row]) -> list[str]:
     """Return what came out, in plain sentences."""
-    candidates = _counted(experiment.candidates, "candidate")
+    candidates, metric = _counted(experiment.candidates, "candidate"), experiment.metric
     row = next((row for row in rows if row.chosen), None)
     if final is None or row is None:
         choice = ["No model has been chosen yet."]
     else:
-        choice = [f"Trial {final.chosen.id} was chosen from {candidates} ({final.reason}{_in_words(final.reason)})."]
-        choice += _against_dense(experiment, final, row) + _recovered(final) + _on_test_data(final)
+        rule = f"{final.reason}{_in_words(final.reason, metric)}"
+        choice = [f"Trial {final.chosen.id} was chosen from {candidates} ({rule})."]
+        choice += _against_dense(experiment, final, row) + _recovered(final, metric) + _on_test_data(final, metric)
     baselines = [_counted(trials, f"{name} trial") for name, trials in experiment.baselines.items()]
     choice += [without] if (without := left_out(experiment.settings)) else []
     if not experiment.candidates and not experiment.baselines:
@@ -130,39 +124,49 @@ def _summary(experiment: Experiment, final: Final | None, rows: list[Row]) -> li
 def _against_dense(experiment: Experiment, final: Final, row: Row) -> list[str]:
     if experiment.dense is None:
         return []
-    nouns = {"params": "parameters", "macs": "MACs", "bytes": "compressed bytes"}
+    metric = experiment.metric
+    nouns = {"params": SIZES["params"].noun, "macs": SIZES["macs"].noun, "bytes": "compressed bytes"}
     sizes = [f"{row.cells[name].compared} fewer {noun}" for name, noun in nouns.items()]
     sizes = [size for size in sizes if float(size.partition("x")[0]) > 1]
     than = f"It has {_listed(sizes)} than the dense model." if sizes else "It is no smaller than the dense model."
-    difference = units.points(final.chosen.measures["accuracy"] - experiment.dense["accuracy"])
-    words = "as much as" if difference == "0.00" else f"{difference} points against"
-    return [than, f"Its accuracy on validation data is {row.cells['accuracy'].text}, {words} the dense model."]
+    cell = row.cells[metric.name]
+    words = f"{cell.words} against" if float(cell.compared.split()[0]) else "as much as"
+    return [than, f"Its {metric.noun} on validation data is {cell.text}, {words} the dense model."]
 
 
-def _recovered(final: Final) -> list[str]:
+def _recovered(final: Final, metric: Measure) -> list[str]:
     each = final.recovered.get(final.chosen.id)
     if each is None:
         return []
     over = f", mean and spread over {len(each.validation)} seeds" if len(each.validation) > 1 else ""
-    validation, test = units.spread(each.validation), units.spread(each.test)
-    return [f"Recovered in full it has {validation} % there and {test} % on test data{over}."]
+    unit = " %" if metric.is_share else ""
+    validation, test = (f"{metric.spread(values)}{unit}" for values in (each.validation, each.test))
+    return [f"Recovered in full it has {validation} there and {test} on test data{over}."]
 
 
-def _on_test_data(final: Final) -> list[str]:
+def _on_test_data(final: Final, metric: Measure) -> list[str]:
     if final.test_accuracy is None:
         return []
     dense = final.dense_test_accuracy
-    beside = f" (dense model: {units.percent(dense)})" if dense is not None else ""
-    accuracy = units.percent(final.test_accuracy)
-    return [f"The exported network's accuracy on test data, which the search never saw, is {accuracy}{beside}."]
+    beside = f" (dense model: {metric.write(dense)})" if dense is not None else ""
+    own = metric.write(final.test_accuracy)
+    return [f"The exported network's {metric.noun} on test data, which the search never saw, is {own}{beside}."]
 
 
-def _in_words(rule: str) -> str:
-    for pattern, words in RULES_IN_WORDS:
-        match = re.fullmatch(pattern, rule.strip())
-        if match:
-            return f": {words.format(*match.groups())}"
-    return ""
+def _in_words(rule: str, metric: Measure) -> str:
+    """Return what a rule of :func:`autoprune.results.pareto.choose` means; nothing for a trial's id."""
+    if rule.strip() == "knee":
+        return f": the bend of the front, beyond which a smaller network costs the most {metric.noun}"
+    limit = Limit.read(rule)
+    if limit is None:
+        return ""
+    name, bound = (part.strip() for part in re.split(r"[<>]=?", rule, maxsplit=1))
+    smallest = f": the smallest network on the front whose {metric.noun} is"
+    if limit.measure == DROP:
+        return f"{smallest} within {bound} of the dense model's"
+    if limit.measure == metric.name:
+        return f"{smallest} at {'least' if metric.direction == 'maximize' else 'most'} {bound}"
+    return f": the {metric.best} network on the front with {name} up to {bound}"
 
 
 def _counted(things: Sized, noun: str) -> str:
@@ -177,8 +181,9 @@ def _listed(items: Iterable[str]) -> str:
 def _below_the_plot(experiment: Experiment) -> int:
     if experiment.dense is None:
         return 0
-    lowest = experiment.dense["accuracy"] - DEEPEST_DROP
-    return sum(trial.measures["accuracy"] < lowest for trial in experiment.trials if trial.succeeded)
+    metric, dense = experiment.metric, experiment.dense[experiment.metric.name]
+    lowest = metric.cost(metric.after_drop(dense, DEEPEST_DROP))
+    return sum(metric.cost(trial.quality) > lowest for trial in experiment.trials if trial.succeeded)
 
 
 def _facts(experiment: Experiment) -> dict[str, str]:

@@ -13,8 +13,8 @@ from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
 from autoprune.base.places import check_file
 from autoprune.errors import UserError
-from autoprune.report.rows import SIZES
 from autoprune.results.experiment import Experiment, Trial
+from autoprune.results.measures import SIZES, Measure
 
 COLORS = ("#0b5cad", "#d98200", "#00856a", "#7a4fa3", "#c8371b", "#8a6d3b")
 
@@ -24,9 +24,9 @@ def front_picture(experiment: Experiment, file: Path, size: str = "macs") -> Pat
 
     Args:
         file: PNG, PDF or SVG, by its ending; its folder is made if need be.
-        size: the measure on the horizontal axis, see :data:`autoprune.report.rows.SIZES`.
+        size: the measure on the horizontal axis, see :data:`autoprune.results.measures.SIZES`.
     """
-    figure, axes = _axes(size)
+    figure, axes = _axes(size, experiment.metric)
     _dots(axes, experiment.candidates, size, color="#9aa5b1", alpha=0.5, s=18, label="candidates")
     for (name, trials), color in zip(experiment.baselines.items(), COLORS[1:], strict=False):
         ordered = sorted(trials, key=lambda trial: trial.measures[size])
@@ -39,7 +39,7 @@ def front_picture(experiment: Experiment, file: Path, size: str = "macs") -> Pat
 
 def fronts_picture(experiments: Sequence[Experiment], file: Path, size: str = "macs") -> Path:
     """Draw the fronts of several experiments over each other."""
-    figure, axes = _axes(size)
+    figure, axes = _axes(size, experiments[0].metric)
     for i, experiment in enumerate(experiments):
         label = f"{experiment.name} {experiment.id}"
         _line(axes, _front(experiment, size), size, color=COLORS[i % len(COLORS)], marker="o", label=label)
@@ -49,25 +49,26 @@ def fronts_picture(experiments: Sequence[Experiment], file: Path, size: str = "m
     return save(figure, axes, file, "Pareto fronts")
 
 
-def _axes(size: str) -> tuple[Figure, Axes]:
+def _axes(size: str, metric: Measure) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: SIZES[size].write(value)))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    if metric.is_share:
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.set_xlabel(f"{SIZES[size].title} (log scale)")
-    axes.set_ylabel("accuracy on validation")
+    axes.set_ylabel(f"{metric.noun} on validation")
     axes.grid(alpha=0.3)
     return figure, axes
 
 
 def _front(experiment: Experiment, size: str) -> list[Trial]:
-    return sorted(experiment.front(("accuracy", size)), key=lambda trial: trial.measures[size])
+    return sorted(experiment.front((experiment.metric.name, size)), key=lambda trial: trial.measures[size])
 
 
 def _points(trials: Sequence[Trial], size: str) -> tuple[list[float], list[float]]:
-    return [trial.measures[size] for trial in trials], [trial.measures["accuracy"] for trial in trials]
+    return [trial.measures[size] for trial in trials], [trial.quality for trial in trials]
 
 
 def _dots(axes: Axes, trials: Sequence[Trial], size: str, **look) -> None:
@@ -82,7 +83,7 @@ def _line(axes: Axes, trials: Sequence[Trial], size: str, **look) -> None:
 
 def _star(axes: Axes, experiment: Experiment, size: str, label: str) -> None:
     if experiment.dense:
-        axes.plot([experiment.dense[size]], [experiment.dense["accuracy"]], "*", color="#1f2933", ms=14, label=label)
+        axes.plot([experiment.dense[size]], [experiment.dense_quality], "*", color="#1f2933", ms=14, label=label)
 
 
 def check_picture(file: Path) -> None:

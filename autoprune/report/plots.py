@@ -12,31 +12,32 @@ from typing import Any
 import plotly.graph_objects as go
 
 from autoprune.report.progress import hypervolume_by_trial
-from autoprune.report.rows import SIZES, Size, method
-from autoprune.results import units
+from autoprune.report.rows import method
 from autoprune.results.candidate import BLOCK_PREFIX, PREFIX, Candidate
 from autoprune.results.experiment import Experiment, Trial
+from autoprune.results.measures import SIZES, Measure
+from autoprune.results.pareto import size_of
 
 BLUE, GREY, INK, RED = "#0b5cad", "#9aa5b1", "#1f2933", "#c8371b"
 BASELINE_COLORS = ("#d98200", "#00856a", "#7a4fa3", "#8a6d3b")
 DEEPEST_DROP = 0.15
-"""The accuracy axis starts this far below the dense model at the most, so that a few ruins do not flatten the rest."""
+"""The metric's axis starts at this drop from the dense model at most, so that a few ruins do not flatten the rest."""
 
 
 def pareto_plot(experiment: Experiment, size: str = "macs", chosen: Trial | None = None) -> go.Figure:
-    """Plot accuracy against a size (log scale): all candidates, the front, the dense model and the baselines.
+    """Plot the metric against a size (log scale): all candidates, the front, the dense model and the baselines.
 
     The line joins the candidates that no other beats in both of these two measures.
 
     Args:
-        size: a measure in :data:`autoprune.report.rows.SIZES`.
+        size: a measure in :data:`autoprune.results.measures.SIZES`.
         chosen: is ringed.
     """
-    figure = go.Figure()
+    figure, metric = go.Figure(), experiment.metric
     _scatter(figure, "candidates", experiment.candidates, size, marker={"color": GREY, "size": 7, "opacity": 0.45})
     for (name, trials), color in zip(experiment.baselines.items(), cycle(BASELINE_COLORS), strict=False):
         _baseline_curve(figure, experiment, name, trials, size, color)
-    front = sorted(experiment.front(("accuracy", size)), key=lambda trial: trial.measures[size])
+    front = sorted(experiment.front((metric.name, size)), key=lambda trial: trial.measures[size])
     look = {"mode": "lines+markers", "line": {"color": BLUE, "width": 2}, "marker": {"color": BLUE, "size": 9}}
     _scatter(figure, "Pareto front", front, size, **look)
     if chosen:
@@ -44,19 +45,21 @@ def pareto_plot(experiment: Experiment, size: str = "macs", chosen: Trial | None
         _scatter(figure, "chosen", [chosen], size, marker=ring)
     if experiment.dense:
         star = {"symbol": "star", "color": INK, "size": 15}
-        hover = "dense model<br>" + _measures(experiment.dense)
-        point = {"x": [experiment.dense[size]], "y": [experiment.dense["accuracy"]], "hovertext": [hover]}
+        hover = "dense model<br>" + _measures(metric, experiment.dense)
+        point = {"x": [experiment.dense[size]], "y": [experiment.dense_quality], "hovertext": [hover]}
         figure.add_scatter(**point, name="dense model", mode="markers", marker=star, hoverinfo="text")
     style(figure, 460)
     figure.update_layout(legend={"y": -0.2, "yanchor": "top"})
     figure.update_xaxes(title_text=f"{SIZES[size].title} (log scale)", type="log", **_log_ticks(figure, SIZES[size]))
-    figure.update_yaxes(title_text="accuracy on validation", tickformat=".3~p", range=_accuracy_range(experiment))
+    figure.update_yaxes(
+        title_text=f"{metric.noun} on validation", tickformat=metric.ticks, range=_shown_range(experiment)
+    )
     return figure
 
 
 def progress_plot(experiment: Experiment) -> go.Figure:
     """Plot the hypervolume of the front over the candidates that have finished."""
-    size = next((name for name in experiment.objectives if name in SIZES), "macs")
+    size = size_of(experiment.objectives, metric=experiment.metric)
     values = hypervolume_by_trial(experiment, size)
     figure = go.Figure()
     figure.add_scatter(
@@ -69,7 +72,7 @@ def progress_plot(experiment: Experiment) -> go.Figure:
     )
     style(figure, 300)
     figure.update_xaxes(title_text="candidates finished", rangemode="tozero")
-    figure.update_yaxes(title_text=f"hypervolume (accuracy, {SIZES[size].title})")
+    figure.update_yaxes(title_text=f"hypervolume ({experiment.metric.noun}, {SIZES[size].title})")
     return figure
 
 
@@ -88,7 +91,7 @@ def kept_plot(experiment: Experiment, front: Sequence[Trial]) -> go.Figure | Non
     figure = go.Figure(
         go.Heatmap(
             x=[escape(name) for name in groups],
-            y=[f"{escape(trial.id)}  {units.percent(trial.measures['accuracy'])}" for trial in front],
+            y=[f"{escape(trial.id)}  {trial.metric.write(trial.quality)}" for trial in front],
             z=[[fraction for fraction, _ in row] for row in cells],
             text=[[text for _, text in row] for row in cells],
             texttemplate="%{text}" if few else None,
@@ -113,7 +116,7 @@ def _scatter(figure: go.Figure, name: str, trials: Sequence[Trial], size: str, m
     if trials:
         figure.add_scatter(
             x=[trial.measures[size] for trial in trials],
-            y=[trial.measures["accuracy"] for trial in trials],
+            y=[trial.quality for trial in trials],
             hovertext=[_hover(trial) for trial in trials],
             hoverinfo="text",
             name=name,
@@ -126,9 +129,9 @@ def _baseline_curve(
     figure: go.Figure, experiment: Experiment, name: str, trials: Sequence[Trial], size: str, color: str
 ) -> None:
     ordered = sorted(trials, key=lambda trial: trial.measures["params"])
-    points = [(t.measures[size], t.measures["accuracy"], _hover(t)) for t in ordered]
+    points = [(t.measures[size], t.quality, _hover(t)) for t in ordered]
     if experiment.dense:
-        points.append((experiment.dense[size], experiment.dense["accuracy"], "dense model"))
+        points.append((experiment.dense[size], experiment.dense_quality, "dense model"))
     xs, ys, hover = zip(*points, strict=True)
     look = {"line": {"color": color, "dash": "dot", "width": 1.5}, "marker": {"color": color, "symbol": "diamond"}}
     hovering = {"hovertext": hover, "hoverinfo": "text"}
@@ -137,13 +140,13 @@ def _baseline_curve(
 
 def _hover(trial: Trial) -> str:
     lines = [f"<b>trial {escape(trial.id)}</b>, number {trial.sequence}: {escape(method(trial))}"]
-    lines += [_measures(trial.measures), *_wrapped(trial.parameters.items())]
+    lines += [_measures(trial.metric, trial.measures), *_wrapped(trial.parameters.items())]
     return "<br>".join(lines)
 
 
-def _measures(measures: dict[str, float]) -> str:
+def _measures(metric: Measure, measures: dict[str, float]) -> str:
     sizes = [f"{size.title}: {size.write(measures[name])}" for name, size in SIZES.items()]
-    return "<br>".join([f"accuracy: {units.percent(measures['accuracy'])}", *sizes])
+    return "<br>".join([f"{metric.noun}: {metric.write(measures[metric.name])}", *sizes])
 
 
 def _wrapped(parameters: Iterable[tuple[str, Any]], most: int = 24) -> list[str]:
@@ -154,18 +157,20 @@ def _wrapped(parameters: Iterable[tuple[str, Any]], most: int = 24) -> list[str]
     return lines + ([f"and {len(sparsities) - most} more"] if len(sparsities) > most else [])
 
 
-def _accuracy_range(experiment: Experiment) -> list[float] | None:
-    shown = [trial.measures["accuracy"] for trial in experiment.trials if trial.succeeded]
-    if experiment.dense:
-        deepest = experiment.dense["accuracy"] - DEEPEST_DROP
-        shown = [experiment.dense["accuracy"], *(max(accuracy, deepest) for accuracy in shown)]
+def _shown_range(experiment: Experiment) -> list[float] | None:
+    metric, dense = experiment.metric, experiment.dense_quality
+    shown = [trial.quality for trial in experiment.trials if trial.succeeded]
+    if dense is not None:
+        deepest = metric.after_drop(dense, DEEPEST_DROP)
+        shown = [dense, *(min(value, deepest, key=metric.cost) for value in shown)]
     if not shown:
         return None
-    margin = max(0.08 * (max(shown) - min(shown)), 0.002)
+    least = 0.002 if metric.is_share else 0.002 * max(map(abs, shown))
+    margin = max(0.08 * (max(shown) - min(shown)), least)
     return [min(shown) - margin, max(shown) + margin]
 
 
-def _log_ticks(figure: go.Figure, size: Size) -> dict[str, Any]:
+def _log_ticks(figure: go.Figure, size: Measure) -> dict[str, Any]:
     """Return ticks at 1, 2 and 5 times the powers of ten, thinned to whole decades where there are many."""
     values = [value for trace in figure.data for value in trace.x if value]
     if not values:

@@ -9,13 +9,15 @@ from autoprune.results.pareto import hypervolume
 
 
 def hypervolume_by_trial(experiment: Experiment, size: str = "macs") -> list[float]:
-    """Return the hypervolume of (accuracy, ``size``) after each candidate, in the order in which they ended.
+    """Return the hypervolume of (metric, ``size``) after each candidate, in the order in which they ended.
 
-    Sizes are divided by the dense model's, and the reference point is the accuracy 0 at the dense model's size, so
-    that the value lies in [0, 1] and searches of the same task can be compared. Baselines do not count.
+    Sizes are divided by the dense model's, and the reference point is a gain of 0 (see
+    :meth:`.Measure.gain`) at the dense model's size, so that the value lies in [0, 1] where the metric is a fraction,
+    and searches of the same task can be compared. Baselines do not count.
     """
-    if experiment.dense is None:
+    dense, metric = experiment.dense, experiment.metric
+    if dense is None:
         return []
     ordered = sorted(experiment.candidates, key=lambda trial: (trial.ended or math.inf, trial.sequence))
-    points = [(trial.measures[size] / experiment.dense[size], trial.measures["accuracy"]) for trial in ordered]
+    points = [(trial.measures[size] / dense[size], metric.gain(trial.quality, dense[metric.name])) for trial in ordered]
     return [hypervolume(points[: i + 1]) for i in range(len(points))]

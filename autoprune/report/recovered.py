@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from autoprune.finalize.final import Final
-from autoprune.results import units
+from autoprune.finalize.final import Final, recovered_of
 from autoprune.results.experiment import Experiment
-
-if TYPE_CHECKING:
-    pass
-from autoprune.finalize.final import recovered_of
 
 
 @dataclass(frozen=True)
@@ -20,7 +14,7 @@ class RecoveredRow:
 
     Args:
         label: the trial's id, or ``dense``.
-        search: the validation accuracy by which the search judged it.
+        search: the metric on validation data by which the search judged it.
         validation: after fine-tuning, mean and standard deviation over the seeds.
         test: the same on the test split.
         seeds: how many there were.
@@ -40,15 +34,16 @@ def recovered_rows(experiment: Experiment, final: Final | None = None) -> list[R
     recovered = recovered_of(experiment, final)
     if not recovered:
         return []
-    rows = []
+    rows, metric = [], experiment.metric
     if experiment.dense:
         test = final.dense_test_accuracy if final else None
-        accuracy = units.percent(experiment.dense["accuracy"])
-        rows.append(RecoveredRow("dense", "", accuracy, "-" if test is None else units.percent(test), "", ""))
+        own = metric.write(experiment.dense[metric.name])
+        rows.append(RecoveredRow("dense", "", own, "-" if test is None else metric.write(test), "", ""))
     order = [trial.id for trial in experiment.front() if trial.id in recovered]
     for key in [*order, *(key for key in recovered if key not in order)]:
         each = recovered[key]
-        spread = f"{units.spread(each.validation)} %", f"{units.spread(each.test)} %"
+        unit = " %" if metric.is_share else ""
+        spread = f"{metric.spread(each.validation)}{unit}", f"{metric.spread(each.test)}{unit}"
         steps = f"{each.steps:,}" if each.steps else "as in the search"
-        rows.append(RecoveredRow(key, units.percent(each.before), *spread, str(len(each.validation)), steps))
+        rows.append(RecoveredRow(key, metric.write(each.before), *spread, str(len(each.validation)), steps))
     return rows

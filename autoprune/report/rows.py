@@ -2,40 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from autoprune.finalize.final import Final, recovered_of
-from autoprune.results import units
 from autoprune.results.baselines import DENSE
 from autoprune.results.experiment import Experiment, Trial
-
-
-@dataclass(frozen=True)
-class Size:
-    """How a measure of size or speed is written.
-
-    Args:
-        title: of a column or an axis.
-        better: what a ratio to the dense model above 1 means.
-        worse: what one below 1 means.
-        write: the measure, for people.
-    """
-
-    title: str
-    better: str
-    worse: str
-    write: Callable[[float], str]
-
-
-SIZES = {
-    "params": Size("Parameters", "fewer", "more", units.count),
-    "macs": Size("MACs", "fewer", "more", units.count),
-    "bytes": Size("Bytes", "smaller", "larger", units.size),
-    "latency_ms": Size("Latency", "faster", "slower", units.milliseconds),
-}
-"""The measures beside the accuracy, each better the smaller it is."""
+from autoprune.results.measures import SIZES, Measure
 
 
 @dataclass(frozen=True)
@@ -44,7 +18,7 @@ class Cell:
 
     Args:
         text: the measure, or a dash where it is unknown.
-        compared: ``3.9x`` for a size, ``-0.28`` (percentage points) for the accuracy; empty where nothing compares.
+        compared: ``3.9x`` for a size, ``-0.28`` (percentage points) for a fraction; empty where nothing compares.
         words: the same in words: ``3.9x fewer``, ``-0.28 points``.
     """
 
@@ -63,9 +37,10 @@ class Row:
         about: the criterion and schedule, or the baseline and its sparsity.
         chosen: whether it was taken home.
         cells: by measure.
-        margins: percentage points above or below each baseline at the same number of parameters, by its name.
-        test: the accuracy on the test split after the last fine-tuning, mean and standard deviation over the seeds, in
-            percent; empty where it is not known.
+        margins: how much better or worse than each baseline at the same number of parameters, by its name; percentage
+            points where the metric is a fraction.
+        test: the metric on the test split after the last fine-tuning, mean and standard deviation over the seeds, in
+            percent where it is a fraction; empty where it is not known.
     """
 
     kind: Literal["dense", "front", "baseline"]
@@ -80,27 +55,27 @@ class Row:
 def front_rows(
     experiment: Experiment, final: Final | None = None, objectives: Sequence[str] | None = None
 ) -> list[Row]:
-    """Return the dense model, the front (the most accurate first) and the baselines (the largest first).
+    """Return the dense model, the front (the best by the metric first) and the baselines (the largest first).
 
     A chosen trial that is not on the front stands after it.
 
     Args:
-        final: marks the chosen trial, and gives test accuracies. Where it has latencies, they replace those of the
+        final: marks the chosen trial, and gives test results. Where it has latencies, they replace those of the
             trials, which were measured while other trials ran.
         objectives: whose front it is; the experiment's own if None.
     """
     front = experiment.front(tuple(objectives) if objectives else None)
     if final and final.chosen.id not in {trial.id for trial in front}:
         front.append(final.chosen)
-    rows = [_dense_row(experiment.dense, final)] if experiment.dense else []
+    rows = [_dense_row(experiment, experiment.dense, final)] if experiment.dense else []
     rows += [_row("front", experiment, trial, final) for trial in front]
     for trials in experiment.baselines.values():
         largest_first = sorted(trials, key=lambda trial: -trial.measures["params"])
         rows += [_row("baseline", experiment, trial, final) for trial in largest_first]
-    recovered = recovered_of(experiment, final)
-    tested = {key: units.spread(each.test) for key, each in recovered.items()}
+    recovered, metric = recovered_of(experiment, final), experiment.metric
+    tested = {key: metric.spread(each.test) for key, each in recovered.items()}
     if recovered and final and final.dense_test_accuracy is not None:
-        tested["dense"] = units.spread([final.dense_test_accuracy])
+        tested["dense"] = metric.spread([final.dense_test_accuracy])
     return [replace(row, test=tested.get(row.label, "")) for row in rows]
 
 
@@ -127,24 +102,19 @@ def _trained(schedule: str, budget: float | None) -> str:
     return f"{schedule}, {part}of the training" if budget else f"{schedule}, not recovered"
 
 
-def _dense_row(dense: dict[str, float], final: Final | None) -> Row:
-    latency = _latency("dense", dense, final)
-    values = dense | {"latency_ms": latency}
-    cells = {name: _size_cell(name, values[name], None) for name in SIZES}
-    return Row("dense", "dense", "not pruned", False, {"accuracy": Cell(units.percent(dense["accuracy"]))} | cells, {})
+def _dense_row(experiment: Experiment, dense: dict[str, float], final: Final | None) -> Row:
+    values = dense | {"latency_ms": _latency("dense", dense, final)}
+    cells = {each.name: _cell(each, values[each.name], None) for each in (experiment.metric, *SIZES.values())}
+    return Row("dense", "dense", "not pruned", False, cells, {})
 
 
 def _row(kind: Literal["front", "baseline"], experiment: Experiment, trial: Trial, final: Final | None) -> Row:
-    dense, measures = experiment.dense, trial.measures
-    difference = units.points(measures["accuracy"] - dense["accuracy"]) if dense else ""
-    cells = {"accuracy": Cell(units.percent(measures["accuracy"]), difference, difference and f"{difference} points")}
-    for name in SIZES:
-        value, reference = measures[name], dense and dense[name]
-        if name == "latency_ms":
-            value, reference = _latency(trial.id, measures, final), dense and _latency("dense", dense, final)
-        cells[name] = _size_cell(name, value, reference)
+    dense, metric = experiment.dense, experiment.metric
+    values = trial.measures | {"latency_ms": _latency(trial.id, trial.measures, final)}
+    references = dense | {"latency_ms": _latency("dense", dense, final)} if dense else {}
+    cells = {each.name: _cell(each, values[each.name], references.get(each.name)) for each in (metric, *SIZES.values())}
     margins = {} if trial.baseline else experiment.margins(trial)
-    above = {name.removeprefix("above_"): units.points(value) for name, value in margins.items()}
+    above = {name.removeprefix("above_"): metric.difference(value) for name, value in margins.items()}
     return Row(kind, trial.id, method(trial), bool(final) and trial.id == final.chosen.id, cells, above)
 
 
@@ -152,15 +122,9 @@ def _latency(key: str, measures: dict[str, float], final: Final | None) -> float
     return final.latency_ms.get(key) if final and final.latency_ms else measures["latency_ms"]
 
 
-def _size_cell(name: str, value: float | None, dense: float | None) -> Cell:
+def _cell(measure: Measure, value: float | None, dense: float | None) -> Cell:
     if value is None:
         return Cell("-")
-    size = SIZES[name]
-    return Cell(size.write(value), *((units.ratio(dense, value), _words(size, dense, value)) if dense else ()))
-
-
-def _words(size: Size, dense: float, value: float) -> str:
-    better, worse = units.ratio(dense, value), units.ratio(value, dense)
-    if better in ("1.0x", "-"):
-        return "the same" if better == "1.0x" else ""
-    return f"{better} {size.better}" if value < dense else f"{worse} {size.worse}"
+    if dense is None or (not dense and not measure.is_share):
+        return Cell(measure.write(value))
+    return Cell(measure.write(value), measure.compare(value, dense), measure.words(value, dense))

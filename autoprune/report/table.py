@@ -13,9 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from autoprune.finalize.final import Final, recovered_of
-from autoprune.report.rows import SIZES, Cell, Row, front_rows
+from autoprune.report.rows import Cell, Row, front_rows
 from autoprune.results.baselines import left_out
 from autoprune.results.experiment import Experiment
+from autoprune.results.measures import SIZES, Measure
 
 
 @dataclass(frozen=True)
@@ -37,20 +38,20 @@ class FrontTable:
         Args:
             narrow: comparisons stand under their measures, not beside: about 80 columns instead of 125.
         """
-        experiment = self.experiment
+        experiment, metric = self.experiment, self.experiment.metric
         baselines = list(experiment.baselines)
         table = Table(title=_title(self), caption=_caption(self), box=box.SIMPLE_HEAD, padding=(0, 1 - narrow, 0, 0))
         table.caption_justify = "left"
         table.add_column("Network", no_wrap=True)
         if not narrow:
             table.add_column("How", no_wrap=True)
-        table.add_column("Accuracy\npoints", justify="right", no_wrap=True)
+        table.add_column(f"{metric.title}\n{metric.compared_in}", justify="right", no_wrap=True)
         rows = front_rows(experiment, self.final, self.objectives)
         tested = any(row.test for row in rows)
         if tested:
-            table.add_column("Test\npercent", justify="right", no_wrap=True)
+            table.add_column("Test\npercent" if metric.is_share else "Test", justify="right", no_wrap=True)
         for size in SIZES.values():
-            title = f"{size.title}\n{'' if narrow else 'times '}{size.better}"
+            title = f"{size.title}\n{size.better if narrow else size.compared_in}"
             table.add_column(title, justify="right", no_wrap=True)
         for name in baselines:
             table.add_column(f"Above {name.replace('_', ' ')}".replace(" ", "\n"), justify="right", no_wrap=True)
@@ -79,7 +80,7 @@ def _cells(row: Row, baselines: list[str], narrow: bool, tested: bool) -> list[T
     mark = "* " if row.chosen else "  "
     how = row.about.replace(", one shot", "")
     names = [f"{mark}{row.label}\n  {how}"] if narrow else [mark + row.label, row.about]
-    measures = [_measure(row.cells[key], narrow) for key in ("accuracy", *SIZES)]
+    measures = [_measure(cell, narrow) for cell in row.cells.values()]
     if tested:
         measures.insert(1, Text(row.test.replace(" ± ", "\n± ") if narrow else row.test))
     return [*map(Text, names), *measures, *(Text(row.margins.get(name, "")) for name in baselines)]
@@ -103,9 +104,9 @@ def _title(shown: FrontTable) -> Text:
 def _caption(shown: FrontTable) -> Text:
     notes = [f"* chosen: {shown.final.reason}"] if shown.final else []
     if shown.experiment.dense:
-        notes.append("second figures: against the dense model, accuracy in percentage points")
+        notes.append(f"second figures: against the dense model{_in_points(shown.experiment.metric)}")
     if shown.experiment.baselines:
-        notes.append("above: accuracy points over the baseline at the same number of parameters")
+        notes.append(_above(shown.experiment.metric))
     if recovered_of(shown.experiment, shown.final):
         notes.append("test: recovered in full, mean and standard deviation over the seeds")
     if shown.final is None or not shown.final.latency_ms:
@@ -113,3 +114,12 @@ def _caption(shown: FrontTable) -> Text:
     if without := left_out(shown.experiment.settings):
         notes.append(without)
     return Text("\n".join(notes))
+
+
+def _in_points(metric: Measure) -> str:
+    return f", {metric.noun} in percentage points" if metric.is_share else ""
+
+
+def _above(metric: Measure) -> str:
+    unit = f"{metric.noun} points" if metric.is_share else f"how much better in {metric.noun}, and"
+    return f"above: {unit} over the baseline at the same number of parameters"

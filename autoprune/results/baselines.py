@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from autoprune.results.candidate import BLOCK_PREFIX, Candidate
+from autoprune.results.measures import METRIC, Measure
 from autoprune.results.settings import TrialCommand
 
 BASELINES: dict[str, tuple[dict[str, str], tuple[float, ...]]] = {
@@ -83,16 +84,20 @@ def left_out(command: TrialCommand) -> str | None:
 
 
 def margins(
-    measures: Mapping[str, float], dense: Mapping[str, float], baselines: Mapping[str, Sequence[Mapping[str, float]]]
+    measures: Mapping[str, float],
+    dense: Mapping[str, float],
+    baselines: Mapping[str, Sequence[Mapping[str, float]]],
+    metric: Measure = METRIC,
 ) -> dict[str, float]:
-    """Return how far an accuracy lies above (positive) or below each baseline's at the same number of parameters.
+    """Return how much better (positive) or worse a metric is than each baseline's at the same number of parameters.
 
-    A baseline's accuracy between its measured sizes, the dense model among them, is interpolated over the logarithm of
+    A baseline's metric between its measured sizes, the dense model among them, is interpolated over the logarithm of
     the parameters; below its smallest it is taken to stay what it is there, which flatters the baseline.
 
     Args:
-        measures: the candidate's ``accuracy`` and ``params`` (non-zeros).
+        measures: the candidate's metric and ``params`` (non-zeros).
         baselines: the measures of each baseline's trials, by its name.
+        metric: the measure that judges.
 
     Returns:
         ``above_NAME`` for each baseline that has a result.
@@ -101,6 +106,7 @@ def margins(
     above = {}
     for name, results in baselines.items():
         if results:
-            curve = np.array(sorted((math.log(max(1, m["params"])), m["accuracy"]) for m in [*results, dense]))
-            above[f"above_{name}"] = round(measures["accuracy"] - float(np.interp(size, *curve.T)), 6)
+            at = [(math.log(max(1, m["params"])), -metric.cost(m[metric.name])) for m in [*results, dense]]
+            baseline = float(np.interp(size, *np.array(sorted(at)).T))
+            above[f"above_{name}"] = round(-metric.cost(measures[metric.name]) - baseline, 6)
     return above

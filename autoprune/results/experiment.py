@@ -12,6 +12,7 @@ from autoprune.base.files import read_object
 from autoprune.errors import UserError
 from autoprune.results import baselines, finite, prepared
 from autoprune.results.limits import Limit, read_limits, satisfies
+from autoprune.results.measures import METRIC, SIZES, Measure
 from autoprune.results.pareto import DEFAULT_OBJECTIVES, pareto_front
 from autoprune.results.prepared import Prepared
 from autoprune.results.recovered import read_recovered
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 RESULT, MODEL, FAILURE = "result.json", "model.pt", "failure.txt"
 """What a trial leaves in its folder: its result and its model, or the reason of its failure."""
 
-MEASURES = ("accuracy", "params", "macs", "bytes", "latency_ms")
 RUNNING = ("WAITING", "RUNNING", "UNKNOWN")
 STOPPED = ("EARLY_STOPPED", "USER_CANCELED")
 """NNI's statuses of trials that an assessor or a person stopped."""
@@ -45,6 +45,7 @@ class Trial:
         folder: where its files are.
         started: milliseconds since 1970, or None.
         ended: the same.
+        metric: the measure that judges it.
     """
 
     id: str
@@ -56,16 +57,22 @@ class Trial:
     folder: Path
     started: int | None
     ended: int | None
+    metric: Measure = field(default=METRIC, repr=False, kw_only=True)
 
     @property
     def succeeded(self) -> bool:
         """Whether it has a result."""
-        return all(finite.is_finite(self.metrics.get(name)) for name in MEASURES)
+        return all(finite.is_finite(self.metrics.get(name)) for name in (self.metric.name, *SIZES))
 
     @property
     def measures(self) -> dict[str, float]:
-        """The metrics that are sizes or accuracy."""
-        return {name: self.metrics[name] for name in MEASURES}
+        """What it reported that is declared: its metric, then its sizes."""
+        return {name: self.metrics[name] for name in (self.metric.name, *SIZES)}
+
+    @property
+    def quality(self) -> float:
+        """Its value of the metric that judges it."""
+        return self.metrics[self.metric.name]
 
     @property
     def baseline(self) -> str | None:
@@ -105,6 +112,7 @@ class Experiment:
         config: NNI's config, as the manager stored it.
         trials: in the order in which they were started.
         seconds: how long it has run in all.
+        metric: the measure that judges its networks.
     """
 
     id: str
@@ -112,6 +120,7 @@ class Experiment:
     config: dict[str, Any]
     trials: list[Trial] = field(repr=False)
     seconds: float = field(default=0, kw_only=True)
+    metric: Measure = field(default=METRIC, repr=False, kw_only=True)
 
     @property
     def name(self) -> str:
@@ -138,8 +147,9 @@ class Experiment:
 
     @property
     def objectives(self) -> tuple[str, ...]:
-        """What its tuner optimises; accuracy and MACs if the tuner knows one number only."""
-        return tuple((self.config.get("tuner", {}).get("classArgs") or {}).get("objectives") or DEFAULT_OBJECTIVES)
+        """What its tuner optimises; the metric and MACs if the tuner knows one number only."""
+        named = (self.config.get("tuner", {}).get("classArgs") or {}).get("objectives")
+        return tuple(named or (self.metric.name, *DEFAULT_OBJECTIVES[1:]))
 
     @cached_property
     def constraints(self) -> tuple[Limit, ...]:
@@ -155,6 +165,11 @@ class Experiment:
         """The dense model's measures, or None before the first trial has finished."""
         found = (dense for trial in self.trials if (dense := trial.record.get("dense")))
         return next((measures for measures in found if not finite.why_not(measures)), None)
+
+    @property
+    def dense_quality(self) -> float | None:
+        """The dense model's value of the metric, or None before the first trial has finished."""
+        return self.dense[self.metric.name] if self.dense else None
 
     @property
     def candidates(self) -> list[Trial]:
@@ -205,16 +220,16 @@ class Experiment:
 
         It is empty as long as no candidate keeps within all of them.
         """
-        by_id = {t.id: t for t in self.candidates if satisfies(self.constraints, t.metrics, self.dense)}
+        by_id = {t.id: t for t in self.candidates if satisfies(self.constraints, t.metrics, self.dense, self.metric)}
         keys = pareto_front({key: trial.metrics for key, trial in by_id.items()}, objectives or self.objectives)
         return [by_id[key] for key in keys]
 
     def margins(self, trial: Trial) -> dict[str, float]:
-        """Return how far a trial's accuracy lies above each baseline's at its size, by all baselines now known."""
+        """Return how much better a trial is than each baseline at its size, by all baselines now known."""
         if self.dense is None:
             return {}
         measured = {name: [t.measures for t in trials] for name, trials in self.baselines.items()}
-        return baselines.margins(trial.measures, self.dense, measured)
+        return baselines.margins(trial.measures, self.dense, measured, self.metric)
 
     def trial(self, trial_id: str) -> Trial:
         """Return the trial called ``trial_id``.

@@ -8,20 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from autoprune.errors import UserError, short
+from autoprune.results.measures import FRACTION, MEASURES, METRIC, SIZES, Measure, named
 
-SCALE = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}
-FRACTION = {"": 1.0, "%": 0.01}
-UNITS = {
-    "drop": ("<", FRACTION),
-    "accuracy": (">", FRACTION),
-    "params": ("<", SCALE),
-    "macs": ("<", SCALE),
-    "bytes": ("<", SCALE),
-    "latency_ms": ("<", {"": 1.0, "ms": 1.0}),
-}
-"""What can be limited -> the side on which it is, and what its units are worth. A drop is of the accuracy."""
+DROP = "drop"
+"""What limits call the distance of the metric from the dense model's; see :meth:`.Measure.drop`."""
 
-EXAMPLES = "drop<=1%, accuracy>=0.98, macs<=20M (or params, bytes, latency_ms)"
+EXAMPLES = (
+    f"{DROP}<=1%, {METRIC.name}{METRIC.side}=0.98, macs<=20M (or {', '.join(name for name in SIZES if name != 'macs')})"
+)
 
 _FORM = re.compile(r"\s*(\w+)\s*([<>])=?\s*(\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+)\s*(%|[a-zA-Z]+)?\s*", re.ASCII)
 _TOLERANCE = 1e-9  # 0.99 - 0.98 is a little more than 0.01
@@ -33,8 +27,8 @@ class Limit:
 
     Args:
         words: as it was written.
-        measure: a name in :data:`UNITS`.
-        bound: the number, in the unit in which the measure is reported; drops and accuracies as fractions.
+        measure: the name of a measure, or :data:`DROP`.
+        bound: the number, in the unit in which the measure is reported; a drop as a fraction.
     """
 
     words: str
@@ -51,39 +45,47 @@ class Limit:
         match = _FORM.fullmatch(words)
         if match is None:
             return None
-        measure = "latency_ms" if match[1] == "latency" else match[1]
-        side, units = UNITS.get(measure, ("", {}))
-        if match[2] != side or (match[4] or "") not in units:
+        found = named(match[1])
+        if found is None and match[1] != DROP:
             return None
-        limit = cls(words.strip(), measure, float(match[3]) * units[match[4] or ""])
-        if units is FRACTION and limit.bound > 1:
+        measure, side, suffixes = (found.name, found.side, found.suffixes) if found else (DROP, "<", FRACTION)
+        if match[2] != side or (match[4] or "") not in suffixes:
+            return None
+        limit = cls(words.strip(), measure, float(match[3]) * suffixes[match[4] or ""])
+        if suffixes is FRACTION and limit.bound > 1:
             raise UserError(f"{limit.words}: more than 100 %: write {measure}{side}={match[3]}%")
         if not math.isfinite(limit.bound):
             raise UserError(f"{limit.words}: must be a finite number")
-        if limit.bound == 0 and measure != "drop":
+        if limit.bound == 0 and measure != DROP:
             raise UserError(f"{limit.words}: must be more than 0")
         return limit
 
-    def violation(self, measures: Mapping[str, float], dense_accuracy: float | None = None) -> float:
+    def violation(
+        self, measures: Mapping[str, float], dense_value: float | None = None, metric: Measure = METRIC
+    ) -> float:
         """Return how far a result lies beyond the limit: 0 or less if it satisfies it.
 
         The excess is divided by the limit, so that the violations of different limits can be compared; that of a
-        drop by at least one point, and that of an accuracy by the error that is allowed, or one point.
+        drop by at least one point, and that of a fraction by the error that is allowed, or one point.
 
         Args:
-            measures: must have :attr:`measure`; ``accuracy`` for a drop.
-            dense_accuracy: of the dense model; needed for a drop.
+            measures: must have :attr:`measure`; the metric for a drop.
+            dense_value: the metric of the dense model; needed for a drop.
+            metric: the measure that judges.
 
         Raises:
-            UserError: the limit is on the drop, and the dense accuracy is not known.
+            UserError: the limit is on the drop, and the dense model's metric is not known.
         """
-        if self.measure == "drop":
-            if dense_accuracy is None:
-                raise UserError(f"{self.words}: the accuracy of the dense model is not known yet")
-            return (dense_accuracy - measures["accuracy"] - self.bound - _TOLERANCE) / max(self.bound, 0.01)
-        if self.measure == "accuracy":
-            return (self.bound - measures["accuracy"] - _TOLERANCE) / max(1 - self.bound, 0.01)
-        return (measures[self.measure] - self.bound) / self.bound
+        if self.measure == DROP:
+            if dense_value is None:
+                raise UserError(f"{self.words}: the {metric.noun} of the dense model is not known yet")
+            excess = metric.drop(measures[metric.name], dense_value) - self.bound
+            return (excess - _TOLERANCE) / max(self.bound, 0.01)
+        measure = MEASURES[self.measure]
+        excess = measure.cost(measures[self.measure]) - measure.cost(self.bound)
+        if measure.is_share:
+            return (excess - _TOLERANCE) / max(abs(measure.ideal - self.bound), 0.01)
+        return excess / self.bound
 
 
 def read_limits(words: Sequence[str]) -> tuple[Limit, ...]:
@@ -105,8 +107,13 @@ def read_limits(words: Sequence[str]) -> tuple[Limit, ...]:
     return tuple(limits)
 
 
-def satisfies(limits: Sequence[Limit], measures: Mapping[str, float], dense: Mapping[str, float] | None) -> bool:
+def satisfies(
+    limits: Sequence[Limit],
+    measures: Mapping[str, float],
+    dense: Mapping[str, float] | None,
+    metric: Measure = METRIC,
+) -> bool:
     """Return whether a result keeps within all limits; a drop is beyond its limit as long as ``dense`` is not known."""
-    if dense is None and any(limit.measure == "drop" for limit in limits):
+    if dense is None and any(limit.measure == DROP for limit in limits):
         return False
-    return all(limit.violation(measures, dense and dense["accuracy"]) <= 0 for limit in limits)
+    return all(limit.violation(measures, dense and dense[metric.name], metric) <= 0 for limit in limits)

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from autoprune.errors import UserError, short
-from autoprune.results.limits import EXAMPLES, Limit
+from autoprune.results.limits import DROP, EXAMPLES, Limit
+from autoprune.results.measures import MEASURES, METRIC, SIZES, Measure
 
-DIRECTIONS = {
-    "accuracy": "maximize",
-    "params": "minimize",
-    "macs": "minimize",
-    "bytes": "minimize",
-    "latency_ms": "minimize",
-}
+DIRECTIONS = {name: each.direction for name, each in MEASURES.items()}
 """What can be an objective, and which way is better."""
 
-DEFAULT_OBJECTIVES = ("accuracy", "macs")
+DEFAULT_OBJECTIVES = (METRIC.name, "macs")
 
 Key = TypeVar("Key")
 
@@ -30,10 +25,12 @@ def check_objectives(objectives: Sequence[str]) -> tuple[str, ...]:
         UserError: they are no list, one is unknown or there twice, or none is given.
     """
     if isinstance(objectives, str) or not isinstance(objectives, Sequence):
-        raise UserError(f"objectives must be a list, such as [accuracy, macs], not {short(objectives)}")
-    unknown = [name for name in objectives if not isinstance(name, str) or name not in DIRECTIONS]
+        raise UserError(
+            f"objectives must be a list, such as [{', '.join(DEFAULT_OBJECTIVES)}], not {short(objectives)}"
+        )
+    unknown = [name for name in objectives if not isinstance(name, str) or name not in MEASURES]
     if unknown or not objectives:
-        raise UserError(f"unknown objective {', '.join(map(short, unknown)) or '(none)'}: use {', '.join(DIRECTIONS)}")
+        raise UserError(f"unknown objective {', '.join(map(short, unknown)) or '(none)'}: use {', '.join(MEASURES)}")
     if len(set(objectives)) < len(objectives):
         raise UserError(f"objectives must be there once each, not {short(objectives)}")
     return tuple(objectives)
@@ -59,7 +56,7 @@ def pareto_front(
 
 def costs(measures: Mapping[str, float], objectives: Sequence[str]) -> tuple[float, ...]:
     """Return the objectives' values as costs: those to be maximised are negated."""
-    return tuple(-measures[name] if DIRECTIONS[name] == "maximize" else measures[name] for name in objectives)
+    return tuple(MEASURES[name].cost(measures[name]) for name in objectives)
 
 
 def hypervolume(points: Iterable[tuple[float, float]]) -> float:
@@ -89,15 +86,20 @@ def read_rule(rule: str) -> Limit | None:
 
 
 def choose(
-    rule: str, measures: Mapping[Key, Mapping[str, float]], dense: Mapping[str, float], objectives: Sequence[str]
+    rule: str,
+    measures: Mapping[Key, Mapping[str, float]],
+    dense: Mapping[str, float],
+    objectives: Sequence[str],
+    metric: Measure = METRIC,
 ) -> Key:
     """Pick one result by a rule.
 
     Args:
-        rule: a limit (see :mod:`autoprune.results.limits`): on the drop or the accuracy it picks the smallest by the
-            first objective that is not the accuracy, on a size the most accurate; ``knee`` (farthest from the line
-            between the front's ends); or a key.
+        rule: a limit (see :mod:`autoprune.results.limits`): on the drop or the metric it picks the smallest by the
+            first objective that is not the metric, on a size the one of the best metric; ``knee`` (farthest from the
+            line between the front's ends); or a key.
         measures: the front's measures.
+        metric: the measure that judges.
 
     Raises:
         UserError: the rule is not understood, or nothing satisfies it.
@@ -106,23 +108,36 @@ def choose(
         return rule  # type: ignore[return-value]
     if not measures:
         raise UserError("no trial has succeeded yet: there is nothing to choose from")
-    size = next((name for name in objectives if name != "accuracy"), "params")
+    size = size_of(objectives, "params", metric)
     limit = read_rule(rule)
     if limit is None:
-        return _knee(measures, size)
-    fit = [key for key, m in measures.items() if limit.violation(m, dense.get("accuracy")) <= 0]
-    if limit.measure in ("drop", "accuracy"):
-        best = min(fit, key=lambda k: (measures[k][size], -measures[k]["accuracy"]), default=None)
-    else:
-        best = max(fit, key=lambda k: (measures[k]["accuracy"], -measures[k][size]), default=None)
+        return _knee(measures, size, metric)
+    fit = [key for key, m in measures.items() if limit.violation(m, dense.get(metric.name), metric) <= 0]
+    first = (size, metric.name) if limit.measure in (DROP, metric.name) else (metric.name, size)
+    best = min(fit, key=lambda key: costs(measures[key], first), default=None)
     if best is None:
         raise UserError(f"no trial satisfies {rule}: loosen it, or search longer")
     return best
 
 
-def _knee(measures: Mapping[Key, Mapping[str, float]], size: str) -> Key:
+def size_of(objectives: Iterable[str], otherwise: str = "macs", metric: Measure = METRIC) -> str:
+    """Return the first objective that is not the metric."""
+    return next((name for name in objectives if name != metric.name), otherwise)
+
+
+def declarations(metric: Measure = METRIC) -> dict[str, Any]:
+    """Return what is measured and how rules are written, as plain values for the page."""
+    return {
+        "metric": metric.name,
+        "measures": [each.declaration() for each in (metric, *SIZES.values())],
+        "objectives": [metric.name, *DEFAULT_OBJECTIVES[1:]],
+        "examples": EXAMPLES,
+    }
+
+
+def _knee(measures: Mapping[Key, Mapping[str, float]], size: str, metric: Measure) -> Key:
     xs = {key: math.log(m[size]) for key, m in measures.items()}
-    ys = {key: m["accuracy"] for key, m in measures.items()}
+    ys = {key: -metric.cost(m[metric.name]) for key, m in measures.items()}
     (x0, x1), (y0, y1) = ((min(v.values()), max(v.values())) for v in (xs, ys))
     if x0 == x1 or y0 == y1:
         return min(measures, key=lambda k: (-ys[k], xs[k]))

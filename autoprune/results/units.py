@@ -34,10 +34,29 @@ def spread(values: Sequence[float]) -> str:
     return f"{mean} ± {100 * stdev(values):.2f}" if len(values) > 1 else mean
 
 
+def spread_of_numbers(values: Sequence[float]) -> str:
+    """Return the mean of numbers and their standard deviation: ``0.42 ± 0.01``; of one, ``0.42``."""
+    mean = number(fmean(values))
+    return f"{mean} ± {stdev(values):.2g}" if len(values) > 1 else mean
+
+
 def points(difference: float) -> str:
     """Return a difference of two fractions in percentage points, with its sign: ``+0.28``, ``-1.39``, ``0.00``."""
     text = f"{100 * difference:+.2f}"
     return "0.00" if text in ("+0.00", "-0.00") else text
+
+
+def number(value: float) -> str:
+    """Return a plain number to four digits, more only before the point: ``0.4217``, ``12.35``, ``123456``."""
+    return f"{value:.0f}" if abs(value) >= 9999.5 else f"{value:.4g}"
+
+
+def change(value: float, dense: float) -> str:
+    """Return a difference in percent of the dense model's value, with its sign: ``+3.4 %``; a dash where that is 0."""
+    if not dense:
+        return "-"
+    text = f"{100 * (value - dense) / abs(dense):+.1f} %"
+    return "0.0 %" if text in ("+0.0 %", "-0.0 %") else text
 
 
 def ratio(dense: float, value: float) -> str:

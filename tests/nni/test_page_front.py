@@ -1,4 +1,4 @@
-"""The Pareto page's mathematics, in JavaScript, against the package's, in Python."""
+"""The Pareto page's mathematics, in JavaScript, against the package's, in Python; both by the same declarations."""
 
 import json
 import random
@@ -10,12 +10,11 @@ import pytest
 
 from autoprune.errors import UserError
 from autoprune.nni import bridge
-from autoprune.report.progress import hypervolume
-from autoprune.report.rows import SIZES, method
-from autoprune.results import units
+from autoprune.report.rows import method
 from autoprune.results.experiment import Trial
 from autoprune.results.limits import read_limits, satisfies
-from autoprune.results.pareto import choose, pareto_front
+from autoprune.results.measures import ACCURACY, MEASURES, METRIC, Measure
+from autoprune.results.pareto import choose, declarations, hypervolume, pareto_front
 
 NODE = Path(nni_node.__path__[0]) / "node"
 PAGE = Path(bridge.__path__[0]) / "pareto_page"
@@ -24,6 +23,7 @@ RULES += ["macs<=1", "nonsense", "accuracy<=1", "t3"]
 CONSTRAINTS = [[], ["drop<=5%"], ["accuracy>=0.9", "macs<=5k"], ["latency<=1.5ms"]]
 SCRIPT = """
 import { choose, hypervolume, paretoFront, within } from '%s';
+import { gain } from '%s';
 const { searches, rules, constraints, dense } = JSON.parse((await import('node:fs')).readFileSync(0, 'utf8'));
 const answers = searches.map(({ trials, objectives }) => {
     const front = paretoFront(trials, objectives);
@@ -34,7 +34,7 @@ const answers = searches.map(({ trials, objectives }) => {
             return error.message;
         }
     });
-    const volume = hypervolume(trials.map(({ measures }) => [measures.macs / dense.macs, measures.accuracy]));
+    const volume = hypervolume(trials.map(({ measures }) => [measures.macs / dense.macs, gain(measures, dense)]));
     const allowed = constraints.map(each => within(trials, each, dense).map(trial => trial.id));
     return { front: front.map(trial => trial.id), chosen, volume, allowed };
 });
@@ -73,51 +73,68 @@ def test_a_rule_picks_by_the_accuracies_after_the_last_fine_tuning_once_the_whol
     assert found == [as_it_was, as_it_was, [high, ["small", 0.85]], [high]]
 
 
-def make_search(seed):
+def make_search(seed, metric=ACCURACY):
+    name = metric.name
     rng = random.Random(seed)
     trials = []
     for number in range(rng.choice([0, 1, 2, 30])):
         share = rng.choice([0.1, 0.25, 0.5, rng.random()])
-        measures = {name: max(1, round(value * share)) for name, value in DENSE.items()}
-        measures |= {"accuracy": round(rng.uniform(0.8, 0.96), 2), "latency_ms": round(3 * rng.random(), 2)}
+        measures = {size: max(1, round(value * share)) for size, value in DENSE.items() if size != "accuracy"}
+        measures |= {name: round(rng.uniform(0.8, 0.96), 2), "latency_ms": round(3 * rng.random(), 2)}
         trials.append({"id": f"t{number}", "measures": measures})
-    objectives = rng.choice([["accuracy", "macs"], ["accuracy", "params", "latency_ms"], ["bytes", "accuracy"]])
+    objectives = rng.choice([[name, "macs"], [name, "params", "latency_ms"], ["bytes", name]])
     return {"trials": trials, "objectives": objectives}
 
 
-def in_javascript(folder, script, question):
+def in_javascript(folder, script, question, metric=METRIC):
     file = folder / "ask.mjs"
-    file.write_text(script)
+    declared = f"import {{ declare }} from '{(PAGE / 'measures.mjs').as_uri()}';\n"
+    file.write_text(f"{declared}declare({json.dumps(declarations(metric))});\n{script}")
     command = [NODE, file]
     done = subprocess.run(command, input=json.dumps(question), capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
 
-def in_python(search):
+def in_python(search, metric=ACCURACY, dense=DENSE, rules=RULES, constraints=CONSTRAINTS):
     measures = {trial["id"]: trial["measures"] for trial in search["trials"]}
     front = pareto_front(measures, search["objectives"])
     chosen = []
-    for rule in RULES:
+    for rule in rules:
         try:
             if rule in measures:
                 chosen.append(rule)
             else:
-                chosen.append(choose(rule, {id_: measures[id_] for id_ in front}, DENSE, search["objectives"]))
+                known = {id_: measures[id_] for id_ in front}
+                chosen.append(choose(rule, known, dense, search["objectives"], metric))
         except UserError as error:
             chosen.append(str(error))
-    volume = hypervolume([(m["macs"] / DENSE["macs"], m["accuracy"]) for m in measures.values()])
-    allowed = [[id_ for id_, m in measures.items() if satisfies(read_limits(each), m, DENSE)] for each in CONSTRAINTS]
+    gains = [(m["macs"] / dense["macs"], metric.gain(m[metric.name], dense[metric.name])) for m in measures.values()]
+    volume, limits = hypervolume(gains), [read_limits(each) for each in constraints]
+    allowed = [[id_ for id_, m in measures.items() if satisfies(each, m, dense, metric)] for each in limits]
     return {"front": front, "chosen": chosen, "volume": pytest.approx(volume), "allowed": allowed}
 
 
 def test_the_page_finds_the_same_fronts_and_chooses_the_same_trials_as_the_command_line(tmp_path):
     searches = [make_search(seed) for seed in range(60)]
-    script = SCRIPT % (PAGE / "front.mjs").as_uri()
+    script = SCRIPT % ((PAGE / "front.mjs").as_uri(), (PAGE / "measures.mjs").as_uri())
     answers = in_javascript(
         tmp_path, script, {"searches": searches, "rules": RULES, "constraints": CONSTRAINTS, "dense": DENSE}
     )
     for search, answer in zip(searches, answers, strict=True):
         assert answer == in_python(search)
+
+
+def test_the_page_judges_by_a_metric_of_which_less_is_better_as_the_command_line_does(tmp_path, monkeypatch):
+    rmse = Measure("rmse", "RMSE", "minimize", "number", aliases=("error",))
+    monkeypatch.setitem(MEASURES, "rmse", rmse)
+    dense = {name: value for name, value in DENSE.items() if name != "accuracy"} | {"rmse": 0.85}
+    searches = [make_search(seed, rmse) for seed in range(30)]
+    rules = ["drop<=1%", "drop<=0.05", "rmse<=0.9", "error<0.85", "rmse>=0.9", "macs<=5k", "knee"]
+    constraints = [["drop<=5%"], ["rmse<=0.9", "macs<=5k"]]
+    question = {"searches": searches, "rules": rules, "constraints": constraints, "dense": dense}
+    script = SCRIPT % ((PAGE / "front.mjs").as_uri(), (PAGE / "measures.mjs").as_uri())
+    for search, answer in zip(searches, in_javascript(tmp_path, script, question, rmse), strict=True):
+        assert answer == in_python(search, rmse, dense, rules, constraints)
 
 
 def test_the_page_writes_numbers_as_the_reports_do(tmp_path):
@@ -126,9 +143,13 @@ def test_the_page_writes_numbers_as_the_reports_do(tmp_path):
     values += [(name, int(10 ** rng.uniform(0, 12))) for name in ("params", "macs", "bytes") for _ in range(50)]
     values += [("accuracy", rng.random()) for _ in range(50)]
     values += [("latency_ms", 10 ** rng.uniform(-3, 4)) for _ in range(50)]
-    python = {"accuracy": units.percent} | {name: size.write for name, size in SIZES.items()}
-    answers = in_javascript(tmp_path, WRITE % (PAGE / "plots.mjs").as_uri(), values)
-    assert answers == [python[name](value) for name, value in values]
+    answers = in_javascript(tmp_path, WRITE % (PAGE / "measures.mjs").as_uri(), values)
+    assert answers == [MEASURES[name].write(value) for name, value in values]
+
+    rmse = Measure("rmse", "RMSE", "minimize", "number")
+    values = [("rmse", sign * 10 ** rng.uniform(-3, 7)) for sign in (1, -1) for _ in range(50)]
+    answers = in_javascript(tmp_path, WRITE % (PAGE / "measures.mjs").as_uri(), values, rmse)
+    assert answers == [rmse.write(value) for _, value in values]
 
 
 NAME = """

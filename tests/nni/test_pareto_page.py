@@ -12,6 +12,7 @@ from test_run import digits  # noqa: F401  (a fixture)
 
 from autoprune.nni.database import load_experiment
 from autoprune.report.rows import method
+from autoprune.results.pareto import declarations
 
 
 @pytest.fixture
@@ -181,11 +182,14 @@ def check_nnis_own_page(browser, nni_home, experiment):
     assert browser.evaluate("document.getElementById('autoprune-front').href").endswith("/pareto/")
 
 
-def test_an_export_takes_a_trials_id_and_nothing_else(nni_home):
+def test_the_declarations_are_served_and_an_export_takes_a_trials_id_and_nothing_else(nni_home):
     assert nni_home.create(nni_home.config(maxTrialNumber=1)).returncode == 0
     nni_home.wait_for_status("DONE")
     url = f"http://127.0.0.1:{nni_home.port}/api/v1/autoprune/exports"
     (trial,) = nni_home.trials()
+    measures = requests.get(url.replace("exports", "measures"), timeout=20)
+    assert measures.json() == json.loads(json.dumps(declarations()))
+    assert requests.get(f"http://127.0.0.1:{nni_home.port}/pareto/measures.mjs", timeout=20).status_code == 200
 
     def ask(content, **headers):
         return requests.post(url, data=content, headers={"Content-Type": "application/json"} | headers, timeout=20)

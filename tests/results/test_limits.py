@@ -8,9 +8,10 @@ import pytest
 from autoprune.errors import UserError
 from autoprune.nni import bridge
 from autoprune.results.limits import Limit, read_limits, satisfies
+from autoprune.results.pareto import declarations
 
 NODE = Path(nni_node.__path__[0]) / "node"
-PAGE = Path(bridge.__path__[0]) / "pareto_page" / "front.mjs"
+PAGE = Path(bridge.__path__[0]) / "pareto_page"
 READ = {
     "drop<=1%": ("drop", 0.01),
     "drop <= 0.05": ("drop", 0.05),
@@ -68,7 +69,9 @@ def test_the_page_reads_the_same_words_to_the_same_numbers(tmp_path):
     words = [*READ, *FOREIGN, *NONSENSE]
     file = tmp_path / "ask.mjs"
     file.write_text(
-        f"import {{ readLimit }} from '{PAGE.as_uri()}';\n"
+        f"import {{ readLimit }} from '{(PAGE / 'front.mjs').as_uri()}';\n"
+        f"import {{ declare }} from '{(PAGE / 'measures.mjs').as_uri()}';\n"
+        f"declare({json.dumps(declarations())});\n"
         "const words = JSON.parse((await import('node:fs')).readFileSync(0, 'utf8'));\n"
         "const read = each => { try { return readLimit(each); } catch (error) { return error.message; } };\n"
         "console.log(JSON.stringify(words.map(read)));\n"

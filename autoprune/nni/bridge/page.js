@@ -11,12 +11,14 @@ const { UNTRUSTED, fileInside } = require('./files.js');
 
 const PAGE = path.join(__dirname, 'pareto_page');
 const PLOTLY = process.env.AUTOPRUNE_PLOTLY; // the script in Python's plotly package; see door.py
+const MEASURES = process.env.AUTOPRUNE_MEASURES; // the declarations, as JSON; see door.py
 const FILES = new Map(Object.entries({
     '': [path.join(PAGE, 'index.html'), 'text/html'],
     'page.css': [path.join(PAGE, 'page.css'), 'text/css'],
     'page.mjs': [path.join(PAGE, 'page.mjs'), 'text/javascript'],
     'plots.mjs': [path.join(PAGE, 'plots.mjs'), 'text/javascript'],
     'front.mjs': [path.join(PAGE, 'front.mjs'), 'text/javascript'],
+    'measures.mjs': [path.join(PAGE, 'measures.mjs'), 'text/javascript'],
     'names.mjs': [path.join(PAGE, 'names.mjs'), 'text/javascript'],
     'plotly.js': [PLOTLY, 'text/javascript'],
 }));
@@ -91,6 +93,9 @@ function addRoutes(router, nni) {
         } else {
             response.type(type).sendFile(path.join(WEBUI, request.params.name));
         }
+    });
+    router.get('/api/v1/autoprune/measures', (_request, response) => {
+        response.type('json').send(MEASURES);
     });
     router.get('/api/v1/autoprune/facts', (_request, response) => {
         facts ??= new Facts(nni());

@@ -2,11 +2,7 @@
 // autoprune/results/pareto.py and autoprune/results/limits.py (tests/nni/test_page_front.py and
 // tests/results/test_limits.py compare them).
 
-export const MEASURES = ['accuracy', 'params', 'macs', 'bytes', 'latency_ms'];
-
-export function cost(measures, name) {
-    return name === 'accuracy' ? -measures[name] : measures[name];
-}
+import { EXAMPLES, METRIC, cost, declarationOf, drop, isShare } from './measures.mjs';
 
 // Returns the non-dominated of `trials` (each with `measures`), the best in the first objective first; of equals, the
 // first one stands for all.
@@ -39,30 +35,23 @@ export function hypervolume(points) {
     return area;
 }
 
-const SCALE = { '': 1, k: 1e3, K: 1e3, M: 1e6, G: 1e9 };
-const FRACTION = { '': 1, '%': 0.01 };
-const UNITS = {
-    drop: ['<', FRACTION],
-    accuracy: ['>', FRACTION],
-    params: ['<', SCALE],
-    macs: ['<', SCALE],
-    bytes: ['<', SCALE],
-    latency_ms: ['<', { '': 1, ms: 1 }],
-};
-const EXAMPLES = 'drop<=1%, accuracy>=0.98, macs<=20M (or params, bytes, latency_ms)';
+const FRACTION = { '': 1, '%': 0.01 }; // what a drop is written in
 const FORM = /^\s*(\w+)\s*([<>])=?\s*(\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+)\s*(%|[a-zA-Z]+)?\s*$/;
 const TOLERANCE = 1e-9; // 0.99 - 0.98 is a little more than 0.01
 
 // Reads MEASURE<=NUMBER[UNIT] (accuracy>=...), or returns null if that is not the form of the words.
 export function readLimit(words) {
     const match = FORM.exec(words);
-    const measure = match?.[1] === 'latency' ? 'latency_ms' : match?.[1];
-    const [side, units] = (match && Object.hasOwn(UNITS, measure) && UNITS[measure]) || ['', {}];
-    if (!match || match[2] !== side || !Object.hasOwn(units, match[4] ?? '')) {
+    const found = match && declarationOf(match[1]);
+    if (!match || (!found && match[1] !== 'drop')) {
         return null;
     }
-    const bound = Number(match[3]) * units[match[4] ?? ''];
-    if (units === FRACTION && bound > 1) {
+    const { name: measure, side, suffixes } = found ?? { name: 'drop', side: '<', suffixes: FRACTION };
+    if (match[2] !== side || !Object.hasOwn(suffixes, match[4] ?? '')) {
+        return null;
+    }
+    const bound = Number(match[3]) * suffixes[match[4] ?? ''];
+    if ((!found || isShare(measure)) && bound > 1) {
         throw new Error(`${words.trim()}: more than 100 %: write ${measure}${side}=${match[3]}%`);
     }
     if (bound === 0 && measure !== 'drop') {
@@ -73,9 +62,9 @@ export function readLimit(words) {
 
 export function satisfies({ measure, bound }, measures, dense) {
     if (measure === 'drop') {
-        return dense.accuracy - measures.accuracy - bound - TOLERANCE <= 0;
+        return drop(measures, dense) - bound - TOLERANCE <= 0;
     }
-    return measure === 'accuracy' ? bound - measures.accuracy - TOLERANCE <= 0 : measures[measure] <= bound;
+    return cost(measures, measure) - cost({ [measure]: bound }, measure) <= (isShare(measure) ? TOLERANCE : 0);
 }
 
 // Returns the trials that keep within all of a search's constraints; none where a drop is limited and dense not known.
@@ -87,7 +76,7 @@ export function within(trials, constraints, dense) {
     return trials.filter(trial => limits.every(limit => satisfies(limit, trial.measures, dense)));
 }
 
-// The front as it is after its networks were fine-tuned to the end: with their mean validation accuracies. As it was
+// The front as it is after its networks were fine-tuned to the end: with their mean results on validation data. As it was
 // before, where not all of them were (of more than twelve, twelve).
 export function recoveredFront(front, recovered, constraints, dense) {
     const known = front.filter(trial => recovered[trial.id]);
@@ -97,8 +86,8 @@ export function recoveredFront(front, recovered, constraints, dense) {
     }
     const networks = known.map(trial => {
         const { validation } = recovered[trial.id];
-        const accuracy = validation.reduce((sum, value) => sum + value, 0) / validation.length;
-        return { ...trial, measures: { ...trial.measures, accuracy } };
+        const mean = validation.reduce((sum, value) => sum + value, 0) / validation.length;
+        return { ...trial, measures: { ...trial.measures, [METRIC]: mean } };
     });
     return within(networks, constraints, dense);
 }
@@ -112,7 +101,7 @@ export function choose(rule, front, all, dense, objectives) {
     if (front.length === 0) {
         throw new Error('no trial has succeeded yet: there is nothing to choose from');
     }
-    const size = objectives.find(name => name !== 'accuracy') ?? 'params';
+    const size = objectives.find(name => name !== METRIC) ?? 'params';
     if (rule.trim() === 'knee') {
         return knee(front, size);
     }
@@ -121,11 +110,9 @@ export function choose(rule, front, all, dense, objectives) {
         throw new Error(`cannot choose by '${rule}': use ${EXAMPLES}, knee, or a trial's id`);
     }
     const fit = front.filter(trial => satisfies(limit, trial.measures, dense));
-    if (['drop', 'accuracy'].includes(limit.measure)) {
-        fit.sort((a, b) => a.measures[size] - b.measures[size] || b.measures.accuracy - a.measures.accuracy);
-    } else {
-        fit.sort((a, b) => b.measures.accuracy - a.measures.accuracy || a.measures[size] - b.measures[size]);
-    }
+    const first = ['drop', METRIC].includes(limit.measure) ? [size, METRIC] : [METRIC, size];
+    const order = first.map(name => (a, b) => cost(a.measures, name) - cost(b.measures, name));
+    fit.sort((a, b) => order[0](a, b) || order[1](a, b));
     if (fit.length === 0) {
         throw new Error(`no trial satisfies ${rule}: loosen it, or search longer`);
     }
@@ -134,7 +121,7 @@ export function choose(rule, front, all, dense, objectives) {
 
 function knee(front, size) {
     const xs = front.map(trial => Math.log(trial.measures[size]));
-    const ys = front.map(trial => trial.measures.accuracy);
+    const ys = front.map(trial => -cost(trial.measures, METRIC));
     const [x0, x1] = [Math.min(...xs), Math.max(...xs)];
     const [y0, y1] = [Math.min(...ys), Math.max(...ys)];
     const flat = x0 === x1 || y0 === y1;

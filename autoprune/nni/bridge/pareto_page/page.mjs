@@ -1,15 +1,16 @@
 // The Pareto page: asks the manager every two seconds, and shows what is new.
 
-import { MEASURES, choose, paretoFront, recoveredFront, within } from './front.mjs';
+import { choose, paretoFront, recoveredFront, within } from './front.mjs';
+import { MEASURES, METRIC, OBJECTIVES, declarationOf, declare, isShare, write, writeDifference } from './measures.mjs';
 import { nameOf } from './names.mjs';
-import { TITLES, drawFront, drawKept, drawSensitivity, drawVolume, write } from './plots.mjs';
+import { drawFront, drawKept, drawSensitivity, drawVolume } from './plots.mjs';
 
 const POLL_MS = 2000;
 const DENSE = 'dense'; // marks the dense model's trial, as in autoprune/results/baselines.py
 const RUNNING = ['WAITING', 'RUNNING', 'UNKNOWN'];
 const find = id => document.getElementById(id);
 
-let state = { trials: [], candidates: [], allowed: [], constraints: [], baselines: {}, front: [], objectives: ['accuracy', 'macs'], kept: {},
+let state = { trials: [], candidates: [], allowed: [], constraints: [], baselines: {}, front: [], objectives: [], kept: {},
     channels: {}, reasons: {}, dense: null, sensitivity: null, recovered: {} };
 let exports = {};
 let chosen = null; // a trial's id
@@ -44,7 +45,7 @@ async function poll() {
 function update(status, experiment, jobs, facts) {
     const trials = jobs.map(job => readTrial(job, facts)).filter(trial => trial.number !== undefined);
     const candidates = trials.filter(trial => trial.measures && !trial.baseline);
-    const { objectives = ['accuracy', 'macs'], constraints } = experiment.params.tuner?.classArgs ?? {};
+    const { objectives = OBJECTIVES, constraints } = experiment.params.tuner?.classArgs ?? {};
     const allowed = within(candidates, constraints ?? [], facts.dense);
     const baselines = {};
     for (const trial of trials.filter(each => each.measures && each.baseline && each.baseline !== DENSE)) {
@@ -147,10 +148,10 @@ function columns() {
         { key: 'number', title: 'trial', value: trial => trial.number, text: trial => trial.name },
         { key: 'id', title: 'id', value: trial => trial.id, words: true },
         { key: 'status', title: 'status', value: trial => trial.status.toLowerCase(), words: true },
-        ...MEASURES.map(name => ({ key: name, title: TITLES[name], value: trial => trial.measures?.[name],
+        ...MEASURES.map(name => ({ key: name, title: declarationOf(name).noun, value: trial => trial.measures?.[name],
             text: trial => write(name, trial.measures?.[name]) })),
         ...margins.map(name => ({ key: name, title: name.replaceAll('_', ' '), value: trial => trial.metrics[name],
-            text: trial => (trial.metrics[name] === undefined ? '' : (100 * trial.metrics[name]).toFixed(2)) })),
+            text: trial => (trial.metrics[name] === undefined ? '' : writeDifference(METRIC, trial.metrics[name])) })),
     ];
 }
 
@@ -202,16 +203,16 @@ function showDetails() {
     add('id', trial.id);
     if (trial.measures) {
         for (const name of MEASURES) {
-            add(TITLES[name], write(name, trial.measures[name]) + againstDense(name, trial.measures[name]));
+            add(declarationOf(name).noun, write(name, trial.measures[name]) + againstDense(name, trial.measures[name]));
         }
         for (const split of ['validation', 'test']) {
             const values = state.recovered[trial.id]?.[split];
             if (values) {
-                add(`${split} accuracy, fine-tuned to the end`, values.map(value => write('accuracy', value)).join(', '));
+                add(`${split} ${declarationOf(METRIC).noun}, fine-tuned to the end`, values.map(value => write(METRIC, value)).join(', '));
             }
         }
         for (const [name, value] of Object.entries(trial.metrics).filter(([key]) => key.startsWith('above_'))) {
-            add(name.replaceAll('_', ' '), `${(100 * value).toFixed(2)} points`);
+            add(name.replaceAll('_', ' '), writeDifference(METRIC, value) + (isShare(METRIC) ? ' points' : ''));
         }
     } else {
         add('status', [trial.status.toLowerCase(), trial.reason].filter(Boolean).join(': '));
@@ -231,8 +232,8 @@ function againstDense(name, value) {
         return '';
     }
     const dense = state.dense[name];
-    return name === 'accuracy'
-        ? ` (${value >= dense ? '+' : ''}${(100 * (value - dense)).toFixed(2)} points)`
+    return isShare(name)
+        ? ` (${writeDifference(name, value - dense)} points)`
         : ` (${(100 * value / dense).toFixed(0)} % of the dense model's)`;
 }
 
@@ -278,7 +279,7 @@ function chooseByRule(event) {
         }
         const measured = state.trials.filter(trial => trial.measures);
         const front = recoveredFront(state.front, state.recovered, state.constraints, state.dense);
-        select(choose(rule, front, measured, state.dense ?? { accuracy: 1 }, state.objectives).id);
+        select(choose(rule, front, measured, state.dense ?? { [METRIC]: declarationOf(METRIC).ideal }, state.objectives).id);
         find('refused').hidden = true;
     } catch (error) {
         find('refused').textContent = error.message;
@@ -286,9 +287,23 @@ function chooseByRule(event) {
     }
 }
 
-for (const [id, first] of [['x', 'macs'], ['y', 'accuracy']]) {
-    find(id).append(...MEASURES.map(name => element('option', TITLES[name], { value: name, selected: name === first })));
+async function begin() {
+    try {
+        declare(await ask('autoprune/measures'));
+    } catch {
+        setTimeout(begin, POLL_MS);
+        return;
+    }
+    const { noun, side } = declarationOf(METRIC);
+    for (const [id, first] of [['x', 'macs'], ['y', METRIC]]) {
+        find(id).append(...MEASURES.map(
+            name => element('option', declarationOf(name).noun, { value: name, selected: name === first })));
+    }
+    document.querySelectorAll('.metric').forEach(place => { place.textContent = noun; });
+    find('by-metric').textContent = `${METRIC}${side}=NUMBER`;
+    poll();
 }
+
 find('axes').addEventListener('change', draw);
 find('axes').addEventListener('submit', event => event.preventDefault());
 find('choose').addEventListener('submit', chooseByRule);
@@ -296,4 +311,4 @@ find('filter').form.addEventListener('submit', event => event.preventDefault());
 find('filter').addEventListener('input', showTable);
 find('front-only').addEventListener('change', showTable);
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', draw);
-poll();
+begin();

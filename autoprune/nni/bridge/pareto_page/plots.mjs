@@ -1,40 +1,12 @@
 // The page's figures, drawn by plotly.js, which the page loads before this module.
 
 import { hypervolume, paretoFront } from './front.mjs';
+import { MEASURES, METRIC, declarationOf, gain, write } from './measures.mjs';
 
-export const TITLES = {
-    accuracy: 'accuracy', params: 'parameters', macs: 'MACs', bytes: 'bytes', latency_ms: 'latency',
-};
 const BASELINE_COLORS = ['#d98200', '#00856a', '#9a6fd0', '#8a6d3b'];
 const BUTTONS = [['zoom2d', 'pan2d', 'resetScale2d', 'toImage']]; // none that would send data elsewhere
 const CONFIG = { displaylogo: false, responsive: true, modeBarButtons: BUTTONS };
 const PLAIN = { ...CONFIG, displayModeBar: false };
-
-// Numbers as people read them, as autoprune/results/units.py writes them.
-export function write(name, value) {
-    if (value === null || value === undefined) {
-        return '-';
-    }
-    if (name === 'accuracy') {
-        return `${(100 * value).toFixed(2)} %`;
-    }
-    if (name === 'latency_ms') {
-        return `${value < 0.0995 ? value.toFixed(3) : value < 1 ? value.toFixed(2) : three(value)} ms`;
-    }
-    return scaled(value, name === 'bytes' ? ['B', 'kB', 'MB', 'GB', 'TB'] : ['', 'k', 'M', 'G', 'T']);
-}
-
-function scaled(value, units) {
-    let i = 0;
-    for (; value >= 999.5 && i < units.length - 1; i += 1) {
-        value /= 1000;
-    }
-    return `${i === 0 ? value.toFixed(0) : three(value)} ${units[i]}`.trim();
-}
-
-function three(value) {
-    return value.toFixed(value < 9.995 ? 2 : value < 99.95 ? 1 : 0);
-}
 
 // Text of the data's goes into plotly's labels, which read some HTML.
 function plain(text) {
@@ -62,7 +34,7 @@ function layout(colors, changes) {
 
 // Hover text of a trial: its name and measures.
 function hover(trial) {
-    const lines = Object.keys(TITLES).map(name => `${TITLES[name]}: ${write(name, trial.measures[name])}`);
+    const lines = MEASURES.map(name => `${declarationOf(name).noun}: ${write(name, trial.measures[name])}`);
     const heading = [`<b>${plain(trial.name)}</b>`, trial.id && `trial ${plain(trial.id)}`].filter(Boolean);
     return [...heading, ...lines].join('<br>');
 }
@@ -100,8 +72,8 @@ export function drawFront(element, state, view, pick) {
     const ring = { symbol: 'circle-open', size: 21, color: colors.error, line: { width: 3 } };
     traces.push(points(chosen, view, { name: 'selected', marker: ring, hoverinfo: 'skip', showlegend: chosen.length > 0 }));
     const axis = (name, log) => ({
-        title: { text: TITLES[name] + (log ? ' (log scale)' : '') }, type: log ? 'log' : 'linear',
-        tickformat: name === 'accuracy' ? '.4~p' : '~s', ...(log ? { dtick: 'D2' } : {}),
+        title: { text: declarationOf(name).noun + (log ? ' (log scale)' : '') }, type: log ? 'log' : 'linear',
+        tickformat: declarationOf(name).ticks, ...(log ? { dtick: 'D2' } : {}),
     });
     const look = layout(colors, {
         xaxis: axis(view.x, view.xlog), yaxis: axis(view.y, view.ylog),
@@ -115,13 +87,13 @@ export function drawFront(element, state, view, pick) {
 
 // Returns [minutes since the first trial's start, hypervolume] after each candidate.
 export function volumes(state) {
-    const size = state.objectives.find(name => name !== 'accuracy') ?? 'macs';
+    const size = state.objectives.find(name => name !== METRIC) ?? 'macs';
     if (!state.dense) {
         return { size, values: [] };
     }
     const begin = Math.min(...state.trials.map(trial => trial.started ?? Infinity));
     const ordered = [...state.candidates].sort((a, b) => (a.ended ?? Infinity) - (b.ended ?? Infinity));
-    const areas = ordered.map(trial => [trial.measures[size] / state.dense[size], trial.measures.accuracy]);
+    const areas = ordered.map(trial => [trial.measures[size] / state.dense[size], gain(trial.measures, state.dense)]);
     const values = ordered.map((trial, i) => [(trial.ended - begin) / 60000, hypervolume(areas.slice(0, i + 1))]);
     return { size, values };
 }
@@ -136,7 +108,7 @@ export function drawVolume(element, state) {
     };
     const look = layout(colors, {
         xaxis: { title: { text: 'minutes since the start' }, rangemode: 'tozero' },
-        yaxis: { title: { text: `of accuracy and ${TITLES[size]}` } },
+        yaxis: { title: { text: `of ${declarationOf(METRIC).noun} and ${declarationOf(size).noun}` } },
     });
     Plotly.react(element, [trace], look, PLAIN);
 }
@@ -149,7 +121,7 @@ export function drawKept(element, state, pick) {
     const few = groups.length <= 16;
     const trace = {
         type: 'heatmap', zmin: 0, zmax: 1, xgap: 2, ygap: 2, showscale: !few,
-        x: groups.map(plain), y: front.map(trial => `${plain(trial.id)}  ${write('accuracy', trial.measures.accuracy)}`),
+        x: groups.map(plain), y: front.map(trial => `${plain(trial.id)}  ${write(METRIC, trial.measures[METRIC])}`),
         z: front.map(trial => groups.map(group => (cell(trial, group) ?? NaN) / state.channels[group])),
         text: front.map(trial => groups.map(group => plain(`${cell(trial, group) ?? '-'}/${state.channels[group]}`))),
         texttemplate: few ? '%{text}' : '', textfont: { color: '#1f2933' },
@@ -168,14 +140,14 @@ export function drawKept(element, state, pick) {
     });
 }
 
-// sensitivity: { group: [[fraction removed, accuracy], ...] }
+// sensitivity: { group: [[fraction removed, metric], ...] }
 export function drawSensitivity(element, state) {
     const traces = Object.entries(state.sensitivity).map(([group, curve]) => ({
         x: curve.map(each => each[0]), y: curve.map(each => each[1]), name: plain(group), mode: 'lines+markers',
     }));
     const look = layout(theme(), {
         xaxis: { title: { text: 'removed of this group alone' }, tickformat: '.0%' },
-        yaxis: { title: { text: 'accuracy' }, tickformat: '.4~p' },
+        yaxis: { title: { text: declarationOf(METRIC).noun }, tickformat: declarationOf(METRIC).ticks },
     });
     Plotly.react(element, traces, look, PLAIN);
 }

@@ -1,13 +1,14 @@
 // Runs in NNI's web UI before its own scripts: shows what a pruning user needs, by means that the UI has itself.
 // (They are deferred, as modules are, and come later on the page.)
 
+import { METRIC, declare } from '../pareto/measures.mjs';
 import { nameOf } from '../pareto/names.mjs';
 
 // The UI's own switches for its fonts and icons: nothing from a CDN. The icons are in icons.css.
 window.FabricConfig = { fontBaseUrl: '', iconBaseUrl: 'autoprune/none/' };
 
-const COLUMNS = [
-    'sequenceId', 'id', 'status', 'message', 'metric/accuracy', 'metric/params', 'metric/macs', 'metric/latency_ms',
+const columns = () => [
+    'sequenceId', 'id', 'status', 'message', `metric/${METRIC}`, 'metric/params', 'metric/macs', 'metric/latency_ms',
     'metric/above_l1_filter', 'metric/above_lottery_ticket',
 ];
 const YEAR_MS = 365 * 24 * 3600 * 1000;
@@ -16,23 +17,23 @@ const YEAR_MS = 365 * 24 * 3600 * 1000;
 function chooseColumns(experiment) {
     const key = `${experiment}_columns`;
     if (localStorage.getItem(key) === null) {
-        const choice = { value: JSON.stringify(COLUMNS), time: Date.now(), expire: YEAR_MS, isSelectall: false };
+        const choice = { value: JSON.stringify(columns()), time: Date.now(), expire: YEAR_MS, isSelectall: false };
         localStorage.setItem(key, JSON.stringify(choice));
     }
 }
 
-// The UI's default metric is `default`. Here that is the accuracy, and the tuner's one number is called `score`.
+// The UI's default metric is `default`. Here that is the measure that judges, and the tuner's one number is called `score`.
 // Only what the page is shown changes, and of a number no more than four decimals are shown.
-function accuracyFirst(data) {
+function metricFirst(data) {
     const metrics = JSON.parse(JSON.parse(data));
-    if (metrics === null || typeof metrics !== 'object' || metrics.accuracy === undefined) {
+    if (metrics === null || typeof metrics !== 'object' || metrics[METRIC] === undefined) {
         return data;
     }
     for (const [name, value] of Object.entries(metrics)) {
         metrics[name] = typeof value === 'number' ? Number(value.toFixed(4)) : value;
     }
-    const { default: score, accuracy, ...others } = metrics;
-    return JSON.stringify(JSON.stringify({ default: accuracy, accuracy, ...others, score }));
+    const { default: score, [METRIC]: value, ...others } = metrics;
+    return JSON.stringify(JSON.stringify({ default: value, [METRIC]: value, ...others, score }));
 }
 
 // The UI shows a trial's message where there is one, which NNI's local training service never sets.
@@ -52,7 +53,7 @@ function mend(answer) {
             nameTrial(entry);
         }
         for (const metric of entry.finalMetricData ?? (entry.type === 'FINAL' ? [entry] : [])) {
-            metric.data = accuracyFirst(metric.data);
+            metric.data = metricFirst(metric.data);
         }
     }
     return answer;
@@ -116,6 +117,7 @@ let dense = null;
 const names = new Map(); // by trial
 const experiment = ask('nni/experiment');
 if (/\bautoprune["']?\s+trial\b/.test(experiment.params?.trialCommand ?? '')) {
+    declare(ask('autoprune/measures'));
     chooseColumns(experiment.id);
     dense = ask('autoprune/facts').dense ?? null;
     if (!dense) {

@@ -1,0 +1,203 @@
+"""What is measured of a network, declared once: limits, tables, plots, the model card and the page ask here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from autoprune.results import units
+
+FRACTION = {"": 1.0, "%": 0.01}
+"""Suffixes of a fraction -> what they are worth."""
+
+_SCALE = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}
+
+
+@dataclass(frozen=True)
+class Form:
+    """How the values of a measure are written, read and compared with the dense model's.
+
+    Args:
+        write: a value, for people.
+        comparison: ``points``: the difference of two fractions, in percentage points; ``ratio``: how many times one
+            goes into the other; ``percent``: the difference as a share of the dense model's value.
+        suffixes: of a number in a limit -> what they are worth.
+        ticks: of an axis, as d3 formats numbers.
+    """
+
+    write: Callable[[float], str]
+    comparison: Literal["points", "ratio", "percent"]
+    suffixes: Mapping[str, float]
+    ticks: str = "~s"
+
+
+FORMS = {
+    "percent": Form(units.percent, "points", FRACTION, ".4~p"),
+    "count": Form(units.count, "ratio", _SCALE),
+    "bytes": Form(units.size, "ratio", _SCALE),
+    "milliseconds": Form(units.milliseconds, "ratio", {"": 1.0, "ms": 1.0}),
+    "number": Form(units.number, "percent", {"": 1.0}, "~g"),
+}
+"""How measures are written, by name; the values of ``percent`` are fractions in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One thing that is measured.
+
+    Args:
+        name: in what trials report, in objectives and in limits.
+        noun: in a sentence.
+        direction: which way is better.
+        form: a name in :data:`FORMS`.
+        better: what the better of two values is: ``fewer``, ``faster``.
+        worse: what the worse is.
+        best: what the network of the best value is called.
+        about: what exactly is measured; the noun if empty.
+        aliases: other names in limits.
+        proportion: whether it is the share of examples that are right, so that an interval of it is known.
+    """
+
+    name: str
+    noun: str
+    direction: Literal["maximize", "minimize"]
+    form: str
+    better: str = "better"
+    worse: str = "worse"
+    best: str = "best"
+    about: str = ""
+    aliases: tuple[str, ...] = ()
+    proportion: bool = False
+
+    @property
+    def title(self) -> str:
+        """The noun as a heading."""
+        return self.noun[:1].upper() + self.noun[1:]
+
+    @property
+    def plural(self) -> str:
+        """The noun for several values."""
+        return f"{self.noun[:-1]}ies" if self.noun.endswith("y") else f"{self.noun}s"
+
+    @property
+    def is_share(self) -> bool:
+        """Whether values are fractions in [0, 1]."""
+        return self.form == "percent"
+
+    @property
+    def ideal(self) -> float | None:
+        """The best value that there can be, or None if there is no telling."""
+        if self.direction == "minimize":
+            return 0.0
+        return 1.0 if self.is_share else None
+
+    @property
+    def side(self) -> Literal["<", ">"]:
+        """On which side of a limit its values must be."""
+        return ">" if self.direction == "maximize" else "<"
+
+    @property
+    def suffixes(self) -> Mapping[str, float]:
+        """Suffixes of a number in a limit -> what they are worth."""
+        return FORMS[self.form].suffixes
+
+    @property
+    def comparison(self) -> str:
+        """How values are compared with the dense model's, see :class:`Form`."""
+        return FORMS[self.form].comparison
+
+    @property
+    def compared_in(self) -> str:
+        """What :meth:`compare` counts, as a heading: ``points``, ``times fewer``, ``percent``."""
+        return f"times {self.better}" if self.comparison == "ratio" else self.comparison
+
+    @property
+    def ticks(self) -> str:
+        """How numbers stand at an axis, as d3 formats them."""
+        return FORMS[self.form].ticks
+
+    def write(self, value: float) -> str:
+        """Return a value for people: ``98.89 %``, ``1.51 M``."""
+        return FORMS[self.form].write(value)
+
+    def cost(self, value: float) -> float:
+        """Return a value such that less is better: one to be maximised is negated."""
+        return -value if self.direction == "maximize" else value
+
+    def drop(self, value: float, dense: float) -> float:
+        """Return how much worse a value is than the dense model's, negative if it is better.
+
+        A difference of fractions, or, of other numbers, a fraction of the dense model's value.
+        """
+        difference = self.cost(value) - self.cost(dense)
+        if self.is_share or not difference:
+            return difference
+        return difference / abs(dense) if dense else difference * float("inf")
+
+    def after_drop(self, dense: float, drop: float) -> float:
+        """Return the value that is worse than the dense model's by ``drop``."""
+        amount = drop if self.is_share else drop * abs(dense)
+        return dense - amount if self.direction == "maximize" else dense + amount
+
+    def gain(self, value: float, dense: float) -> float:
+        """Return how good a value is, for a hypervolume: in [0, 1] for a fraction, otherwise 1 at the dense one's."""
+        if self.is_share:
+            return value if self.direction == "maximize" else 1 - value
+        above, below = (value, dense) if self.direction == "maximize" else (dense, value)
+        return above / below if below else 0.0
+
+    def compare(self, value: float, dense: float) -> str:
+        """Return a value against the dense model's: ``+0.28`` (points), ``3.9x``, ``-1.4 %``."""
+        if self.comparison == "points":
+            return units.points(value - dense)
+        if self.comparison == "ratio":
+            return units.ratio(dense, value)
+        return units.change(value, dense)
+
+    def words(self, value: float, dense: float) -> str:
+        """Return the same in words: ``+0.28 points``, ``3.9x fewer``, ``the same``."""
+        compared = self.compare(value, dense)
+        if self.comparison != "ratio":
+            return f"{compared} points" if self.comparison == "points" else compared
+        if compared in ("1.0x", "-"):
+            return "the same" if compared == "1.0x" else ""
+        return f"{compared} {self.better}" if value < dense else f"{units.ratio(value, dense)} {self.worse}"
+
+    def difference(self, difference: float) -> str:
+        """Return the difference of two values, with its sign: percentage points of fractions."""
+        return units.points(difference) if self.is_share else f"{difference:+.3g}"
+
+    def spread(self, values: list[float] | tuple[float, ...]) -> str:
+        """Return the mean of values and their standard deviation; of fractions, in percent and without the sign."""
+        return units.spread(values) if self.is_share else units.spread_of_numbers(values)
+
+    def declaration(self) -> dict[str, Any]:
+        """Return all of it as plain values, for the page."""
+        names = ("title", "side", "ideal", "comparison", "compared_in", "ticks")
+        return asdict(self) | {name: getattr(self, name) for name in names} | {"suffixes": dict(self.suffixes)}
+
+
+ACCURACY = Measure("accuracy", "accuracy", "maximize", "percent", best="most accurate", proportion=True)
+
+METRIC = ACCURACY
+"""The one that judges a network; limits on the drop are limits on it."""
+
+SIZES = {
+    each.name: each
+    for each in (
+        Measure("params", "parameters", "minimize", "count", "fewer", "more", about="parameters that are not zero"),
+        Measure("macs", "MACs", "minimize", "count", "fewer", "more", about="MACs of one example"),
+        Measure("bytes", "bytes", "minimize", "bytes", "smaller", "larger", about="weights, zlib-compressed"),
+        Measure("latency_ms", "latency", "minimize", "milliseconds", "faster", "slower", aliases=("latency",)),
+    )
+}
+"""The measures of size and speed, by name: each better the smaller it is."""
+
+MEASURES: dict[str, Measure] = {METRIC.name: METRIC} | SIZES
+"""All that is declared, by name."""
+
+
+def named(name: str) -> Measure | None:
+    """Return the measure of a name or an alias, or None."""
+    return MEASURES.get(name) or next((each for each in MEASURES.values() if name in each.aliases), None)
