@@ -46,7 +46,7 @@ def digits_search(private_cache, tmp_path_factory):
 
     file = tmp_path_factory.mktemp("task") / "quick_digits.py"
     file.write_text(
-        "from dataclasses import replace\nfrom autoprune.task.task import load_task\ndigits = load_task('digits')\n"
+        "from dataclasses import replace\nfrom autoprune.task.find import load_task\ndigits = load_task('digits')\n"
         "task = replace(digits, training=replace(digits.training, steps=100), "
         "recovery=replace(digits.recovery, steps=20))\n"
     )

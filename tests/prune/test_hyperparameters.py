@@ -4,12 +4,12 @@ from dataclasses import fields, is_dataclass, replace
 
 import pytest
 import torch
+from tiny import make_groups, make_task
 
 from autoprune.base.fingerprint import fingerprint
 from autoprune.prune.criteria import CRITERIA, Context
 from autoprune.prune.criteria.choose import best_weights, lowest_channels
 from autoprune.prune.criteria.n_m import NM
-from tiny import make_groups, make_task
 
 CHANGES = {
     "slim": {"penalty": 1.0},
