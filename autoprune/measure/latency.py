@@ -127,7 +127,7 @@ def check(runtime: str, batch_size: int, threads: int) -> None:
     Raises:
         UserError: an unknown runtime, or a batch size or number of threads that cannot be.
     """
-    if not isinstance(runtime, str) or runtime not in RUNTIMES:
+    if runtime not in RUNTIMES:
         raise unknown("runtime", runtime, RUNTIMES)
     checked.check("batch size", batch_size, checked.Batch)
     check_threads(threads)

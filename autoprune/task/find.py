@@ -25,7 +25,7 @@ def load_task(reference: str) -> Task:
     """
     place, _, attribute = reference.partition(":")
     if reference in TASKS:
-        return _checked(reference, TASKS[reference], "the entry point that it names")
+        return _checked(reference, TASKS[reference], "what its entry point names")
     if not place.endswith(".py") and not attribute:
         near = difflib.get_close_matches(reference, TASKS, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"the built-in tasks are {', '.join(TASKS)};"

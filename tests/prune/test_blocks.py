@@ -320,7 +320,7 @@ def test_a_network_without_a_block_is_fine_tuned_further_from_the_shared_weights
 def test_the_command_writes_a_space_with_blocks(tmp_path):
     (tmp_path / "mine.py").write_text(
         "from dataclasses import replace\nimport torch\nfrom autoprune.task.models.resnet import ResNet\n"
-        "from autoprune.task.task import load_task\n"
+        "from autoprune.task.find import load_task\n"
         "task = replace(load_task('digits'), model=lambda: ResNet(14, in_channels=1))\n"
     )
     file = tmp_path / "space.yaml"
