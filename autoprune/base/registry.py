@@ -47,9 +47,9 @@ class Registry(Mapping[str, T], Generic[T]):
         Raises:
             UserError: there is none, with the near matches; or another package's cannot be imported.
         """
+        if not isinstance(name, str) or name not in self._own and name not in self._points:
+            raise unknown(self.kind, name, self)
         if name not in self._loaded:
-            if not isinstance(name, str) or name not in self._own and name not in self._points:
-                raise unknown(self.kind, name, self)
             point = self._own.get(name) or self._points[name]
             try:
                 self._loaded[name] = point.load()
@@ -63,7 +63,7 @@ class Registry(Mapping[str, T], Generic[T]):
         return self._loaded[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._points
+        return isinstance(name, str) and name in self._points
 
     def __iter__(self) -> Iterator[str]:
         own = list(self._own)

@@ -16,8 +16,8 @@ from torch.utils.data import Dataset
 
 from autoprune.base.files import replacing
 from autoprune.base.places import check_file, check_folder
+from autoprune.base.registry import Registry
 from autoprune.errors import UserError
-from autoprune.export.formats import onnx, pt2, state_dict
 from autoprune.export.formats.base import ExportMismatch, Format, Run
 from autoprune.export.formats.state_dict import load_pruned
 from autoprune.measure.latency import Comparison, compare_passes, pinned
@@ -27,7 +27,15 @@ from autoprune.train.modes import evaluating
 
 __all__ = ["FORMATS", "TOLERANCE", "ExportMismatch", "Exported", "Format", "export", "load_pruned"]
 
-FORMATS: dict[str, Format] = {"pt2": pt2.FORMAT, "onnx": onnx.FORMAT, "state_dict": state_dict.FORMAT}
+FORMATS: Registry[Format] = Registry(
+    "format",
+    {
+        "pt2": "autoprune.export.formats.pt2:FORMAT",
+        "onnx": "autoprune.export.formats.onnx:FORMAT",
+        "state_dict": "autoprune.export.formats.state_dict:FORMAT",
+    },
+    "autoprune.formats",
+)
 """Name -> format."""
 
 TOLERANCE = 1e-4

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from torch import nn
 
-from autoprune.export import AsModule, Exported, quantize, time_beside_dense
+from autoprune.export import AsModule, Exported, time_beside_dense
 from autoprune.export.formats.base import ExportMismatch
 from autoprune.export.formats.onnx import FORMAT, load
+from autoprune.export.quantize import QUANTISERS, Request
 from autoprune.measure.latency import pinned
 from autoprune.prune.dense import Dense
 from autoprune.task.task import Splits, Task
@@ -50,26 +51,21 @@ def export_int8(
     """Quantise ``model``, load the file back in ONNX Runtime, and check that its accuracy is close to the model's.
 
     Args:
-        qat_steps: steps of quantisation-aware fine-tuning, tried beside post-training quantisation; of the two the
-            better by validation accuracy is taken. 0 for none.
+        qat_steps: steps of quantisation-aware fine-tuning, tried beside the other quantisers that apply; of all the
+            best by validation accuracy is taken. 0 for none.
 
     Raises:
         ExportMismatch: it costs more than :data:`LARGEST_LOSS` of validation accuracy. No file is left.
         UserError: quantisation-aware fine-tuning without torchao.
     """
+    asked = Request(task, model, dense.model, data, qat_steps, seed)
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, pinned(threads):
-        plain = Path(folder, "ptq.onnx")
-        if task.example_input.is_floating_point():
-            method = f"post-training, {quantize.CALIBRATION} training examples"
-            quantize.post_training(model, data.train, plain, seed)
-        else:  # token ids
-            method = "post-training, activations as it runs"
-            quantize.dynamic(model, task.example_input.repeat_interleave(2, dim=0), plain)
-        files = {method: plain}
-        if qat_steps:
-            files[method := f"quantisation-aware, {qat_steps} steps"] = Path(folder, "qat.onnx")
-            quantize.quantization_aware(task, model, dense.model, data, qat_steps, files[method], seed)
+        files = {}
+        for name, quantiser in QUANTISERS.items():
+            if method := quantiser.method(asked):
+                files[method] = Path(folder, f"{name}.onnx")
+                quantiser.write(asked, files[method])
         found = {how: evaluation.accuracy(AsModule(load(each)), data.validation) for how, each in files.items()}
         best = max(reversed(found), key=found.__getitem__)
         own = evaluation.accuracy(model, data.validation)

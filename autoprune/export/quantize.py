@@ -1,5 +1,7 @@
 """Eight-bit integers: quantising a pruned network for ONNX Runtime, after training or with training for it.
 
+What quantises is a :class:`Quantiser`; a new one is a file with it, and a line in :data:`QUANTISERS`.
+
 Weights are quantised per output channel, activations per tensor, both to signed eight-bit integers, in ONNX's
 tensor-oriented form (QuantizeLinear and DequantizeLinear around each operator), which ONNX Runtime's documentation
 names as the first choice. Of a network that reads token ids only the weights are quantised beforehand, and the ranges
@@ -12,16 +14,18 @@ from __future__ import annotations
 import copy
 import importlib.util
 import tempfile
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from autoprune.base.quiet import quiet
+from autoprune.base.registry import Registry
 from autoprune.errors import UserError
 from autoprune.export.formats import onnx
 from autoprune.task.task import Splits, Task
@@ -34,12 +38,61 @@ LEARNING_RATE_SHARE = 0.1
 """Quantisation-aware fine-tuning learns at this share of the recovery's learning rate: the network is nearly there."""
 
 
-def post_training(model: nn.Module, calibration: Dataset, file: Path, seed: int = 0) -> None:
+@dataclass(frozen=True)
+class Request:
+    """What is to be quantised.
+
+    Args:
+        model: the pruned network, in evaluation mode; stays as it is.
+        teacher: the dense network.
+        data: of which only the training split may be read.
+        qat_steps: steps of quantisation-aware fine-tuning that were asked for; 0 for none.
+    """
+
+    task: Task
+    model: nn.Module
+    teacher: nn.Module
+    data: Splits
+    qat_steps: int = 0
+    seed: int = 0
+
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether the inputs are token ids."""
+        return not self.task.example_input.is_floating_point()
+
+
+@dataclass(frozen=True)
+class Quantiser:
+    """A way to eight-bit integers; of those that apply the one with the best validation accuracy is taken.
+
+    Args:
+        method: ``method(request)`` says for people how it quantises, or returns None where it does not apply.
+        write: ``write(request, file)`` writes an eight-bit ONNX file, its input named ``input``.
+    """
+
+    method: Callable[[Request], str | None]
+    write: Callable[[Request, Path], None]
+
+
+QUANTISERS: Registry[Quantiser] = Registry(
+    "quantiser",
+    {
+        "static": "autoprune.export.quantize:STATIC",
+        "dynamic": "autoprune.export.quantize:DYNAMIC",
+        "aware": "autoprune.export.quantize:AWARE",
+    },
+    "autoprune.quantisers",
+)
+
+
+def post_training(model: nn.Module, calibration: Dataset, file: Path, seed: int = 0, **options: Any) -> None:
     """Write ``model`` as an eight-bit ONNX file, by ONNX Runtime's static quantisation.
 
     Args:
         calibration: training examples; :data:`CALIBRATION` of them are run.
         seed: which ones.
+        options: more of ``onnxruntime.quantization.quantize_static``, such as ``calibrate_method``.
     """
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -65,6 +118,7 @@ def post_training(model: nn.Module, calibration: Dataset, file: Path, seed: int 
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
             per_channel=True,
+            **options,
         )
 
 
@@ -130,3 +184,19 @@ def quantization_aware(
 def _calibration(data: Dataset, seed: int, batch_size: int = 64) -> list[Tensor]:
     parts = islice(loading.endless_batches(data, batch_size, seed), max(1, CALIBRATION // batch_size))
     return [x for x, _ in parts]
+
+
+STATIC = Quantiser(
+    lambda asked: None if asked.reads_tokens else f"post-training, {CALIBRATION} training examples",
+    lambda asked, file: post_training(asked.model, asked.data.train, file, asked.seed),
+)
+DYNAMIC = Quantiser(
+    lambda asked: "post-training, activations as it runs" if asked.reads_tokens else None,
+    lambda asked, file: dynamic(asked.model, asked.task.example_input.repeat_interleave(2, dim=0), file),
+)
+AWARE = Quantiser(
+    lambda asked: f"quantisation-aware, {asked.qat_steps} steps" if asked.qat_steps else None,
+    lambda asked, file: quantization_aware(
+        asked.task, asked.model, asked.teacher, asked.data, asked.qat_steps, file, asked.seed
+    ),
+)

@@ -12,11 +12,9 @@ import contextlib
 import copy
 import os
 import statistics
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import torch
@@ -25,10 +23,7 @@ from torch import Tensor, nn
 
 from autoprune.base import checked
 from autoprune.errors import UserError, unknown
-from autoprune.results.settings import RUNTIMES
-
-Pass = Callable[[], Any]
-"""One forward pass over an input that it holds."""
+from autoprune.measure.runtimes import RUNTIMES, Pass
 
 
 @dataclass(frozen=True)
@@ -123,7 +118,7 @@ def prepare(model: nn.Module, example_input: Tensor, runtime: str, batch_size: i
     inputs = example_input.repeat_interleave(batch_size, dim=0)
     if any(layer.training for layer in model.modules()):
         model = copy.deepcopy(model).eval()  # the caller's stays in the mode that it is in
-    return _PREPARE[runtime](model, inputs, threads)
+    return RUNTIMES[runtime](model, inputs, threads)
 
 
 def check(runtime: str, batch_size: int, threads: int) -> None:
@@ -132,7 +127,7 @@ def check(runtime: str, batch_size: int, threads: int) -> None:
     Raises:
         UserError: an unknown runtime, or a batch size or number of threads that cannot be.
     """
-    if not isinstance(runtime, str) or runtime not in RUNTIMES:
+    if runtime not in RUNTIMES:
         raise unknown("runtime", runtime, RUNTIMES)
     checked.check("batch size", batch_size, checked.Batch)
     check_threads(threads)
@@ -190,36 +185,6 @@ def _quartiles(values: list[float]) -> tuple[float, float, float]:
         return (values[0],) * 3
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
     return low, middle, high
-
-
-def _eager(model: nn.Module, inputs: Tensor, threads: int) -> Pass:
-    return lambda: model(inputs)
-
-
-def _compile(model: nn.Module, inputs: Tensor, threads: int) -> Pass:
-    torch._dynamo.reset()  # else the compilations of earlier candidates count against this one's limit
-    compiled = torch.compile(model, dynamic=False)
-    with torch.no_grad():
-        compiled(inputs)
-    return lambda: compiled(inputs)
-
-
-def _onnxruntime(model: nn.Module, inputs: Tensor, threads: int) -> Pass:
-    from autoprune.measure import onnx
-
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "model.onnx")
-        onnx.write(model, inputs, file)
-        session = onnx.session(file, threads)
-    feed = {session.get_inputs()[0].name: inputs.numpy()}
-    return lambda: session.run(None, feed)
-
-
-_PREPARE: dict[str, Callable[[nn.Module, Tensor, int], Pass]] = {
-    "eager": _eager,
-    "compile": _compile,
-    "onnxruntime": _onnxruntime,
-}
 
 
 def parse_sizes(text: str) -> list[int]:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from autoprune.errors import UserError, unknown
+from autoprune.base.registry import Registry
+from autoprune.errors import UserError
 from autoprune.prune.criteria.base import per_unit, rows
 from autoprune.prune.criteria.lamp import lamp_scores
 from autoprune.prune.groups import Group, Groups
@@ -24,17 +25,16 @@ def allocate(
 
     Args:
         ratio: fraction of all the model's parameters, in [0, 1).
-        method: a name in :data:`METHODS`.
+        method: a name in :data:`METHODS`, whose every entry is called as :func:`uniform` is.
         structured: whether whole channels go (a layer that loses outputs and inputs shrinks by both) or single weights.
 
     Raises:
         UserError: an unknown method, or more than the groups hold.
     """
-    if method not in METHODS:
-        raise unknown("allocation", method, METHODS)
+    spread = METHODS[method]
     if not 0 <= ratio < 1:
         raise UserError(f"the fraction of the parameters to remove is {ratio!r}: it must be a number in [0, 1)")
-    family = METHODS[method](model, groups, structured)
+    family = spread(model, groups, structured)
     total = sum(p.numel() for p in model.parameters())
     left = _params_left_structured if structured else _params_left_unstructured
     most = 1 - left(model, groups, family(1.0)) / total
@@ -96,12 +96,16 @@ def lamp(model: nn.Module, groups: Groups, structured: bool) -> Family:
     return _below_one_threshold(scores, _most(model, groups, structured))
 
 
-METHODS: dict[str, Callable[[nn.Module, Groups, bool], Family]] = {
-    "uniform": uniform,
-    "global": global_magnitude,
-    "erk": erk,
-    "lamp": lamp,
-}
+METHODS: Registry[Callable[[nn.Module, Groups, bool], Family]] = Registry(
+    "allocation",
+    {
+        "uniform": "autoprune.prune.allocation:uniform",
+        "global": "autoprune.prune.allocation:global_magnitude",
+        "erk": "autoprune.prune.allocation:erk",
+        "lamp": "autoprune.prune.allocation:lamp",
+    },
+    "autoprune.allocations",
+)
 
 
 def _below_one_threshold(scores: Mapping[str, Tensor], most: Mapping[str, float]) -> Family:

@@ -11,17 +11,13 @@ import difflib
 import shlex
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Annotated, Literal, NoReturn, get_args
+from typing import Annotated, NoReturn
 
 from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from autoprune.base.checked import STRICT, Batch, Count, Seed, Text, Whole, plainly
 from autoprune.errors import UserError, short
-
-Runtime = Literal["eager", "compile", "onnxruntime"]
-RUNTIMES = get_args(Runtime)
-"""Where latency can be measured: PyTorch eager, torch.compile, ONNX Runtime; all on the CPU."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -43,7 +39,8 @@ class TrialCommand:
         recipe_trials: how many recovery recipes are tried before the search; none if 0.
         seeds: how often each network of the final front is fine-tuned.
         warm_start: whether the search is prepared: sensitivities probed, first candidates solved for.
-        latency: the runtime in which trials measure ``latency_ms``, a name in :data:`RUNTIMES`.
+        latency: the runtime in which trials measure ``latency_ms``, a name in the registry of
+            ``autoprune.measure.runtimes``, which is checked against it before anything starts.
         latency_batch: examples per pass in that measurement.
 
     Raises:
@@ -63,7 +60,7 @@ class TrialCommand:
     recipe_trials: Whole = 0
     seeds: Annotated[int, Field(ge=1, le=1000)] = 3
     warm_start: bool = True
-    latency: Runtime = "eager"
+    latency: Text = "eager"
     latency_batch: Batch = 1
 
     @classmethod

@@ -18,26 +18,28 @@ from autoprune.task.task import Task, _import_file, _let_import_from
 
 
 def load_task(reference: str) -> Task:
-    """Find a task: a built-in name, ``FILE.py[:ATTRIBUTE]`` or ``MODULE:ATTRIBUTE`` (unsaid, it is ``task``).
+    """Find a task: a name in :data:`TASKS`, ``FILE.py[:ATTRIBUTE]`` or ``MODULE:ATTRIBUTE`` (unsaid, it is ``task``).
 
     Raises:
         UserError: nothing by that name, with the near matches; a file that cannot be imported; not a :class:`Task`.
     """
     place, _, attribute = reference.partition(":")
     if reference in TASKS:
-        place, _, attribute = TASKS[reference].partition(":")
-    elif not place.endswith(".py") and not attribute:
+        return _checked(reference, TASKS[reference], "what its entry point names")
+    if not place.endswith(".py") and not attribute:
         near = difflib.get_close_matches(reference, TASKS, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"the built-in tasks are {', '.join(TASKS)};"
         raise UserError(f"unknown task {reference!r}: {hint} a task of your own is FILE.py or MODULE:ATTRIBUTE")
-    module = _import(place)
-    task = getattr(module, attribute or "task", None)
-    if not isinstance(task, Task):
-        found = "is not an autoprune Task" if task is not None else "does not exist"
-        raise UserError(
-            f"task {reference!r}: {attribute or 'task'!r} in {place} {found}; define `task = autoprune.Task(...)`"
-        )
-    return task
+    return _checked(
+        reference, getattr(_import(place), attribute or "task", None), f"{attribute or 'task'!r} in {place}"
+    )
+
+
+def _checked(reference: str, found: Any, place: str) -> Task:
+    if not isinstance(found, Task):
+        what = "is not an autoprune Task" if found is not None else "does not exist"
+        raise UserError(f"task {reference!r}: {place} {what}; define `task = autoprune.Task(...)`")
+    return found
 
 
 def load_task_or_model(reference: str, shape: str) -> tuple[Task | nn.Module, Any]:

@@ -114,7 +114,8 @@ def test_a_file_that_computes_something_else_is_not_handed_out(digits_search, mo
     def write_another(model, inputs, file):
         torch.save({name: tensor * 1.01 for name, tensor in model.state_dict().items()}, file)
 
-    monkeypatch.setitem(export.FORMATS, "state_dict", replace(export.FORMATS["state_dict"], write=write_another))
+    broken = replace(export.FORMATS["state_dict"], write=write_another)
+    monkeypatch.setattr(export, "FORMATS", {**export.FORMATS, "state_dict": broken})
     task, data, dense = digits_search.loaded
     file = tmp_path / "model.state_dict.pt"
     with pytest.raises(export.ExportMismatch, match="differs from the pruned model"):

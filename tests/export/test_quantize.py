@@ -9,6 +9,7 @@ import torch
 from autoprune import export
 from autoprune.errors import UserError
 from autoprune.export import int8, quantize
+from autoprune.export.formats import onnx as onnx_format
 from autoprune.export.formats.onnx import load
 from autoprune.finalize.finish import Options
 from autoprune.train import evaluation
@@ -53,7 +54,7 @@ def test_a_file_that_lost_too_much_is_refused(digits_search, tmp_path, monkeypat
     broken = dense.model.to(torch.float32)
 
     def write_untrained(model, calibration, file, seed=0):
-        export.onnx.write(task.build(7), torch.zeros(2, 1, 8, 8), file)
+        onnx_format.write(task.build(7), torch.zeros(2, 1, 8, 8), file)
 
     monkeypatch.setattr(quantize, "post_training", write_untrained)
     with pytest.raises(export.ExportMismatch, match="points of validation accuracy .* no file was written"):

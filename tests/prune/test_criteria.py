@@ -13,7 +13,7 @@ from autoprune.errors import TrialFailure, UserError
 from autoprune.prune.criteria import (
     CRITERIA,
     Context,
-    Criterion,
+    FunctionCriterion,
     channels_to_remove,
     choose_channels,
     choose_weights,
@@ -389,13 +389,13 @@ def test_scores_that_are_not_numbers_are_a_failure(model, groups):
         return {group.name: torch.full((group.channels,), float("nan")) for group in request.groups}
 
     with pytest.raises(TrialFailure, match="scores of stem are not finite"):
-        lowest_channels(Criterion(score, "channel", ""), model, groups, {"stem": 1}, None)
+        lowest_channels(FunctionCriterion(score, "channel", ""), model, groups, {"stem": 1}, None)
 
     def score_weights(request):
         return {name: weight / 0 for _, name, weight in request.weights()}
 
     with pytest.raises(TrialFailure, match="not finite"):
-        best_weights(Criterion(score_weights, "weight", ""), model, groups, {"stem": 0.5}, None)
+        best_weights(FunctionCriterion(score_weights, "weight", ""), model, groups, {"stem": 0.5}, None)
 
 
 def test_an_unknown_criterion_is_refused_with_near_matches():

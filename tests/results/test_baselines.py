@@ -64,7 +64,6 @@ def test_the_trial_command_is_read_wherever_autoprune_lies():
         ("--round-to 0", "--round-to must be at least 1, not '0'"),
         ("--size-weight nan", "--size-weight must be at most 10, not 'nan'"),
         ("--seed 4294967296", "--seed must be at most 2,147,483,647"),
-        ("--latency eagr", "--latency must be 'eager', 'compile' or 'onnxruntime'"),
         ("--checkpoint ''", "--checkpoint must not be empty"),
         ("--checkpoint a\0b", "--checkpoint must be text, without characters that no file has"),
         ("'", "cannot be read"),

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
 from autoprune.export.formats.base import Format, Run
 from autoprune.measure.onnx import session, write
 from autoprune.task.task import Task
-
-if TYPE_CHECKING:
-    pass
 
 
 def load(file: Path, task: Task | None = None, threads: int = 1) -> Run:

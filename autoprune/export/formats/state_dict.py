@@ -43,7 +43,7 @@ FORMAT = Format(
     write=write,
     load=load,
     how_to_load="from autoprune.export import load_pruned\n"
-    "from autoprune.task.task import load_task\n"
+    "from autoprune.task.find import load_task\n"
     'model = load_pruned(load_task("{task}"), "{file}")',
     standalone=False,
 )

@@ -6,28 +6,16 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from autoprune.errors import unknown
-from autoprune.prune.criteria.activations import APOZ, MEAN_ACTIVATION
-from autoprune.prune.criteria.base import Context, Criterion, Request
-from autoprune.prune.criteria.by_chance import RANDOM, RANDOM_WEIGHTS
+from autoprune.base.registry import Registry
+from autoprune.prune.criteria.base import Context, Criterion, FunctionCriterion, Request
 from autoprune.prune.criteria.choose import best_weights, lowest_channels, ordered_channels
-from autoprune.prune.criteria.fpgm import FPGM
-from autoprune.prune.criteria.group_norm import GROUP_NORM, GROUP_TAYLOR
-from autoprune.prune.criteria.l0 import L0
-from autoprune.prune.criteria.lamp import LAMP
-from autoprune.prune.criteria.magnitude import L1_NORM, L2_NORM, LEVEL, LEVEL_GLOBAL
-from autoprune.prune.criteria.movement import MOVEMENT
-from autoprune.prune.criteria.n_m import NM_2_4
-from autoprune.prune.criteria.slim import BN_SCALE, SLIM
-from autoprune.prune.criteria.snip import SNIP
-from autoprune.prune.criteria.synaptic_strength import SYNAPTIC_STRENGTH
-from autoprune.prune.criteria.taylor import TAYLOR
 from autoprune.prune.groups import Groups
 
 __all__ = [
     "CRITERIA",
     "Context",
     "Criterion",
+    "FunctionCriterion",
     "Request",
     "channel_order",
     "channels_to_remove",
@@ -37,32 +25,36 @@ __all__ = [
     "weight_masks",
 ]
 
-CRITERIA: dict[str, Criterion] = {
-    # whole channels
-    "l1_norm": L1_NORM,
-    "l2_norm": L2_NORM,
-    "fpgm": FPGM,
-    "group_norm": GROUP_NORM,
-    "bn_scale": BN_SCALE,
-    "slim": SLIM,
-    "taylor": TAYLOR,
-    "group_taylor": GROUP_TAYLOR,
-    "apoz": APOZ,
-    "mean_activation": MEAN_ACTIVATION,
-    "l0": L0,
-    "random": RANDOM,
-    # single weights
-    "level": LEVEL,
-    "level_global": LEVEL_GLOBAL,
-    "lamp": LAMP,
-    "snip": SNIP,
-    "movement": MOVEMENT,
-    "random_weights": RANDOM_WEIGHTS,
-    # the kernels between two channels
-    "synaptic_strength": SYNAPTIC_STRENGTH,
-    # two of four weights
-    "nm_2_4": NM_2_4,
-}
+CRITERIA: Registry[Criterion] = Registry(
+    "criterion",
+    {
+        # whole channels
+        "l1_norm": "autoprune.prune.criteria.magnitude:L1_NORM",
+        "l2_norm": "autoprune.prune.criteria.magnitude:L2_NORM",
+        "fpgm": "autoprune.prune.criteria.fpgm:FPGM",
+        "group_norm": "autoprune.prune.criteria.group_norm:GROUP_NORM",
+        "bn_scale": "autoprune.prune.criteria.slim:BN_SCALE",
+        "slim": "autoprune.prune.criteria.slim:SLIM",
+        "taylor": "autoprune.prune.criteria.taylor:TAYLOR",
+        "group_taylor": "autoprune.prune.criteria.group_norm:GROUP_TAYLOR",
+        "apoz": "autoprune.prune.criteria.activations:APOZ",
+        "mean_activation": "autoprune.prune.criteria.activations:MEAN_ACTIVATION",
+        "l0": "autoprune.prune.criteria.l0:L0_GATES",
+        "random": "autoprune.prune.criteria.by_chance:RANDOM",
+        # single weights
+        "level": "autoprune.prune.criteria.magnitude:LEVEL",
+        "level_global": "autoprune.prune.criteria.magnitude:LEVEL_GLOBAL",
+        "lamp": "autoprune.prune.criteria.lamp:LAMP",
+        "snip": "autoprune.prune.criteria.snip:SNIP",
+        "movement": "autoprune.prune.criteria.movement:MOVEMENT",
+        "random_weights": "autoprune.prune.criteria.by_chance:RANDOM_WEIGHTS",
+        # the kernels between two channels
+        "synaptic_strength": "autoprune.prune.criteria.synaptic_strength:SYNAPTIC_STRENGTH",
+        # two of four weights
+        "nm_2_4": "autoprune.prune.criteria.n_m:NM_2_4",
+    },
+    "autoprune.criteria",
+)
 
 
 def get_criterion(name: str) -> Criterion:
@@ -71,8 +63,6 @@ def get_criterion(name: str) -> Criterion:
     Raises:
         UserError: there is none, with the near matches.
     """
-    if name not in CRITERIA:
-        raise unknown("criterion", name, CRITERIA)
     return CRITERIA[name]
 
 

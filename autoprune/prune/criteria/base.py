@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -78,38 +79,66 @@ class Request:
         """Return a stream of chance of its own for one purpose (see :func:`autoprune.base.streams.generator`)."""
         return streams.generator(self.context.seed if self.context else 0, *purpose)
 
-    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Iterate over the few training batches that may be looked at."""
+    def batches(self, count: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Iterate over ``count`` training batches; if None over as many as may be looked at."""
         context = self.need()
         size = context.task.recovery.batch_size
-        yield from islice(loading.endless_batches(context.train, size, context.seed), context.batches)
+        yield from islice(loading.endless_batches(context.train, size, context.seed), count or context.batches)
 
 
-@dataclass(frozen=True)
-class Criterion:
-    """A way to choose what goes.
+Need = Literal["data", "gradients", "training"]
+Scope = Literal["layer", "network"]
 
-    Args:
-        score: gives everything that could go a score; the lowest goes first. Of a channel criterion one score per
-            channel, by group name; else one per weight, by parameter name (a tensor of the weight's shape, with a 1 in
-            each dimension that goes as a whole).
-        granularity: what goes as a whole. Whole channels make the network smaller, all else sets weights to zero.
+
+class Criterion(ABC):
+    """A way to choose what goes. One with hyper-parameters is a frozen dataclass, whose fields they are.
+
+    Attributes:
+        granularity: what goes as a whole: ``channel``, ``weight``, ``kernel``, or ``n:m``, n of every m weights being
+            kept. Whole channels make the network smaller, all else sets weights to zero.
         paper: where it is from.
         needs: what it looks at beside the weights.
         scope: whether each layer loses the fraction asked of it, or only the network the number of weights asked of
             it in all, the weakest anywhere.
     """
 
-    score: Callable[[Request], dict[str, Tensor]]
-    granularity: Literal["channel", "weight", "kernel", "2:4"]
+    granularity: str
     paper: str
-    needs: tuple[Literal["data", "gradients", "training"], ...] = ()
-    scope: Literal["layer", "network"] = "layer"
+    needs: tuple[Need, ...] = ()
+    scope: Scope = "layer"
 
     @property
     def structured(self) -> bool:
         """Whether whole channels go."""
         return self.granularity == "channel"
+
+    @abstractmethod
+    def score(self, request: Request) -> dict[str, Tensor]:
+        """Give everything that could go a score; the lowest goes first.
+
+        Returns:
+            Of a channel criterion one score per channel, by group name; else one per weight, by parameter name (a
+            tensor of the weight's shape, with a 1 in each dimension that goes as a whole).
+        """
+
+
+@dataclass(frozen=True)
+class FunctionCriterion(Criterion):
+    """A criterion without hyper-parameters: a function that scores, and what :class:`Criterion` says of each.
+
+    Args:
+        function: what :meth:`Criterion.score` calls.
+    """
+
+    function: Callable[[Request], dict[str, Tensor]]
+    granularity: str
+    paper: str
+    needs: tuple[Need, ...] = ()
+    scope: Scope = "layer"
+
+    def score(self, request: Request) -> dict[str, Tensor]:
+        """Return what the function does."""
+        return self.function(request)
 
 
 def per_unit(group: Group, part: Slice, values: Tensor) -> Tensor:

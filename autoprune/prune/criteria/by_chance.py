@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from autoprune.prune.criteria.base import Criterion, Request
+from autoprune.prune.criteria.base import FunctionCriterion, Request
 
 PAPER = "the control; Mittal et al. 2018, Recovering from Random Pruning"
 
@@ -26,5 +26,5 @@ def random_weights(request: Request) -> dict[str, Tensor]:
     }
 
 
-RANDOM = Criterion(random_channels, "channel", PAPER)
-RANDOM_WEIGHTS = Criterion(random_weights, "weight", PAPER)
+RANDOM = FunctionCriterion(random_channels, "channel", PAPER)
+RANDOM_WEIGHTS = FunctionCriterion(random_weights, "weight", PAPER)

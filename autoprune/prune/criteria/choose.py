@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from autoprune.base import streams
 from autoprune.errors import TrialFailure
 from autoprune.prune.criteria.base import Context, Criterion, Request
-from autoprune.prune.criteria.n_m import mask_n_m
+from autoprune.prune.criteria.n_m import NM
 from autoprune.prune.groups import Groups
 
 
@@ -79,8 +79,8 @@ def best_weights(
     scores, judged = _score(criterion, request)
     scores = {name: _gone_first(score, (within or {}).get(name)) for name, score in scores.items()}
     weights = {name: weight for _, name, weight in request.weights()}
-    if criterion.granularity == "2:4":
-        masks = {name: mask_n_m(scores[name]) for name in weights}
+    if isinstance(criterion, NM):
+        masks = {name: criterion.mask(scores[name]) for name in weights}
         return {name: mask for name, mask in masks.items() if mask is not None}, judged
     remove = {name: sparsity[group.name] * scores[name].numel() for group, name, _ in request.weights()}
     if criterion.scope == "network":

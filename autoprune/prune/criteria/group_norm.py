@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from autoprune.prune.criteria.base import Criterion, Request, per_unit, rows
+from autoprune.prune.criteria.base import FunctionCriterion, Request, per_unit, rows
 from autoprune.prune.criteria.gradients import accumulate_gradients
 
 PAPER = "Fang et al. 2023, DepGraph: Towards Any Structural Pruning"
@@ -39,7 +39,7 @@ def _over_the_group(request: Request, importance: Callable[[Tensor], Tensor]) ->
     }
 
 
-GROUP_NORM = Criterion(group_norm, "channel", PAPER)
-GROUP_TAYLOR = Criterion(
+GROUP_NORM = FunctionCriterion(group_norm, "channel", PAPER)
+GROUP_TAYLOR = FunctionCriterion(
     group_taylor, "channel", f"Molchanov et al. 2019 over the coupled group of {PAPER}", needs=("data", "gradients")
 )

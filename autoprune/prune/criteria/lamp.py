@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from autoprune.prune.criteria.base import Criterion, Request
+from autoprune.prune.criteria.base import FunctionCriterion, Request
 
 
 def lamp_scores(weight: Tensor) -> Tensor:
@@ -24,6 +24,6 @@ def lamp(request: Request) -> dict[str, Tensor]:
     return {name: lamp_scores(weight) for _, name, weight in request.weights()}
 
 
-LAMP = Criterion(
+LAMP = FunctionCriterion(
     lamp, "weight", "Lee et al. 2021, Layer-adaptive Sparsity for the Magnitude-based Pruning", scope="network"
 )

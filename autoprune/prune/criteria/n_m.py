@@ -1,6 +1,8 @@
-"""Semi-structured sparsity: two of every four weights along a layer's input, which some hardware computes faster."""
+"""Semi-structured sparsity: some of every few weights along a layer's input, which some hardware computes faster."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -21,9 +23,30 @@ def mask_n_m(scores: Tensor, n: int = 2, m: int = 4) -> Tensor | None:
     return torch.zeros_like(blocks).scatter_(-1, best, 1.0).flatten(-2).movedim(-1, 1).contiguous()
 
 
-def two_of_four(request: Request) -> dict[str, Tensor]:
-    """Score each weight by its magnitude; the mask keeps the pattern."""
-    return weight_magnitude(request)
+@dataclass(frozen=True)
+class NM(Criterion):
+    """Score each weight by its magnitude; of every ``m`` neighbours along a layer's input the ``n`` best are kept.
+
+    How much goes is thereby said, whatever sparsity is asked for.
+    """
+
+    n: int = 2
+    m: int = 4
+
+    paper = "Mishra et al. 2021, Accelerating Sparse Deep Neural Networks"
+
+    @property
+    def granularity(self) -> str:
+        """The pattern."""
+        return f"{self.n}:{self.m}"
+
+    def score(self, request: Request) -> dict[str, Tensor]:
+        """Return the magnitudes."""
+        return weight_magnitude(request)
+
+    def mask(self, scores: Tensor) -> Tensor | None:
+        """Return the mask that keeps the best of ``scores``, or None (see :func:`mask_n_m`)."""
+        return mask_n_m(scores, self.n, self.m)
 
 
-NM_2_4 = Criterion(two_of_four, "2:4", "Mishra et al. 2021, Accelerating Sparse Deep Neural Networks")
+NM_2_4 = NM()

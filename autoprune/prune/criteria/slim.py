@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
-from autoprune.prune.criteria.base import Criterion, Request, per_unit, rows
+from autoprune.prune.criteria.base import Criterion, FunctionCriterion, Request, per_unit, rows
 from autoprune.prune.criteria.nni_pruner import evaluator, measured, nni_pruner, target
 from autoprune.prune.groups import Group, Slice
 
 PAPER = "Liu et al. 2017, Learning Efficient Convolutional Networks through Network Slimming"
-PENALTY = 1e-3
-"""On the sum of the scales: ten times the paper's, for a training that is so much shorter."""
 
 
 def scales(model: nn.Module, group: Group) -> list[Slice]:
@@ -35,31 +35,44 @@ def batch_norm_scale(request: Request) -> dict[str, Tensor]:
     }
 
 
-def slim(request: Request) -> dict[str, Tensor]:
+@dataclass(frozen=True)
+class Slim(Criterion):
     """Train under NNI's SlimPruner, which puts a penalised factor on each scale, and fold the factors into the scales.
 
     Groups without batch norm get a factor on each filter instead.
+
+    Args:
+        penalty: on the sum of the scales: ten times the paper's, for a training that is so much shorter.
     """
-    context, model = request.need(), request.model
-    config = {
-        part.parameter: target(request, group, part)
-        for group in request.groups
-        for part in _scales_or_filters(model, group)
-    }
-    train = evaluator(model, context, context.task.recovery.learning_rate)
-    # NNI divides the penalty by the number of targets, and means its own default of 1 for long training
-    options = {"evaluator": train, "training_steps": context.steps, "regular_scale": PENALTY * len(config)}
-    with nni_pruner("SlimPruner", request, list(config.values()), **options) as pruner:
-        factors = measured(pruner)
-    with torch.no_grad():
-        for name, factor in factors.items():
-            model.get_parameter(name).mul_(factor)
-    return batch_norm_scale(request)
+
+    penalty: float = 1e-3
+
+    granularity = "channel"
+    paper = PAPER
+    needs = ("data", "gradients", "training")
+
+    def score(self, request: Request) -> dict[str, Tensor]:
+        """Return the scales after the training."""
+        context, model = request.need(), request.model
+        config = {
+            part.parameter: target(request, group, part)
+            for group in request.groups
+            for part in _scales_or_filters(model, group)
+        }
+        train = evaluator(model, context, context.task.recovery.learning_rate)
+        # NNI divides the penalty by the number of targets, and means its own default of 1 for long training
+        options = {"evaluator": train, "training_steps": context.steps, "regular_scale": self.penalty * len(config)}
+        with nni_pruner("SlimPruner", request, list(config.values()), **options) as pruner:
+            factors = measured(pruner)
+        with torch.no_grad():
+            for name, factor in factors.items():
+                model.get_parameter(name).mul_(factor)
+        return batch_norm_scale(request)
 
 
 def _scales_or_filters(model: nn.Module, group: Group) -> list[Slice]:
     return scales(model, group) or [part for part in group.slices if part.role == "out"]
 
 
-SLIM = Criterion(slim, "channel", PAPER, needs=("data", "gradients", "training"))
-BN_SCALE = Criterion(batch_norm_scale, "channel", f"{PAPER}; without the training under a penalty")
+SLIM = Slim()
+BN_SCALE = FunctionCriterion(batch_norm_scale, "channel", f"{PAPER}; without the training under a penalty")

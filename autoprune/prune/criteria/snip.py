@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from autoprune.prune.criteria.base import Criterion, Request
+from autoprune.prune.criteria.base import FunctionCriterion, Request
 from autoprune.prune.criteria.gradients import accumulate_gradients
 
 
@@ -14,7 +14,7 @@ def connection_sensitivity(request: Request) -> dict[str, Tensor]:
         return {name: (weight.grad * weight).detach().abs() for _, name, weight in request.weights()}
 
 
-SNIP = Criterion(
+SNIP = FunctionCriterion(
     connection_sensitivity,
     "weight",
     "Lee et al. 2019, SNIP: Single-shot Network Pruning based on Connection Sensitivity",

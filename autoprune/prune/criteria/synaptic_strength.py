@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,23 +12,35 @@ from autoprune.prune.criteria.slim import scales
 from autoprune.prune.groups import Slice
 from autoprune.train import loop
 
-PENALTY = 1e-4
-
-
 Feeding = dict[str, list[tuple[Slice, list[Slice]]]]
 """By weight: where the channels of each group that it reads lie, and the batch norms that scale them."""
 
 
-def synaptic_strength(request: Request) -> dict[str, Tensor]:
-    """Train under an L1 penalty on the strengths, then score each kernel by its strength."""
-    context, feeding = request.need(), _feeding(request)
+@dataclass(frozen=True)
+class SynapticStrength(Criterion):
+    """Train under an L1 penalty on the strengths, then score each kernel by its strength.
 
-    def penalty() -> Tensor:
-        return PENALTY * torch.stack([strength.sum() for strength in _strengths(request, feeding).values()]).sum()
+    Args:
+        penalty: on the sum of the strengths.
+    """
 
-    recipe = replace(context.task.recovery, steps=context.steps, bn_reestimation=0)
-    loop.train(context.task, request.model, context.train, recipe, context.seed, penalty=penalty)
-    return _strengths(request, feeding)
+    penalty: float = 1e-4
+
+    granularity = "kernel"
+    paper = "Lin et al. 2018, Synaptic Strength For Convolutional Neural Network"
+    needs = ("data", "gradients", "training")
+
+    def score(self, request: Request) -> dict[str, Tensor]:
+        """Return the strengths after the training."""
+        context, feeding = request.need(), _feeding(request)
+
+        def penalty() -> Tensor:
+            sums = [strength.sum() for strength in _strengths(request, feeding).values()]
+            return self.penalty * torch.stack(sums).sum()
+
+        recipe = replace(context.task.recovery, steps=context.steps, bn_reestimation=0)
+        loop.train(context.task, request.model, context.train, recipe, context.seed, penalty=penalty)
+        return _strengths(request, feeding)
 
 
 def _strengths(request: Request, feeding: Feeding) -> dict[str, Tensor]:
@@ -56,9 +68,4 @@ def _feeding(request: Request) -> Feeding:
     return feeding
 
 
-SYNAPTIC_STRENGTH = Criterion(
-    synaptic_strength,
-    "kernel",
-    "Lin et al. 2018, Synaptic Strength For Convolutional Neural Network",
-    needs=("data", "gradients", "training"),
-)
+SYNAPTIC_STRENGTH = SynapticStrength()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from autoprune.prune.criteria.base import Criterion, Request
+from autoprune.prune.criteria.base import FunctionCriterion, Request
 from autoprune.prune.criteria.nni_pruner import evaluator, measured, nni_pruner, sum_over_layers
 
 PAPER = "Molchanov et al. 2019, Importance Estimation for Neural Network Pruning"
@@ -19,4 +19,4 @@ def squared_gradient_times_weight(request: Request) -> dict[str, Tensor]:
     return sum_over_layers(request, metrics)
 
 
-TAYLOR = Criterion(squared_gradient_times_weight, "channel", PAPER, needs=("data", "gradients"))
+TAYLOR = FunctionCriterion(squared_gradient_times_weight, "channel", PAPER, needs=("data", "gradients"))

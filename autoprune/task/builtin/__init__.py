@@ -1,8 +1,15 @@
-"""The built-in tasks: name -> ``module:attribute``, imported only when asked for."""
+"""Tasks by name. A new one is a file and a line in :data:`TASKS`."""
 
-TASKS = {
-    "digits": "autoprune.task.builtin.digits:task",
-    "fashion_mnist": "autoprune.task.builtin.fashion_mnist:lenet5",
-    "fashion_mnist_resnet20": "autoprune.task.builtin.fashion_mnist:resnet20",
-    "imdb": "autoprune.task.builtin.imdb:task",
-}
+from autoprune.base.registry import Registry
+from autoprune.task.task import Task
+
+TASKS: Registry[Task] = Registry(
+    "task",
+    {
+        "digits": "autoprune.task.builtin.digits:task",
+        "fashion_mnist": "autoprune.task.builtin.fashion_mnist:lenet5",
+        "fashion_mnist_resnet20": "autoprune.task.builtin.fashion_mnist:resnet20",
+        "imdb": "autoprune.task.builtin.imdb:task",
+    },
+    "autoprune.tasks",
+)

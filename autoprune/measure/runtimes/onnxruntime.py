@@ -1,0 +1,19 @@
+"""ONNX Runtime."""
+
+import tempfile
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from autoprune.measure import onnx
+from autoprune.measure.runtimes import Pass
+
+
+def prepare(model: nn.Module, inputs: Tensor, threads: int) -> Pass:
+    """Return the forward pass of the model's ONNX file."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "model.onnx")
+        onnx.write(model, inputs, file)
+        session = onnx.session(file, threads)
+    feed = {session.get_inputs()[0].name: inputs.numpy()}
+    return lambda: session.run(None, feed)

@@ -1,0 +1,163 @@
+"""The worked examples of docs/architecture.md: installed as another package, found by entry points, and each used."""
+
+import importlib
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import make_groups, make_task
+
+from autoprune import Candidate, run_trial
+from autoprune.errors import UserError
+from autoprune.export import FORMATS, export, quantize
+from autoprune.export.formats.onnx import load
+from autoprune.measure import latency
+from autoprune.measure.runtimes import RUNTIMES
+from autoprune.prune.allocation import METHODS, allocate
+from autoprune.prune.criteria import CRITERIA, channels_to_remove
+from autoprune.prune.schedules import SCHEDULES
+from autoprune.task.builtin import TASKS
+from autoprune.task.find import load_task
+
+DOCS = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text()
+REGISTRIES = (CRITERIA, SCHEDULES, METHODS, TASKS, FORMATS, quantize.QUANTISERS, RUNTIMES)
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", DOCS, re.MULTILINE | re.DOTALL)
+
+
+def entry_points():
+    """Return the entry points of the examples: name -> object, by group."""
+    found = {}
+    for block in blocks("toml"):
+        for group, entries in tomllib.loads(block)["project"]["entry-points"].items():
+            found.setdefault(group, {}).update(entries)
+    return found
+
+
+def install(site, files, points):
+    """Write a package and its metadata into ``site``, as an installer does."""
+    for name, text in files.items():
+        (site / name).parent.mkdir(parents=True, exist_ok=True)
+        (site / name).write_text(text)
+    info = site / "my_package-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
+    sections = ("\n".join([f"[{group}]", *map(" = ".join, entries.items())]) for group, entries in points.items())
+    (info / "entry_points.txt").write_text("\n".join(sections))
+
+
+def forget():
+    """Let the registries look again for entry points, as a new process would."""
+    importlib.invalidate_caches()
+    for registry in REGISTRIES:
+        vars(registry).pop("_points", None)
+        for name in registry._loaded.keys() - registry._own.keys():
+            del registry._loaded[name]
+    for name in [name for name in sys.modules if name.partition(".")[0] == "my_package"]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def do(files, points):
+        install(tmp_path, files, points)
+        forget()
+
+    yield do
+    forget()
+
+
+@pytest.fixture
+def examples(installed):
+    files = {re.match(r"# (\S+)\n", block)[1]: block for block in blocks("python")}
+    installed(files, entry_points())
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    task, data, dense = make_task()
+    return task, data, dense, make_groups(dense, task)
+
+
+def test_there_is_an_example_of_each_kind_and_no_name_before_it_is_installed(tiny):
+    assert {registry.group for registry in REGISTRIES} == set(entry_points())
+    assert {row for row in re.findall(r"`(autoprune\.\w+)` \| ", DOCS)} == set(entry_points())
+    for registry in REGISTRIES:
+        assert not set(entry_points()[registry.group]) & set(registry)
+
+
+def test_the_criteria_prune(examples, tiny):
+    task, data, dense, groups = tiny
+    remove = {"inner": 6}
+    weight = dense.model.inner.weight.flatten(1)
+    for name, p in (("p4_norm", 4), ("largest_weight", float("inf"))):
+        gone = channels_to_remove(dense.model, groups, name, remove)["inner"]
+        assert gone == sorted(weight.norm(p=p, dim=1).argsort()[:6].tolist())
+
+
+def test_the_schedule_is_followed_with_the_criterion_and_the_allocation(examples, tiny):
+    task, data, dense, groups = tiny
+    seen = []
+    candidate = Candidate({"inner": 0.5}, criterion="p4_norm", schedule="late")
+    result = run_trial(task, candidate, data, dense, round_to=1, on_round=seen.append)
+    assert len(seen) == SCHEDULES["late"].rounds - 1
+    assert result.kept["inner"] == 6
+    spread = allocate(dense.model, groups, 0.3, "by_width")
+    assert spread["hidden"] == max(spread.values()) > 0
+    parameters = sum(p.numel() for p in dense.model.parameters())
+    candidate = Candidate({}, uniform=0.3, criterion="p4_norm", schedule="late", allocation="by_width")
+    assert run_trial(task, candidate, data, dense, round_to=1).measures["params"] < 0.8 * parameters
+
+
+def test_the_task_is_found_by_its_name(examples):
+    task = load_task("stripes")
+    assert task.build()(task.example_input).shape == (1, 2)
+    assert list(map(len, task.data())) == [96, 48, 48]
+
+
+def test_the_format_is_written_loaded_back_and_compared(examples, tiny, tmp_path):
+    task, data, dense, _ = tiny
+    found = export(task, dense.model, dense.model, data.validation, {"npz": tmp_path / "model.npz"}, runs=1)["npz"]
+    assert found.file.stat().st_size == found.bytes > 0
+    assert found.difference < 1e-6
+
+
+def test_the_quantiser_writes_an_eight_bit_file(examples, tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(quantize, "CALIBRATION", 64)
+    task, data, dense, _ = tiny
+    percentile, file = quantize.QUANTISERS["percentile"], tmp_path / "int8.onnx"
+    request = quantize.Request(task, dense.model, dense.model, data)
+    assert percentile.method(request) == "post-training, ranges by percentile"
+    percentile.write(request, file)
+    assert b"QuantizeLinear" in file.read_bytes()
+    inputs = torch.cat([data.validation[i][0][None] for i in range(8)])
+    with torch.no_grad():
+        assert torch.allclose(load(file)(inputs), dense.model(inputs), atol=0.2)
+
+
+def test_the_runtime_is_timed(examples, tiny):
+    task, _, dense, _ = tiny
+    found = latency.compare(dense.model, dense.model, task.example_input, "inference", runs=3, warmup=1)
+    assert found.pruned.runtime == "inference"
+    assert found.pruned.median_ms > 0
+
+
+def test_a_package_that_does_not_load_says_so_and_stands_in_nobodys_way(installed):
+    installed({"my_package/broken.py": "import nowhere"}, {"autoprune.criteria": {"broken": "my_package.broken:X"}})
+    assert "broken" in CRITERIA
+    assert CRITERIA["l1_norm"].structured
+    with pytest.raises(UserError, match="criterion broken of the entry point my_package.broken:X cannot be loaded"):
+        CRITERIA["broken"]
+
+
+def test_a_name_of_autoprune_cannot_be_taken_over(installed):
+    installed({"my_package/mine.py": "X = 1"}, {"autoprune.criteria": {"l1_norm": "my_package.mine:X"}})
+    assert CRITERIA["l1_norm"] != 1
+    assert list(CRITERIA).count("l1_norm") == 1
