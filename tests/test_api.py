@@ -1,15 +1,20 @@
 """A search from Python: ten lines, no manager, the same front each time, and failures that do not end it."""
 
+import random
 import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 import autoprune
+import autoprune.search
 from autoprune.errors import UserError
+from autoprune.report.learning import read_episodes
 from autoprune.report.rows import front_rows
+from autoprune.search import AmcTuner
 from autoprune.train import evaluation
 
 SPACE = {
@@ -156,3 +161,64 @@ def test_beside_a_checkpoint_lottery_tickets_need_its_initial_weights(digits, tm
         search(data, space=space, **how)
     result = search(task, space=space, initial=tmp_path / "first.pt", **how)
     assert not result.failed
+
+
+class Ladder(autoprune.search.Tuner):
+    """Prunes both groups alike, more and more."""
+
+    def update_search_space(self, search_space):
+        self.names, self.heard = list(search_space), []
+
+    def ask(self, number):
+        return dict.fromkeys(self.names, (number + 1) / 4)
+
+    def tell(self, number, parameters, metrics):
+        self.heard.append(metrics["accuracy"] if metrics else None)
+
+
+def test_a_tuner_of_one_s_own_drives_the_search(digits):
+    tuner = Ladder()
+    result = search(digits[0], tuner=tuner, trials=3, warm_start=False, constraints=("params<=40k",))
+    assert [set(trial.parameters.values()) for trial in result.candidates] == [{0.25}, {0.5}, {0.75}]
+    assert tuner.heard == [trial.metrics["accuracy"] for trial in result.candidates]
+    assert result.front() and all(trial.measures["params"] <= 40e3 for trial in result.front())
+    assert result.config["tuner"]["className"] == "test_api.Ladder"
+
+
+def test_amc_is_driven_from_python_by_name_and_as_an_instance(digits, tmp_path):
+    draws = [next_draws() for _ in range(2)]
+    named = search(digits[0], tuner="amc", trials=3, space=None, folder=tmp_path / "named")
+    assert len(read_episodes(named)) == len(named.candidates) == 3
+    assert named.config["tuner"]["className"] == "autoprune.search.AmcTuner"
+    tuner = AmcTuner(target=0.25, warmup=2, seed=3)
+    result = search(digits[0], tuner=tuner, trials=4, space=None)
+    assert not result.failed
+    assert [episode.accuracy for episode in tuner.episodes] == [t.metrics["accuracy"] for t in result.candidates]
+    assert all(t.metrics["macs"] <= 0.25 * result.dense["macs"] for t in result.candidates)
+    assert draws == [draws[0]] * 2 == [next_draws()] * 2
+
+
+def next_draws() -> tuple[float, float, float]:
+    """Return what the global generators would draw next."""
+    python, numpy, here = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    drawn = random.random(), float(np.random.rand()), float(torch.rand(()))
+    random.setstate(python)
+    np.random.set_state(numpy)
+    torch.set_rng_state(here)
+    return drawn
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"tuner": "acm"}, "unknown tuner 'acm': use amc"),
+        ({"tuner": object()}, r"tuner must be one of optuna, amc or an autoprune.search.Tuner.*wrap one of NNI's"),
+        ({"tuner": "amc", "sampler": "nsga2"}, "sampler and rungs are OptunaTuner's"),
+        ({"tuner": "amc", "warm_start": False}, "the RL tuner needs the preparation"),
+        ({"tuner": AmcTuner(), "warm_start": False}, "the RL tuner needs the preparation"),
+    ],
+)
+def test_a_wrong_tuner_is_refused_before_anything_runs(digits, options, message):
+    task = replace(digits[0], data=lambda: pytest.fail("began"))
+    with pytest.raises(UserError, match=message):
+        search(task, **options)
