@@ -1,17 +1,21 @@
 """A search from Python: ten lines, no manager, the same front each time, and failures that do not end it."""
 
 import random
+import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from nni.algorithms.hpo.gridsearch_tuner import GridSearchTuner
 
 import autoprune
-import autoprune.search
+from autoprune import api
 from autoprune.errors import UserError
+from autoprune.nni.tuners import NniTuner
 from autoprune.report.learning import read_episodes
 from autoprune.report.rows import front_rows
 from autoprune.search import AmcTuner
@@ -163,39 +167,48 @@ def test_beside_a_checkpoint_lottery_tickets_need_its_initial_weights(digits, tm
     assert not result.failed
 
 
-class Ladder(autoprune.search.Tuner):
-    """Prunes both groups alike, more and more."""
-
-    def update_search_space(self, search_space):
-        self.names, self.heard = list(search_space), []
-
-    def ask(self, number):
-        return dict.fromkeys(self.names, (number + 1) / 4)
-
-    def tell(self, number, parameters, metrics):
-        self.heard.append(metrics["accuracy"] if metrics else None)
+def run_example(file, digits, monkeypatch) -> dict:
+    """Run the first example of docs/FILE that has a tuner, on a dense model that is trained already."""
+    blocks = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "docs" / file).read_text(), re.DOTALL)
+    example = next(block for block in blocks if "tuner=" in block)
+    monkeypatch.setattr(api, "load_task", lambda name: digits[0])
+    names = {"__name__": "example"}
+    exec(example, names)
+    return names
 
 
-def test_a_tuner_of_one_s_own_drives_the_search(digits):
-    tuner = Ladder()
-    result = search(digits[0], tuner=tuner, trials=3, warm_start=False, constraints=("params<=40k",))
+def test_a_tuner_of_one_s_own_drives_the_search(digits, monkeypatch, capsys):
+    result = run_example("python.md", digits, monkeypatch)["result"]
     assert [set(trial.parameters.values()) for trial in result.candidates] == [{0.25}, {0.5}, {0.75}]
-    assert tuner.heard == [trial.metrics["accuracy"] for trial in result.candidates]
-    assert result.front() and all(trial.measures["params"] <= 40e3 for trial in result.front())
-    assert result.config["tuner"]["className"] == "test_api.Ladder"
+    told = [f"{i} {trial.metrics['accuracy']}" for i, trial in enumerate(result.candidates)]
+    assert capsys.readouterr().out.splitlines()[-3:] == told
+    assert result.front()
+    assert result.config["tuner"]["className"] == "example.Ladder"
 
 
-def test_amc_is_driven_from_python_by_name_and_as_an_instance(digits, tmp_path):
-    draws = [next_draws() for _ in range(2)]
-    named = search(digits[0], tuner="amc", trials=3, space=None, folder=tmp_path / "named")
-    assert len(read_episodes(named)) == len(named.candidates) == 3
-    assert named.config["tuner"]["className"] == "autoprune.search.AmcTuner"
-    tuner = AmcTuner(target=0.25, warmup=2, seed=3)
-    result = search(digits[0], tuner=tuner, trials=4, space=None)
+def test_the_answer_keeps_within_the_constraints_whatever_the_tuner(digits):
+    space = {"sparsity.hidden": {"_type": "choice", "_value": [0.0, 0.25, 0.5, 0.75]}}
+    tuner = NniTuner(GridSearchTuner())
+    options = {"space": space, "trials": 9, "warm_start": False, "constraints": ("params<=45k",)}
+    result = search(digits[0], tuner=tuner, **options)
+    assert sorted(trial.parameters["sparsity.hidden"] for trial in result.candidates) == [0.0, 0.25, 0.5, 0.75]
+    assert result.front() and all(trial.measures["params"] <= 45e3 for trial in result.front())
+
+
+def test_amc_is_driven_from_python_and_leaves_global_generators_as_they_were(digits, monkeypatch):
+    before = next_draws()
+    names = run_example("rl.md", digits, monkeypatch)
+    result, tuner = names["result"], names["tuner"]
     assert not result.failed
     assert [episode.accuracy for episode in tuner.episodes] == [t.metrics["accuracy"] for t in result.candidates]
     assert all(t.metrics["macs"] <= 0.25 * result.dense["macs"] for t in result.candidates)
-    assert draws == [draws[0]] * 2 == [next_draws()] * 2
+    assert next_draws() == before
+
+
+def test_a_tuner_that_is_named_keeps_its_state_in_the_search_s_folder(digits):
+    named = search(digits[0], tuner="amc", trials=2)
+    assert len(read_episodes(named)) == len(named.candidates) == 2
+    assert named.config["tuner"]["className"] == "autoprune.search.AmcTuner"
 
 
 def next_draws() -> tuple[float, float, float]:
