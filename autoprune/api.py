@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import shlex
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from autoprune import search
 from autoprune.base.checked import Count, check
 from autoprune.base.places import check_folder
-from autoprune.errors import UserError
+from autoprune.errors import UserError, short
 from autoprune.measure import latency
 from autoprune.prune import dense
 from autoprune.prune.dense import Dense
@@ -23,11 +26,12 @@ from autoprune.results import baselines as baselines_
 from autoprune.results.candidate import Candidate
 from autoprune.results.experiment import Experiment, Trial
 from autoprune.results.pareto import DEFAULT_OBJECTIVES
-from autoprune.results.prepared import FILE as PREPARED
-from autoprune.results.prepared import Prepared
 from autoprune.results.settings import TrialCommand
+from autoprune.search import loop
 from autoprune.search.quiet import quiet_optuna
 from autoprune.search.space import build_space
+from autoprune.search.tuners import TUNERS
+from autoprune.search.tuners.base import Tuner
 from autoprune.search.tuners.optuna.tuner import OptunaTuner
 from autoprune.task.find import load_task
 from autoprune.task.task import Splits, Task
@@ -136,6 +140,7 @@ def run_search(
     warm_start: bool = True,
     constraints: Sequence[str] = (),
     rungs: bool = True,
+    tuner: Tuner | str = "optuna",
     on_trial: Callable[[Trial], None] | None = None,
 ) -> SearchResult:
     """Search a task's Pareto front in this process, one trial after the other, on one CPU thread.
@@ -146,7 +151,7 @@ def run_search(
 
     Args:
         task: a task, a built-in one's name, ``FILE.py[:ATTRIBUTE]`` or ``MODULE:ATTRIBUTE``.
-        trials: candidates that the sampler proposes; the baselines come on top.
+        trials: candidates that the tuner proposes; the baselines come on top.
         objectives: usually two of ``accuracy``, ``params``, ``macs``, ``bytes``, ``latency_ms``.
         sampler: a name in :data:`autoprune.search.tuners.optuna.tuner.SAMPLERS`.
         seed: of the dense training, the recoveries and the sampler.
@@ -162,10 +167,15 @@ def run_search(
         warm_start: whether the search is prepared: sensitivities probed, first candidates solved for.
         constraints: limits that the answer keeps within, such as ``("drop<=1%", "macs<=20M")``.
         rungs: whether candidates start on a small budget, and the best third goes on.
+        tuner: what proposes candidates: ``optuna`` (:class:`autoprune.search.OptunaTuner`, which alone takes
+            ``sampler`` and ``rungs``, and heeds ``constraints`` and ``objectives`` while it searches), ``amc``, another
+            name in :data:`autoprune.search.tuners.TUNERS`, or any :class:`autoprune.search.Tuner` that has not searched
+            yet. A tuner that is named gets ``seed``.
         on_trial: called with each trial as it ends.
 
     Raises:
-        UserError: an unknown task, objective, sampler or runtime, a wrong space, a folder that holds a search already.
+        UserError: an unknown task, objective, tuner, sampler or runtime, a wrong space, a folder that holds a search
+            already.
 
     Example:
         >>> import autoprune
@@ -188,6 +198,7 @@ def run_search(
     )
     arguments = {"objectives": objectives, "sampler": sampler, "seed": seed, "constraints": constraints, "rungs": rungs}
     OptunaTuner.validate(**arguments)
+    _check_tuner(tuner, sampler, rungs)
     if folder is not None:
         check_folder(Path(folder))
     with latency.pinned(1), quiet_optuna():
@@ -196,7 +207,12 @@ def run_search(
         groups = find_groups(model, found.example_input, found.keep)
         space = dict(space) if space is not None else build_space(groups)
         check_task_space(found, model, groups, space, settings.knows_initial)
-        OptunaTuner.check_search(space, warm_start, **arguments)
+        kind = TUNERS[tuner] if isinstance(tuner, str) else type(tuner)
+        own = _own_arguments(tuner, kind, arguments)
+        if "check_search" in vars(kind):
+            kind.check_search(space, warm_start, **own)
+        if isinstance(tuner, Tuner):
+            tuner.update_search_space(space)
         data = found.data()
         loaded = (found, data, dense.prepare(found, data, checkpoint, seed, initial))
         keeper = None
@@ -204,13 +220,45 @@ def run_search(
             keeper = tempfile.TemporaryDirectory(prefix="autoprune-")
             folder = keeper.name
         place = _new_folder(Path(folder))
-        arguments |= {"objectives": list(objectives), "constraints": list(constraints or ())}
-        config = _config(settings, found.name, trials, arguments, space)
-        tuner = OptunaTuner(**arguments, storage=str(place / "optuna.journal"))
-        tuner.update_search_space(space)
+        stated = own | {"objectives": list(objectives), "constraints": list(constraints or ())}
+        config = _config(settings, found.name, trials, kind, stated, space)
+        if isinstance(tuner, str):
+            tuner = kind(**own, **_storage(kind, place))
+            tuner.update_search_space(space)
         engine = _Engine(settings, loaded, {group.name: group.channels for group in groups}, place, on_trial)
-        engine.run(baselines_.first(config["trialCommand"], space), tuner, trials)
+        with suppress(KeyboardInterrupt):
+            loop.search(
+                tuner, engine.run, range(trials), baselines_.first(config["trialCommand"], space), engine.folders
+            )
     return SearchResult(place.name, place, config, engine.trials, loaded, keeper)
+
+
+def _check_tuner(tuner: Tuner | str, sampler: str, rungs: bool) -> None:
+    if isinstance(tuner, str):
+        if not issubclass(TUNERS[tuner], Tuner):
+            raise UserError(f"tuner {tuner} is no autoprune.search.Tuner")
+    elif not isinstance(tuner, Tuner):
+        raise UserError(
+            f"tuner must be one of {', '.join(TUNERS)} or an autoprune.search.Tuner, not {short(tuner)}: "
+            "wrap one of NNI's in autoprune.nni.tuners.NniTuner"
+        )
+    if tuner != "optuna" and (sampler != "tpe" or not rungs):
+        raise UserError("sampler and rungs are OptunaTuner's: with another tuner, leave them out")
+
+
+def _own_arguments(tuner: Tuner | str, kind: type[Tuner], arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return those of the search's arguments that its tuner is made with."""
+    if tuner == "optuna":
+        return arguments
+    named = isinstance(tuner, str) and "seed" in inspect.signature(kind).parameters
+    return {"seed": arguments["seed"]} if named else {}
+
+
+def _storage(kind: type[Tuner], place: Path) -> dict[str, str]:
+    """Return where a tuner that is named keeps its state, if it keeps any."""
+    if "storage" not in inspect.signature(kind).parameters:
+        return {}
+    return {"storage": str(place / ("optuna.journal" if kind is OptunaTuner else "checkpoint"))}
 
 
 @dataclass
@@ -224,21 +272,14 @@ class _Engine:
     on_trial: Callable[[Trial], None] | None
     trials: list[Trial] = field(default_factory=list)
 
-    def run(self, first: Sequence[dict[str, Any]], tuner: OptunaTuner, trials: int) -> None:
-        """Run the parameter sets in ``first``, then as many candidates of the tuner's."""
-        try:
-            done = [self.trial(parameters) for parameters in first]
-            prepared = [Prepared.read(file) for trial in done if (file := trial.folder / PREPARED).is_file()]
-            if prepared and hasattr(tuner, "prepare"):
-                tuner.prepare(prepared)
-            for number in range(trials):
-                parameters = tuner.generate_parameters(number)
-                trial = self.trial(parameters)
-                if trial.succeeded:
-                    tuner.receive_trial_result(number, parameters, trial.metrics)
-                tuner.trial_end(number, trial.succeeded)
-        except KeyboardInterrupt:
-            return
+    def run(self, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Run one trial; return its metrics, or None if it failed."""
+        trial = self.trial(dict(parameters))
+        return dict(trial.metrics) if trial.succeeded else None
+
+    def folders(self) -> list[Path]:
+        """Return the folders of the trials that have ended, in their order."""
+        return [trial.folder for trial in self.trials]
 
     def trial(self, parameters: dict[str, Any]) -> Trial:
         """Run one trial; a failure is recorded, not raised."""
@@ -267,9 +308,15 @@ def _new_folder(folder: Path) -> Path:
 
 
 def _config(
-    settings: TrialCommand, name: str, trials: int, arguments: dict[str, Any], space: dict[str, Any]
+    settings: TrialCommand,
+    name: str,
+    trials: int,
+    kind: type[Tuner],
+    arguments: dict[str, Any],
+    space: dict[str, Any],
 ) -> dict[str, Any]:
-    """Return the config of the experiment that would search the same with NNI."""
+    """Return the config of the same search with NNI, as far as one can say it of a tuner that was handed over."""
+    own = kind.__name__ in search.__all__
     return {
         "experimentName": name,
         "trialCommand": shlex.join(settings.to_words()),
@@ -277,7 +324,7 @@ def _config(
         "trialConcurrency": 1,
         "maxTrialNumber": trials + len(baselines_.first(shlex.join(settings.to_words()), space)),
         "tuner": {
-            "className": "autoprune.search.OptunaTuner",
+            "className": f"{search.__name__ if own else kind.__module__}.{kind.__qualname__}",
             "codeDirectory": ".",
             "classArgs": arguments,
         },

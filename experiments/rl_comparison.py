@@ -11,13 +11,13 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from autoprune.search import AmcTuner
+from autoprune.search import AmcTuner, loop
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "search"))
 from layers import Layers  # noqa: E402
@@ -46,7 +46,7 @@ class Digits:
         self.space = build_space(self._dense.groups, criteria=("l1_norm",), schedules=("shared",))
         self._judged: dict[str, dict[str, float]] = {}
 
-    def judge(self, parameters: dict[str, Any]) -> dict[str, float]:
+    def judge(self, parameters: Mapping[str, Any]) -> dict[str, float]:
         from autoprune.results.candidate import Candidate
         from autoprune.trial.run import run_trial
 
@@ -104,9 +104,7 @@ def trained(
             tuner = AmcTuner(target, seed=seed, storage=folder, **{"warmup": min(15, episodes // 2), **arguments})
             tuner.update_search_space(problem.space)
             tuner.prepare([problem.prepared])
-            for number in range(episodes):
-                parameters = tuner.generate_parameters(number)
-                tuner.receive_trial_result(number, parameters, problem.judge(parameters))
+            loop.search(tuner, problem.judge, range(episodes))
         yield tuner
     while targets is None:
         yield tuner

@@ -1,15 +1,24 @@
 """A search from Python: ten lines, no manager, the same front each time, and failures that do not end it."""
 
+import random
+import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from nni.algorithms.hpo.gridsearch_tuner import GridSearchTuner
 
 import autoprune
+from autoprune import api
 from autoprune.errors import UserError
+from autoprune.nni.tuners import NniTuner
+from autoprune.report.learning import read_episodes
 from autoprune.report.rows import front_rows
+from autoprune.search import AmcTuner
 from autoprune.train import evaluation
 
 SPACE = {
@@ -156,3 +165,73 @@ def test_beside_a_checkpoint_lottery_tickets_need_its_initial_weights(digits, tm
         search(data, space=space, **how)
     result = search(task, space=space, initial=tmp_path / "first.pt", **how)
     assert not result.failed
+
+
+def run_example(file, digits, monkeypatch) -> dict:
+    """Run the first example of docs/FILE that has a tuner, on a dense model that is trained already."""
+    blocks = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "docs" / file).read_text(), re.DOTALL)
+    example = next(block for block in blocks if "tuner=" in block)
+    monkeypatch.setattr(api, "load_task", lambda name: digits[0])
+    names = {"__name__": "example"}
+    exec(example, names)
+    return names
+
+
+def test_a_tuner_of_one_s_own_drives_the_search(digits, monkeypatch, capsys):
+    result = run_example("python.md", digits, monkeypatch)["result"]
+    assert [set(trial.parameters.values()) for trial in result.candidates] == [{0.25}, {0.5}, {0.75}]
+    told = [f"{i} {trial.metrics['accuracy']}" for i, trial in enumerate(result.candidates)]
+    assert capsys.readouterr().out.splitlines()[-3:] == told
+    assert result.front()
+    assert result.config["tuner"]["className"] == "example.Ladder"
+
+
+def test_the_answer_keeps_within_the_constraints_whatever_the_tuner(digits):
+    space = {"sparsity.hidden": {"_type": "choice", "_value": [0.0, 0.25, 0.5, 0.75]}}
+    tuner = NniTuner(GridSearchTuner())
+    options = {"space": space, "trials": 9, "warm_start": False, "constraints": ("params<=45k",)}
+    result = search(digits[0], tuner=tuner, **options)
+    assert sorted(trial.parameters["sparsity.hidden"] for trial in result.candidates) == [0.0, 0.25, 0.5, 0.75]
+    assert result.front() and all(trial.measures["params"] <= 45e3 for trial in result.front())
+
+
+def test_amc_is_driven_from_python_and_leaves_global_generators_as_they_were(digits, monkeypatch):
+    before = next_draws()
+    names = run_example("rl.md", digits, monkeypatch)
+    result, tuner = names["result"], names["tuner"]
+    assert not result.failed
+    assert [episode.accuracy for episode in tuner.episodes] == [t.metrics["accuracy"] for t in result.candidates]
+    assert all(t.metrics["macs"] <= 0.25 * result.dense["macs"] for t in result.candidates)
+    assert next_draws() == before
+
+
+def test_a_tuner_that_is_named_keeps_its_state_in_the_search_s_folder(digits):
+    named = search(digits[0], tuner="amc", trials=2)
+    assert len(read_episodes(named)) == len(named.candidates) == 2
+    assert named.config["tuner"]["className"] == "autoprune.search.AmcTuner"
+
+
+def next_draws() -> tuple[float, float, float]:
+    """Return what the global generators would draw next."""
+    python, numpy, here = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    drawn = random.random(), float(np.random.rand()), float(torch.rand(()))
+    random.setstate(python)
+    np.random.set_state(numpy)
+    torch.set_rng_state(here)
+    return drawn
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"tuner": "acm"}, "unknown tuner 'acm': use amc"),
+        ({"tuner": object()}, r"tuner must be one of optuna, amc or an autoprune.search.Tuner.*wrap one of NNI's"),
+        ({"tuner": "amc", "sampler": "nsga2"}, "sampler and rungs are OptunaTuner's"),
+        ({"tuner": "amc", "warm_start": False}, "the RL tuner needs the preparation"),
+        ({"tuner": AmcTuner(), "warm_start": False}, "the RL tuner needs the preparation"),
+    ],
+)
+def test_a_wrong_tuner_is_refused_before_anything_runs(digits, options, message):
+    task = replace(digits[0], data=lambda: pytest.fail("began"))
+    with pytest.raises(UserError, match=message):
+        search(task, **options)

@@ -15,7 +15,7 @@ Kind = Literal["tuner", "assessor"]
 
 
 def create(config: dict[str, Any], kind: Kind) -> Any:
-    """Make the algorithm of one ``tuner`` or ``assessor`` section of a config (in NNI's JSON form).
+    """Make the algorithm of one ``tuner`` or ``assessor`` section of a config (in NNI's JSON form), as NNI calls it.
 
     Raises:
         UserError: the algorithm does not exist, cannot be imported, or does not take its ``classArgs``.
@@ -23,11 +23,14 @@ def create(config: dict[str, Any], kind: Kind) -> Any:
     label = f"{kind} {config.get('name') or config.get('className')}"
     algorithm, arguments = _find(config, kind, label)
     try:
-        return algorithm(**arguments)
+        made = algorithm(**arguments)
     except Exception as error:
         # No frame below ours: Python refused the call itself, and its text says all.
         refused = isinstance(error, TypeError) and error.__traceback__.tb_next is None
         raise UserError(f"{label}: {one_line(error) if refused else describe(error)}") from error
+    from autoprune.nni.tuners import served  # imports nni, which need not be there to print an error
+
+    return served(made)
 
 
 def describe(error: BaseException) -> str:
@@ -41,9 +44,10 @@ def one_line(error: BaseException) -> str:
 
 
 def callback_of(error: BaseException, algorithm: Any) -> str | None:
-    """Return the name of the innermost public method of ``algorithm`` in which ``error`` was raised."""
+    """Return the name of the innermost public method of ``algorithm``, or of ours within, that raised ``error``."""
+    own = (algorithm, getattr(algorithm, "original", algorithm))
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    names = [frame.f_code.co_name for frame in frames if frame.f_locals.get("self") is algorithm]
+    names = [frame.f_code.co_name for frame in frames if any(frame.f_locals.get("self") is each for each in own)]
     return next((name for name in reversed(names) if not name.startswith("_")), None)
 
 

@@ -20,7 +20,7 @@ from autoprune.nni import algorithms
 from autoprune.nni.bridge.serializer import load, receive_plain_json
 from autoprune.nni.channel import Channel, ManagerLost
 from autoprune.results import baselines
-from autoprune.results.prepared import FILE, Prepared
+from autoprune.search import loop
 
 _logger = logging.getLogger("autoprune.tuner")
 
@@ -30,8 +30,8 @@ class Dispatcher(MsgDispatcher):
 
     Args:
         channel: the connection to the manager.
-        tuner: NNI's or ours. If it has a method ``prepare``, that gets what the dense model's trials wrote down, once,
-            before it is asked for anything.
+        tuner: NNI's, or ours as NNI calls it (:func:`autoprune.nni.tuners.served`). Ours is prepared by what the dense
+            model's trials wrote down, once, before it is asked for anything.
         assessor: stops hopeless trials, or None.
         baselines: parameter sets to be run first, each marked by the key ``baseline``. The tuner never hears of them.
         folder: the experiment's.
@@ -114,12 +114,9 @@ class Dispatcher(MsgDispatcher):
         if self._prepared or self._folder is None:
             return
         self._prepared = True
-        found = [Prepared.read(file) for file in sorted(self._folder.glob(f"environments/*/trials/*/{FILE}"))]
-        if not found:
-            return
-        write_text(self._folder / "log" / "sensitivity.json", json.dumps(found[0].sensitivity))
-        if hasattr(self.tuner, "prepare"):
-            self.tuner.prepare(found)
+        found = loop.prepare(self.tuner, sorted(self._folder.glob("environments/*/trials/*")))
+        if found:
+            write_text(self._folder / "log" / "sensitivity.json", json.dumps(found[0].sensitivity))
 
 
 def serve(dispatcher: MsgDispatcherBase, channel: Channel) -> None:

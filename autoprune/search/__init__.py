@@ -1,13 +1,17 @@
-"""Search spaces, Pareto fronts, baselines and tuners; never imports torch before the RL tuner's agent is made."""
+"""Search spaces, the search loop and tuners; never imports torch before the RL tuner's agent is made."""
 
 import importlib
 
-_TUNERS = {"AmcTuner": "autoprune.search.tuners.amc.tuner", "OptunaTuner": "autoprune.search.tuners.optuna.tuner"}
+_PLACES = {
+    "AmcTuner": "autoprune.search.tuners.amc.tuner",
+    "OptunaTuner": "autoprune.search.tuners.optuna.tuner",
+    "Tuner": "autoprune.search.tuners.base",
+}
 
-__all__ = ["AmcTuner", "OptunaTuner"]
+__all__ = ["AmcTuner", "OptunaTuner", "Tuner"]
 
 
 def __getattr__(name: str):
-    if name in _TUNERS:
-        return getattr(importlib.import_module(_TUNERS[name]), name)
+    if name in _PLACES:
+        return getattr(importlib.import_module(_PLACES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from nni.assessor import Assessor, AssessResult
 
 from autoprune.base.checked import Count, Share, check
 from autoprune.results.pareto import DEFAULT_OBJECTIVES, DIRECTIONS, check_objectives
 
 Point = dict[str, float]
 """An intermediate result: the objectives, and the ``budget`` that the trial may spend."""
+
+
+class Assessor(ABC):
+    """Says of running trials whether they go on (see :class:`autoprune.nni.tuners.ServedAssessor`)."""
+
+    @abstractmethod
+    def goes_on(self, trial: str, history: Sequence[Any]) -> bool:
+        """Judge a running trial by its intermediate results, the oldest first."""
+
+    @abstractmethod
+    def end(self, trial: str, succeeded: bool) -> None:
+        """Take note that a trial has ended."""
 
 
 class ParetoAssessor(Assessor):
@@ -77,19 +89,19 @@ class ParetoAssessor(Assessor):
         """
         ParetoAssessor.validate(**arguments)
 
-    def assess_trial(self, trial_job_id: str, trial_history: Sequence[Any]) -> AssessResult:
-        """Judge a running trial by its intermediate results, the oldest first."""
-        points = [self._point(each) for each in trial_history]
+    def goes_on(self, trial: str, history: Sequence[Any]) -> bool:
+        """Return False for a trial that is hopeless."""
+        points = [self._point(each) for each in history]
         if any(point is None for point in points):
-            self._running.pop(trial_job_id, None)
-            return AssessResult.Good
-        self._running[trial_job_id] = [point for point in points if point is not None]
-        return AssessResult.Bad if self._hopeless(self._running[trial_job_id]) else AssessResult.Good
+            self._running.pop(trial, None)
+            return True
+        self._running[trial] = [point for point in points if point is not None]
+        return not self._hopeless(self._running[trial])
 
-    def trial_end(self, trial_job_id: str, success: bool) -> None:
+    def end(self, trial: str, succeeded: bool) -> None:
         """Count the trial's last intermediate result as its final one, if it succeeded."""
-        history = self._running.pop(trial_job_id, None)
-        if success and history:
+        history = self._running.pop(trial, None)
+        if succeeded and history:
             self._finished.append(history)
 
     def _point(self, value: Any) -> Point | None:

@@ -37,12 +37,13 @@ class Judged:
     can_rise: bool = True
 
 
-def budgets(schedule: str, reduction: int = 3) -> tuple[float, ...]:
-    """Return the budget of each rung, as fractions of the schedule's training steps.
+UNTRAINED_FIRST = ("shared",)
+"""Schedules whose candidates are judged without any training steps of their own first: a supernet trained for them."""
 
-    With the shared recovery a candidate is judged without any steps of its own first.
-    """
-    if schedule == "shared":
+
+def budgets(schedule: str, reduction: int = 3) -> tuple[float, ...]:
+    """Return the budget of each rung, as fractions of the schedule's training steps."""
+    if schedule in UNTRAINED_FIRST:
         return (0.0, 1.0)
     return (round(reduction**-2, 6), round(reduction**-1, 6), 1.0)
 
@@ -52,7 +53,7 @@ def rung_of(parameters: Mapping[str, Any], reduction: int = 3) -> int:
     schedule, budget = parameters.get("schedule", Candidate.schedule), parameters.get("budget")
     steps = budgets(schedule, reduction)
     if budget is None:
-        return 0 if schedule == "shared" else len(steps) - 1
+        return 0 if schedule in UNTRAINED_FIRST else len(steps) - 1
     return min(range(len(steps)), key=lambda rung: abs(steps[rung] - budget))
 
 

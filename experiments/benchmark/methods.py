@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from itertools import count
+from itertools import count, takewhile
 from typing import Any
 
-import nni
 from bench import Bench, Judged
 from nni.algorithms.hpo.tpe_tuner import TpeTuner
 
+from autoprune.nni.tuners import NniTuner
 from autoprune.prune.size_model import size_model
 from autoprune.results import baselines
 from autoprune.results.candidate import Candidate
 from autoprune.results.prepared import Prepared
-from autoprune.search import OptunaTuner  # noqa: F401  (slow to import: before any run's clock starts)
+from autoprune.search import (
+    OptunaTuner,  # noqa: F401  (slow to import: before any run's clock starts)
+    loop,
+)
 from autoprune.search.space import build_space
 from autoprune.search.tuners.amc.tuner import AmcTuner
+from autoprune.search.tuners.base import Tuner
 from autoprune.supernet import supernet as shared
 from autoprune.trial.preparation import prepare_search
 from autoprune.trial.record import default_metric
@@ -33,7 +37,7 @@ AMC_TARGETS, AMC_TUNING = (0.5, 0.25, 0.1), 0.25
 
 def nni_recipe(bench: Bench) -> None:
     """NNI's own TPE tuner on one number, every candidate fine-tuned in full."""
-    _drive(bench, TpeTuner(optimize_mode="maximize", seed=bench.seed), "one_shot")
+    _drive(bench, NniTuner(TpeTuner(optimize_mode="maximize", seed=bench.seed)), "one_shot")
 
 
 def random(bench: Bench) -> None:
@@ -129,13 +133,13 @@ def _optuna(bench: Bench, sampler: str) -> None:
 
 def _drive(
     bench: Bench,
-    tuner: Any,
+    tuner: Tuner,
     schedule: str,
     prepared: Prepared | None = None,
     until: float = math.inf,
     train: bool = True,
 ) -> list[Judged]:
-    """Judge what an NNI tuner proposes, in this process, without NNI's manager; return the networks.
+    """Judge what a tuner proposes, in this process, without NNI's manager; return the networks.
 
     Args:
         prepared: what the tuner may know beforehand, if anything.
@@ -146,18 +150,15 @@ def _drive(
     if prepared is not None:
         tuner.prepare([prepared])
     found: list[Judged] = []
-    for number in count():
-        if bench.spent > until:
-            break
-        try:
-            parameters = tuner.generate_parameters(number)
-        except nni.NoMoreTrialError:
-            break
+
+    def run(parameters: Mapping[str, Any]) -> dict[str, float] | None:
         judged = bench.judge(Candidate.from_parameters(parameters), train=train)
-        if judged is not None:
-            found.append(judged)
-            tuner.receive_trial_result(number, parameters, _metrics(bench, judged))
-        tuner.trial_end(number, judged is not None)
+        if judged is None:
+            return None
+        found.append(judged)
+        return _metrics(bench, judged)
+
+    loop.search(tuner, run, takewhile(lambda _number: bench.spent <= until, count()))
     return found
 
 

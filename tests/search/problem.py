@@ -49,8 +49,7 @@ def search(tuner, trials) -> list[tuple[dict, dict]]:
     """Run trials one after the other; return the parameters and metrics of each."""
     done = []
     for i in trials:
-        parameters = tuner.generate_parameters(i)
+        parameters = tuner.ask(i)
         done.append((parameters, judge(parameters)))
-        tuner.receive_trial_result(i, *done[-1])
-        tuner.trial_end(i, True)
+        tuner.tell(i, *done[-1])
     return done

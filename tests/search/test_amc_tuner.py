@@ -32,9 +32,8 @@ def make(folder, problem, prepare=True, **arguments) -> AmcTuner:
 def search(tuner, problem, trials) -> list:
     proposed = []
     for i in trials:
-        parameters = tuner.generate_parameters(i)
-        tuner.receive_trial_result(i, parameters, problem.judge(parameters))
-        tuner.trial_end(i, True)
+        parameters = tuner.ask(i)
+        tuner.tell(i, parameters, problem.judge(parameters))
         proposed.append(parameters)
     return proposed
 
@@ -147,11 +146,10 @@ def test_targets_of_the_whole_front_are_spread_over_the_reachable_sizes(tmp_path
 def test_several_trials_at_once_are_told_apart_by_their_ids(tmp_path):
     problem = Layers()
     tuner = make(tmp_path, problem)
-    running = {i: tuner.generate_parameters(i) for i in range(4)}
+    running = {i: tuner.ask(i) for i in range(4)}
     assert len({json.dumps(each) for each in running.values()}) == 4
     for i in (2, 0, 3, 1):
-        tuner.receive_trial_result(i, running[i], problem.judge(running[i]))
-        tuner.trial_end(i, True)
+        tuner.tell(i, running[i], problem.judge(running[i]))
     assert [e.parameters for e in tuner.episodes] == [running[i] for i in (2, 0, 3, 1)]
     assert all(e.accuracy == problem.judge(e.parameters)["accuracy"] for e in tuner.episodes)
 
@@ -162,19 +160,18 @@ def test_the_first_of_several_criteria_and_schedules_is_taken(tmp_path):
         "criterion": {"_type": "choice", "_value": ["fpgm", "l1_norm"]},
         "schedule": {"_type": "choice", "_value": ["shared"]},
     } | problem.space
-    parameters = make(tmp_path, problem).generate_parameters(0)
+    parameters = make(tmp_path, problem).ask(0)
     assert (parameters["criterion"], parameters["schedule"]) == ("fpgm", "shared")
 
 
-@pytest.mark.parametrize("value", [{"accuracy": math.nan}, {"macs": 1.0}, 0.9, None])
+@pytest.mark.parametrize("value", [{"accuracy": math.nan}, {"macs": 1.0}, {"default": 0.9}, None])
 def test_a_result_without_an_accuracy_is_a_failed_trial_not_a_crash(tmp_path, value):
     problem = Layers()
     tuner = make(tmp_path, problem)
-    failed = tuner.generate_parameters(0)
-    tuner.receive_trial_result(0, failed, value)
-    tuner.trial_end(0, True)
-    lost = tuner.generate_parameters(1)
-    tuner.trial_end(1, False)
+    failed = tuner.ask(0)
+    tuner.tell(0, failed, value)
+    lost = tuner.ask(1)
+    tuner.tell(1, lost, None)
     proposed = search(tuner, problem, range(2, 6))
     assert len(tuner.episodes) == 4
     assert failed not in proposed
@@ -198,8 +195,8 @@ def test_results_of_another_search_are_learnt_and_other_criteria_are_not(tmp_pat
     problem = Layers()
     tuner = make(tmp_path, problem, prepare=False)
     ours = dict.fromkeys(problem.space, 0.25)
-    entries = [{"parameter": each, "value": problem.judge(ours)} for each in (ours, ours, ours | {"criterion": "fpgm"})]
-    tuner.import_data(entries)
+    entries = [(each, problem.judge(ours)) for each in (ours, ours, ours | {"criterion": "fpgm"})]
+    tuner.resume(entries)
     tuner.prepare([problem.prepared])
     assert [e.parameters for e in tuner.episodes] == [ours]
     assert tuner.episodes[0].target == pytest.approx(problem.fraction(ours))
@@ -212,12 +209,11 @@ problem = Layers()
 tuner = make(sys.argv[1], problem, warmup=4)
 number = 0
 while True:
-    pair = {i: tuner.generate_parameters(i) for i in (number, number + 1)}  # two at once
+    pair = {i: tuner.ask(i) for i in (number, number + 1)}  # two at once
     for i, parameters in pair.items():
         value = problem.judge(parameters)
         print(json.dumps({"parameter": parameters, "value": value}), flush=True)
-        tuner.receive_trial_result(i, parameters, value)
-        tuner.trial_end(i, True)
+        tuner.tell(i, parameters, value)
         print("learnt", flush=True)
     number += 2
 """
@@ -243,15 +239,16 @@ def test_a_killed_tuner_loses_no_trial_and_repeats_none(tmp_path):
     known = [e.parameters for e in tuner.episodes]
     assert len(finished) - 1 <= len(known) <= len(finished)
     interrupted = [each.parameters for each in tuner._state.running.values()]
-    tuner.import_data(finished)  # NNI gives what had finished, before the preparation is read ...
+    # NNI gives what had finished, before the preparation is read ...
+    tuner.resume([(each["parameter"], each["value"]) for each in finished])
     tuner.prepare([problem.prepared])
     assert [e.parameters for e in tuner.episodes] == [each["parameter"] for each in finished]
-    fresh = tuner.generate_parameters(1)  # ... asks on, perhaps by an id that was given before ...
+    fresh = tuner.ask(1)  # ... asks on, perhaps by an id that was given before ...
     assert fresh not in [each["parameter"] for each in finished]
     assert fresh not in interrupted
     for each in interrupted:  # ... and runs the interrupted ones again
-        tuner.import_data([{"parameter": each, "value": problem.judge(each)}])
-    tuner.receive_trial_result(1, fresh, problem.judge(fresh))
+        tuner.resume([(each, problem.judge(each))])
+    tuner.tell(1, fresh, problem.judge(fresh))
     proposed = [e.parameters for e in tuner.episodes] + search(tuner, problem, range(50, 54))
     assert len({json.dumps(each, sort_keys=True) for each in proposed}) == len(proposed)
     assert all(each in proposed for each in interrupted)
@@ -277,7 +274,7 @@ def test_a_search_that_was_not_prepared_says_so(tmp_path):
     tuner = make(tmp_path, Layers(), prepare=False)
     tuner.prepare([])
     with pytest.raises(UserError, match="without --no-warm-start"):
-        tuner.generate_parameters(0)
+        tuner.ask(0)
 
 
 @pytest.mark.parametrize(

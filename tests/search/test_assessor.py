@@ -1,26 +1,25 @@
 """Trials that cannot catch up are stopped; those that may are not."""
 
 import pytest
-from nni.assessor import AssessResult
 
 from autoprune.errors import UserError
 from autoprune.search.assessor import ParetoAssessor
 
-GOOD, BAD = AssessResult.Good, AssessResult.Bad
+GOOD, BAD = True, False
 
 
 def result(accuracy, macs, **others) -> dict:
     return {"default": accuracy, "accuracy": accuracy, "params": macs / 10, "macs": macs} | others
 
 
-def run(assessor, name, history, success=True) -> list[AssessResult]:
+def run(assessor, name, history, success=True) -> list[bool]:
     """Report a trial's results one by one, as NNI does, until it is stopped."""
     answers = []
     for i in range(len(history)):
-        answers.append(assessor.assess_trial(name, history[: i + 1]))
+        answers.append(assessor.goes_on(name, history[: i + 1]))
         if answers[-1] is BAD:
             break
-    assessor.trial_end(name, success and answers[-1] is GOOD)
+    assessor.end(name, success and answers[-1] is GOOD)
     return answers
 
 
@@ -120,8 +119,10 @@ def test_nni_s_dispatcher_stops_a_hopeless_trial_by_dictionaries(monkeypatch):
     from nni.runtime.msg_dispatcher import MsgDispatcher
     from nni.runtime.tuner_command_channel import CommandType
 
+    from autoprune.nni.tuners import served
+
     assessor, sent = with_finished(), []
-    dispatcher = MsgDispatcher("ws://_unittest_", None, assessor)
+    dispatcher = MsgDispatcher("ws://_unittest_", None, served(assessor))
     monkeypatch.setattr(dispatcher, "send", lambda command, data: sent.append((command, data)))
     metric = {"parameter_id": 77, "trial_job_id": "hopeless", "type": "PERIODICAL", "sequence": 0}
     dispatcher.handle_report_metric_data(metric | {"value": dump(result(0.5, 400))})

@@ -106,12 +106,12 @@ def test_a_promoted_trial_that_fails_is_not_promoted_again(tmp_path):
     tuner = make(tmp_path, sampler="random", reduction=2)
     failed = []
     for i in range(30):
-        parameters = tuner.generate_parameters(i)
+        parameters = tuner.ask(i)
         if rung_of(parameters, 2):
             failed.append(key(parameters))
-            tuner.trial_end(i, False)
+            tuner.tell(i, parameters, None)
         else:
-            tuner.receive_trial_result(i, parameters, judge(parameters))
+            tuner.tell(i, parameters, judge(parameters))
     assert len(failed) > 5
     assert len(set(failed)) == len(failed)
 
@@ -139,19 +139,19 @@ def test_after_a_restart_promotions_stand_and_running_ones_get_their_results(tmp
     first = make(tmp_path, sampler="random")
     done, waiting = [], None
     for i in range(40):
-        parameters = first.generate_parameters(i)
+        parameters = first.ask(i)
         if rung_of(parameters) == 1 and len(done) > 8:
             waiting = parameters  # killed while this promoted trial runs
             break
         done.append((parameters, judge(parameters)))
-        first.receive_trial_result(i, *done[-1])
+        first.tell(i, *done[-1])
     before = states(first)
     assert before[1][-1] == "RUNNING"
 
     second = make(tmp_path, sampler="random")
-    second.import_data([{"parameter": p, "value": m} for p, m in done])
+    second.resume(done)
     assert states(second) == before
-    second.import_data([{"parameter": waiting, "value": judge(waiting)}])
+    second.resume([(waiting, judge(waiting))])
     assert "RUNNING" not in states(second)[1]
     runs = [(key(p), p["budget"]) for p, _ in [*done, (waiting, None), *search(second, range(20))]]
     assert len(set(runs)) == len(runs)
@@ -162,5 +162,5 @@ def test_a_promotion_that_was_written_down_but_not_begun_is_made_up_for(tmp_path
     search(tuner, range(2))
     point = {"criterion": "fpgm", "sparsity.a": 0.5, "sparsity.b": 0.25, "sparsity.c": 0.0}
     tuner._studies[1].enqueue_trial(point)
-    parameters = make(tmp_path, sampler="random").generate_parameters(0)
+    parameters = make(tmp_path, sampler="random").ask(0)
     assert parameters == point | {"budget": budgets("one_shot")[1]}

@@ -27,9 +27,8 @@ def judge(parameters) -> dict:
 
 def search(tuner, trials: range) -> None:
     for i in trials:
-        parameters = tuner.generate_parameters(i)
-        tuner.receive_trial_result(i, parameters, judge(parameters))
-        tuner.trial_end(i, True)
+        parameters = tuner.ask(i)
+        tuner.tell(i, parameters, judge(parameters))
 
 
 @pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != "gp"])
@@ -53,7 +52,7 @@ def test_the_gaussian_process_sampler_proposes_points_too(tmp_path):
 
 def test_the_same_seed_proposes_the_same_points(tmp_path):
     first, second = (make(tmp_path / name, seed=7) for name in "ab" if (tmp_path / name).mkdir() is None)
-    assert [first.generate_parameters(i) for i in range(5)] == [second.generate_parameters(i) for i in range(5)]
+    assert [first.ask(i) for i in range(5)] == [second.ask(i) for i in range(5)]
 
 
 def test_the_study_is_in_a_file_that_optuna_opens(tmp_path):
@@ -67,14 +66,13 @@ def test_the_study_is_in_a_file_that_optuna_opens(tmp_path):
 @pytest.mark.parametrize("value", [{"accuracy": math.nan, "macs": 1.0}, {"accuracy": 0.9}, 0.9, None])
 def test_a_result_without_finite_objectives_is_a_failed_trial_not_a_crash(tmp_path, value):
     tuner = make(tmp_path)
-    tuner.receive_trial_result(0, tuner.generate_parameters(0), value)
+    tuner.tell(0, tuner.ask(0), value)
     assert [t.state.name for t in tuner.study.trials] == ["FAIL"]
 
 
 def test_a_trial_that_fails_is_told_and_the_search_goes_on(tmp_path):
     tuner = make(tmp_path)
-    tuner.generate_parameters(0)
-    tuner.trial_end(0, False)
+    tuner.tell(0, tuner.ask(0), None)
     search(tuner, range(1, 3))
     assert [t.state.name for t in tuner.study.trials] == ["FAIL", "COMPLETE", "COMPLETE"]
 
@@ -84,21 +82,21 @@ def test_a_candidate_that_was_judged_is_not_proposed_again(tmp_path):
     tuner.update_search_space({"sparsity.a": {"_type": "choice", "_value": [0.0, 0.25, 0.5, 0.75]}})
     seen = []
     for i in range(4):
-        parameters = tuner.generate_parameters(i)
+        parameters = tuner.ask(i)
         seen.append(parameters["sparsity.a"])
-        tuner.receive_trial_result(i, parameters, {"accuracy": 1 - seen[-1], "macs": 1 - seen[-1]})
+        tuner.tell(i, parameters, {"accuracy": 1 - seen[-1], "macs": 1 - seen[-1]})
     assert sorted(seen) == [0.0, 0.25, 0.5, 0.75]
 
 
 def test_a_restarted_tuner_loses_no_trial_and_repeats_none(tmp_path):
     first = make(tmp_path)
     search(first, range(5))
-    interrupted = first.generate_parameters(5)
-    finished = [{"parameter": dict(t.params), "value": judge(t.params)} for t in first.study.trials[:5]]
+    interrupted = first.ask(5)
+    finished = [(dict(t.params), judge(t.params)) for t in first.study.trials[:5]]
 
     second = make(tmp_path)
-    second.import_data(finished)  # NNI gives what had finished ...
-    second.import_data([{"parameter": interrupted, "value": judge(interrupted)}])  # ... and what it ran again
+    second.resume(finished)  # NNI gives what had finished ...
+    second.resume([(interrupted, judge(interrupted))])  # ... and what it ran again
     assert [t.state.name for t in second.study.trials] == ["COMPLETE"] * 6
     search(second, range(6, 8))
     assert len(second.study.trials) == 8
@@ -107,7 +105,7 @@ def test_a_restarted_tuner_loses_no_trial_and_repeats_none(tmp_path):
 def test_results_of_another_study_are_imported(tmp_path):
     tuner = make(tmp_path)
     parameters = {"criterion": "fpgm", "sparsity.a": 0.3, "sparsity.b": 0.25}
-    tuner.import_data([{"parameter": parameters, "value": judge(parameters)}])
+    tuner.resume([(parameters, judge(parameters))])
     assert [t.values for t in tuner.study.trials] == [[pytest.approx(1 - 0.045 - 0.00625), pytest.approx(0.525)]]
 
 
@@ -148,16 +146,17 @@ def test_cma_es_maximises_the_one_number_and_leaves_no_warnings(tmp_path, caplog
 
 def test_a_result_without_the_one_number_is_a_failed_trial_for_cma_es(tmp_path):
     tuner = make(tmp_path, sampler="cmaes")
-    tuner.receive_trial_result(0, tuner.generate_parameters(0), {"accuracy": 0.9, "macs": 1.0})
+    tuner.tell(0, tuner.ask(0), {"accuracy": 0.9, "macs": 1.0})
     assert [t.state.name for t in tuner.study.trials] == ["FAIL"]
 
 
 def test_a_candidate_that_is_running_or_has_failed_is_not_proposed_again(tmp_path):
     tuner = OptunaTuner(storage=str(tmp_path / "study.journal"), sampler="random", rungs=False)
     tuner.update_search_space({"sparsity.a": {"_type": "choice", "_value": [0.0, 0.25, 0.5, 0.75]}})
-    seen = [tuner.generate_parameters(0)["sparsity.a"], tuner.generate_parameters(1)["sparsity.a"]]
-    tuner.trial_end(1, False)
-    seen += [tuner.generate_parameters(2)["sparsity.a"], tuner.generate_parameters(3)["sparsity.a"]]
+    asked = [tuner.ask(0), tuner.ask(1)]
+    tuner.tell(1, asked[1], None)
+    seen = [each["sparsity.a"] for each in asked]
+    seen += [tuner.ask(2)["sparsity.a"], tuner.ask(3)["sparsity.a"]]
     assert sorted(seen) == [0.0, 0.25, 0.5, 0.75]
 
 
@@ -165,8 +164,8 @@ def test_a_space_that_is_used_up_still_gets_candidates(tmp_path):
     tuner = OptunaTuner(storage=str(tmp_path / "study.journal"), rungs=False)
     tuner.update_search_space({"sparsity.a": {"_type": "choice", "_value": [0.0, 0.5]}})
     for i in range(4):
-        parameters = tuner.generate_parameters(i)
-        tuner.receive_trial_result(i, parameters, {"accuracy": 1.0, "macs": 1 - parameters["sparsity.a"]})
+        parameters = tuner.ask(i)
+        tuner.tell(i, parameters, {"accuracy": 1.0, "macs": 1 - parameters["sparsity.a"]})
     assert len([t for t in tuner.study.trials if t.state.name == "COMPLETE"]) >= 4
 
 
@@ -191,5 +190,5 @@ def test_a_foreign_result_that_is_not_of_the_space_is_left_out(tmp_path):
     tuner = make(tmp_path)
     for wrong in ({"sparsity.a": 5.0}, {"criterion": "taylor"}):
         parameters = {"criterion": "fpgm", "sparsity.a": 0.3, "sparsity.b": 0.25} | wrong
-        tuner.import_data([{"parameter": parameters, "value": judge(parameters)}])
+        tuner.resume([(parameters, judge(parameters))])
     assert tuner.study.trials == []

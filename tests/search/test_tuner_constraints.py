@@ -84,14 +84,14 @@ def test_a_drop_needs_the_dense_accuracy(tmp_path):
     tuner = OptunaTuner(storage=str(tmp_path / "study.journal"), constraints=["drop<=1%"])
     tuner.update_search_space(SPACE)
     with pytest.raises(UserError, match="take --no-warm-start out"):
-        tuner.generate_parameters(0)
+        tuner.ask(0)
 
 
 def test_results_imported_before_the_dense_accuracy_is_known_are_judged_when_it_is(tmp_path):
     tuner = OptunaTuner(storage=str(tmp_path / "study.journal"), constraints=["drop<=1%"], rungs=False)
     tuner.update_search_space(SPACE)
     parameters = {"criterion": "fpgm", "sparsity.a": 0.5, "sparsity.b": 0.5, "sparsity.c": 0.5}
-    tuner.import_data([{"parameter": parameters, "value": judge(parameters)}])
+    tuner.resume([(parameters, judge(parameters))])
     tuner.prepare([prepared()])
     assert [trial.constraints["drop"] > 0 for trial in tuner.study.trials] == [True]
 
@@ -100,7 +100,7 @@ def test_sizes_that_cannot_be_foretold_are_not_refused(tmp_path):
     space = SPACE | {"criterion": {"_type": "choice", "_value": ["level"]}}
     tuner = make(tmp_path, ["params<=4k"], space=space)
     tuner.study.enqueue_trial({"criterion": "level", "sparsity.a": 0.0, "sparsity.b": 0.0, "sparsity.c": 0.0})
-    assert tuner.generate_parameters(0)["sparsity.a"] == 0.0
+    assert tuner.ask(0)["sparsity.a"] == 0.0
 
 
 def test_shrinking_raises_as_little_as_is_needed_along_the_grid():

@@ -15,7 +15,7 @@ def resume(journal, results) -> OptunaTuner:
     """Make a tuner as a resumed experiment does: it hears of the results first, then of what was prepared."""
     tuner = OptunaTuner(storage=str(journal))
     tuner.update_search_space(SPACE)
-    tuner.import_data([{"parameter": parameters, "value": judge(parameters)} for parameters in results])
+    tuner.resume([(parameters, judge(parameters)) for parameters in results])
     tuner.prepare([prepared()])
     return tuner
 
@@ -23,9 +23,9 @@ def resume(journal, results) -> OptunaTuner:
 def go_on(tuner, results, trials, number=1000) -> list[dict]:
     """Run some more trials, the last two of which are left running; return the results of all."""
     for id_ in range(number, number + trials):
-        parameters = tuner.generate_parameters(id_)
+        parameters = tuner.ask(id_)
         if id_ < number + trials - 2:
-            tuner.receive_trial_result(id_, parameters, judge(parameters))
+            tuner.tell(id_, parameters, judge(parameters))
             results = [*results, parameters]
     return results
 

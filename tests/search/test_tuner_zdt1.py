@@ -25,10 +25,10 @@ def volume(folder, sampler, seed, trials) -> float:
     tuner.update_search_space(SPACE)
     points = []
     for i in range(trials):
-        parameters = tuner.generate_parameters(i)
+        parameters = tuner.ask(i)
         first, second = zdt1(parameters)
         points.append((first, WORST - second))
-        tuner.receive_trial_result(i, parameters, {"accuracy": -second, "macs": first})
+        tuner.tell(i, parameters, {"accuracy": -second, "macs": first})
     return hypervolume(points)
 
 

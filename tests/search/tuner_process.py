@@ -19,20 +19,19 @@ def main(folder: Path, storage: str, sampler: str, last: int) -> None:
     tuner = OptunaTuner(storage=storage, sampler=sampler, constraints=["macs<=500k"])
     tuner.update_search_space(SPACE)
     before, ended = read(started), read(finished)
-    tuner.import_data([{"parameter": p, "value": judge(p)} for p in ended.values()])
+    tuner.resume([(p, judge(p)) for p in ended.values()])
     tuner.prepare([prepared([{"criterion": "fpgm", "sparsity.a": 0.5}])])
     for number, parameters in before.items():
         if number not in ended:  # NNI runs it again, and asks the tuner for nothing
             write(finished, number, parameters)
-            tuner.import_data([{"parameter": parameters, "value": judge(parameters)}])
+            tuner.resume([(parameters, judge(parameters))])
     for number in range(len(before), last):
-        parameters = tuner.generate_parameters(number)
+        parameters = tuner.ask(number)
         write(started, number, parameters)
         print("running", number, flush=True)
         time.sleep(0.02)
         write(finished, number, parameters)
-        tuner.receive_trial_result(number, parameters, judge(parameters))
-        tuner.trial_end(number, True)
+        tuner.tell(number, parameters, judge(parameters))
 
 
 def read(file: Path) -> dict[int, dict]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -39,20 +42,22 @@ class Agent:
         spaces: gymnasium.Env = gymnasium.Env()  # only tells the shapes: the tuner walks by itself
         spaces.observation_space = gymnasium.spaces.Box(0, 1, (state_size,), np.float32)
         spaces.action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
-        self._model = TD3(
-            "MlpPolicy",
-            spaces,
-            learning_rate=1e-3,
-            buffer_size=BUFFER,
-            batch_size=BATCH,
-            gamma=1.0,
-            tau=0.01,
-            target_policy_noise=0.2,
-            target_noise_clip=0.4,
-            policy_kwargs={"net_arch": [64, 64]},
-            seed=seed,
-            device="cpu",
-        )
+        self._random: tuple[Any, Any, Any] | None = None
+        with self._own_random():
+            self._model = TD3(
+                "MlpPolicy",
+                spaces,
+                learning_rate=1e-3,
+                buffer_size=BUFFER,
+                batch_size=BATCH,
+                gamma=1.0,
+                tau=0.01,
+                target_policy_noise=0.2,
+                target_noise_clip=0.4,
+                policy_kwargs={"net_arch": [64, 64]},
+                seed=seed,
+                device="cpu",
+            )
         self._model.set_logger(Logger(folder=None, output_formats=[]))  # `configure` leaves folders in /tmp
         self._steps = max(LEAST_STEPS, STEPS_PER_GROUP * groups)
 
@@ -76,7 +81,8 @@ class Agent:
 
     def train(self, walks: int = 1) -> None:
         """Take the gradient steps that are due for ``walks`` new results."""
-        self._model.train(gradient_steps=walks * self._steps, batch_size=BATCH)
+        with self._own_random():
+            self._model.train(gradient_steps=walks * self._steps, batch_size=BATCH)
 
     def to_bytes(self) -> bytes:
         """Return the networks and their optimisers' states; not the replay buffer."""
@@ -91,3 +97,24 @@ class Agent:
         import torch
 
         self._model.set_parameters(torch.load(io.BytesIO(content), weights_only=True), device="cpu")
+
+    @contextmanager
+    def _own_random(self) -> Iterator[None]:
+        """Put this agent's state into the global generators, which stable-baselines3 seeds and draws from."""
+        import torch
+
+        before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+        _set_random(self._random or before)
+        try:
+            yield
+        finally:
+            self._random = random.getstate(), np.random.get_state(), torch.get_rng_state()
+            _set_random(before)
+
+
+def _set_random(states: tuple[Any, Any, Any]) -> None:
+    import torch
+
+    random.setstate(states[0])
+    np.random.set_state(states[1])
+    torch.set_rng_state(states[2])

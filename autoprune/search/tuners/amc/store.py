@@ -63,15 +63,18 @@ class Store:
     """A folder with the tuner's state. Each file is replaced as a whole, so that a kill leaves the old or the new one.
 
     Args:
-        folder: made if need be.
+        folder: made if need be. None keeps nothing.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None) -> None:
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
 
     def save(self, state: State, networks: bytes | None = None) -> None:
         """Write the state, the learning curve, and the networks if they have changed."""
+        if self.folder is None:
+            return
         if networks is not None:
             self._replace(NETWORKS, networks)
         self._replace(STATE, json.dumps(asdict(state)).encode())
@@ -79,10 +82,10 @@ class Store:
 
     def load(self) -> State:
         """Return the state that was saved last; a fresh one if there is none."""
-        file = self.folder / STATE
-        if not file.exists():
+        saved = self._read(STATE)
+        if saved is None:
             return State()
-        content = json.loads(file.read_text())
+        content = json.loads(saved)
         content["episodes"] = [Episode(**each) for each in content["episodes"]]
         content["lessons"] = [(number, target) for number, target in content["lessons"]]
         # Ids may start anew in the next process: only the parameters tell these trials apart.
@@ -93,8 +96,11 @@ class Store:
 
     def networks(self) -> bytes | None:
         """Return the networks that were saved last, or None."""
-        file = self.folder / NETWORKS
-        return file.read_bytes() if file.exists() else None
+        return self._read(NETWORKS)
+
+    def _read(self, name: str) -> bytes | None:
+        file = None if self.folder is None else self.folder / name
+        return file.read_bytes() if file and file.exists() else None
 
     def _replace(self, name: str, content: bytes) -> None:
         partial = self.folder / f"{name}.partial"

@@ -1,4 +1,4 @@
-"""An RL agent in the manner of AMC as an NNI tuner."""
+"""An RL agent in the manner of AMC."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-from nni.tuner import Tuner
 from pydantic import Field
 
 from autoprune.base.checked import Count, Seed, Text, check
@@ -20,6 +19,7 @@ from autoprune.results.candidate import PREFIX, Candidate
 from autoprune.results.prepared import Prepared
 from autoprune.search.tuners.amc.store import Episode, Store
 from autoprune.search.tuners.amc.walk import Walk, check_space, predicted_loss
+from autoprune.search.tuners.base import Metrics, Tuner
 
 if TYPE_CHECKING:
     from autoprune.search.tuners.amc.agent import Agent
@@ -64,7 +64,7 @@ class AmcTuner(Tuner):
             same, so the best policy does too (Ng et al. 1999); without, the reward comes after the last group alone,
             as in AMC.
         seed: of the agent and its noise.
-        storage: the folder that keeps the state; the experiment's ``checkpoint`` folder if None.
+        storage: the folder that keeps the state. If None, the experiment's ``checkpoint`` folder; none outside of NNI.
 
     Raises:
         UserError: a wrong argument.
@@ -81,10 +81,11 @@ class AmcTuner(Tuner):
     ) -> None:
         self.validate(target, size, warmup, shaping, seed, storage)
         self.target, self.size, self.warmup, self.shaping, self.seed = target, size, warmup, shaping, seed
-        self._store = Store(Path(storage or os.environ.get("NNI_CHECKPOINT_DIRECTORY", ".")))
+        folder = storage or os.environ.get("NNI_CHECKPOINT_DIRECTORY")
+        self._store = Store(Path(folder) if folder else None)
         self._state = self._store.load()
         self._space: dict[str, Any] = {}
-        self._early: list[Mapping[str, Any]] = []
+        self._early: list[tuple[Mapping[str, Any], Any]] = []
         self._prepared: Prepared | None = None
         self._walk: Walk | None = None
         self._agent: Agent | None = None
@@ -160,23 +161,23 @@ class AmcTuner(Tuner):
             self._prepared = next(same, prepared[0])
             self._begin()
 
-    def generate_parameters(self, parameter_id: int, **_: Any) -> dict[str, Any]:
+    def ask(self, number: int) -> dict[str, Any]:
         """Walk to a candidate that was not proposed before (or give up after 50 walks and repeat one).
 
         Raises:
             UserError: the search was not prepared.
         """
-        number = len(self._state.episodes) + len(self._state.running) + len(self._state.failed)
+        begun = len(self._state.episodes) + len(self._state.running) + len(self._state.failed)
         walk, _agent = self._ready()
-        target = self._target(walk, number)
+        target = self._target(walk, begun)
         judged = {self._key(episode.parameters): i for i, episode in enumerate(self._state.episodes)}
         proposed = {self._key(each.parameters) for each in self._state.running.values()}
         proposed |= {self._key(parameters) for parameters in self._state.failed}
-        noise = NOISE * DECAY ** max(0, number - self.warmup)
+        noise = NOISE * DECAY ** max(0, begun - self.warmup)
         for attempt in range(TRIES):
             # A policy that has settled would walk the same way for ever: each refusal widens the noise.
             wider = min(NOISE, noise * 1.2**attempt)
-            sparsity = self._explore(walk, target, None if number < self.warmup else wider)
+            sparsity = self._explore(walk, target, None if begun < self.warmup else wider)
             parameters = self._parameters(sparsity)
             key = self._key(parameters)
             if key in judged:
@@ -184,36 +185,28 @@ class AmcTuner(Tuner):
                     self._learn(judged[key], target)
             elif key not in proposed:
                 break
-        random = number < self.warmup
-        self._state.running[str(parameter_id)] = Episode(parameters, target, 1.0 if random else wider, random)
+        random = begun < self.warmup
+        self._state.running[str(number)] = Episode(parameters, target, 1.0 if random else wider, random)
         self._store.save(self._state)
         return dict(parameters)
 
-    def receive_trial_result(self, parameter_id: int, parameters: Any, value: Any, **_: Any) -> None:
-        """Learn from a trial's metrics, a dictionary that has ``accuracy``."""
-        self._take(self._running(str(parameter_id), parameters), parameters, value)
+    def tell(self, number: int, parameters: Mapping[str, Any], metrics: Metrics | None) -> None:
+        """Learn from a trial's metrics, which have ``accuracy``; the candidate of one without is not proposed again."""
+        self._take(self._running(str(number), parameters), parameters, metrics)
 
-    def trial_end(self, parameter_id: int, success: bool, **_: Any) -> None:
-        """Note a trial that ended without a result; its candidate is not proposed again."""
-        episode = self._state.running.pop(str(parameter_id), None)
-        if episode is not None:
-            self._state.failed.append(episode.parameters)
-            self._store.save(self._state)
-
-    def import_data(self, data: Sequence[Mapping[str, Any]]) -> None:
+    def resume(self, results: Sequence[tuple[Mapping[str, Any], Any]]) -> None:
         """Take the results that a resumed experiment already has; those that are known are not learnt twice."""
         if self._agent is None:
-            self._early += data
+            self._early += results
             return
         known = {self._key(episode.parameters) for episode in self._state.episodes}
-        for entry in data:
-            parameters = entry["parameter"]
+        for parameters, metrics in results:
             if not isinstance(parameters, Mapping) or not self._is_ours(parameters):
                 continue
             key = self._key(parameters)
             if key not in known:
                 known.add(key)
-                self._take(self._running("", parameters), parameters, entry["value"])
+                self._take(self._running("", parameters), parameters, metrics)
 
     def propose(self, target: float) -> dict[str, Any]:
         """Return the parameters that the agent thinks best for a target, without noise.
@@ -249,7 +242,7 @@ class AmcTuner(Tuner):
         if networks:
             self._agent.load_bytes(networks)
         early, self._early = self._early, []
-        self.import_data(early)
+        self.resume(early)
 
     def _ready(self) -> tuple[Walk, Agent]:
         if self._walk is None or self._agent is None:
@@ -280,10 +273,11 @@ class AmcTuner(Tuner):
 
         return walk.go(target, act)
 
-    def _take(self, episode: Episode | None, parameters: Mapping[str, Any], value: Any) -> None:
-        accuracy = value.get("accuracy") if isinstance(value, Mapping) else None
+    def _take(self, episode: Episode | None, parameters: Mapping[str, Any], metrics: Metrics | None) -> None:
+        accuracy = None if metrics is None else metrics.get("accuracy")
         if not _finite(accuracy):
-            _log.warning("a trial reported %s: no finite number as its accuracy", value)
+            if metrics is not None:
+                _log.warning("a trial reported %s: no finite number as its accuracy", metrics)
             self._state.failed.append(dict(parameters))
             self._store.save(self._state)
             return
@@ -291,7 +285,7 @@ class AmcTuner(Tuner):
         sparsity = self._sparsity(parameters)
         if episode is None:  # a result of another search
             episode = Episode(dict(parameters), walk.fraction(sparsity), 0.0, False)
-        episode.accuracy, episode.macs = float(accuracy), float(value.get("macs", walk.macs(sparsity)))
+        episode.accuracy, episode.macs = float(accuracy), float(metrics.get("macs", walk.macs(sparsity)))
         self._state.episodes.append(episode)
         number = len(self._state.episodes) - 1
         self._learn(number, episode.target)

@@ -12,7 +12,7 @@ from typing import Any
 import optuna
 from filelock import FileLock
 from optuna.distributions import BaseDistribution, check_distribution_compatibility
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import BaseJournalBackend
 from sqlalchemy.engine import make_url
 
@@ -52,8 +52,8 @@ def open_storage(where: str | None) -> BaseStorage:
     """Open a storage, and make it if it is not there.
 
     Args:
-        where: a journal file; an URL with ``://``, which SQLAlchemy reads; or ``optuna.journal`` in the experiment's
-            ``checkpoint`` folder if None.
+        where: a journal file; an URL with ``://``, which SQLAlchemy reads. If None, ``optuna.journal`` in the
+            experiment's ``checkpoint`` folder, or memory outside of NNI.
 
     Raises:
         UserError: it cannot be opened.
@@ -63,7 +63,10 @@ def open_storage(where: str | None) -> BaseStorage:
         if where is not None and "://" in where:
             waiting = {"connect_args": {"timeout": 60}} if where.startswith("sqlite") else {"pool_pre_ping": True}
             return RDBStorage(where, engine_kwargs=waiting)
-        file = Path(where or Path(os.environ.get("NNI_CHECKPOINT_DIRECTORY", "."), "optuna.journal"))
+        checkpoints = os.environ.get("NNI_CHECKPOINT_DIRECTORY")
+        if where is None and checkpoints is None:
+            return InMemoryStorage()
+        file = Path(where or Path(checkpoints, "optuna.journal"))
         file.parent.mkdir(parents=True, exist_ok=True)
         return _open_journal(file)
     except Exception as error:

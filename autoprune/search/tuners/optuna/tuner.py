@@ -1,4 +1,4 @@
-"""Optuna's multi-objective samplers as an NNI tuner."""
+"""Optuna's multi-objective samplers as a tuner."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import numpy as np
 import optuna
-from nni.tuner import Tuner
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from pydantic import Field
@@ -24,6 +23,7 @@ from autoprune.results.prepared import Prepared
 from autoprune.search import halving
 from autoprune.search.distributions import draw, grid, nearest, rounded, to_distribution
 from autoprune.search.known import Known, shrink
+from autoprune.search.tuners.base import Metrics, Tuner
 from autoprune.search.tuners.optuna.samplers import COSTLY, SAMPLERS, SCALAR
 from autoprune.search.tuners.optuna.storage import check_storage, check_study, find_study, open_storage, open_study
 
@@ -56,8 +56,8 @@ class OptunaTuner(Tuner):
         objectives: names in :data:`autoprune.results.pareto.DIRECTIONS`, each taken from the trials' metrics.
         sampler: a name in :data:`autoprune.search.tuners.optuna.samplers.SAMPLERS`.
         seed: of the sampler.
-        storage: a journal file, or an URL such as ``sqlite:///study.db``; ``optuna.journal`` in the experiment's
-            ``checkpoint`` folder if None.
+        storage: a journal file, or an URL such as ``sqlite:///study.db``; if None, ``optuna.journal`` in the
+            experiment's ``checkpoint`` folder, or memory outside of NNI.
         constraints: limits such as ``drop<=1%`` (see :mod:`autoprune.results.limits`). Proposals whose ``params`` or
             ``macs`` are known to lie beyond one are not run.
         rungs: whether candidates start on a small budget.
@@ -101,7 +101,7 @@ class OptunaTuner(Tuner):
         self._dense_accuracy: float | None = self.study.user_attrs.get("dense accuracy")
         self._running: dict[int, tuple[int, optuna.Trial]] = {}
         self._identities: dict[tuple[int, int], Hashable] = {}
-        self._early: list[Mapping[str, Any]] = []
+        self._early: list[tuple[Mapping[str, Any], Any]] = []
 
     @staticmethod
     def validate(
@@ -177,14 +177,14 @@ class OptunaTuner(Tuner):
         self._dense_accuracy = prepared[0].dense["accuracy"]
         self.study.set_user_attr("dense accuracy", self._dense_accuracy)
         early, self._early = self._early, []
-        self.import_data(early)
+        self.resume(early)
         self._check_space()
         if not self.study.user_attrs.get("warm start"):
             for parameters in self._first(prepared):
                 self.study.enqueue_trial(parameters, skip_if_exists=True)
             self.study.set_user_attr("warm start", True)
 
-    def generate_parameters(self, parameter_id: int, **_: Any) -> dict[str, Any]:
+    def ask(self, number: int) -> dict[str, Any]:
         """Return the next candidate: one that is promoted, or else a new one that the sampler proposes.
 
         It was not judged before, unless the search space holds hardly any other.
@@ -192,31 +192,28 @@ class OptunaTuner(Tuner):
         if self._dense_accuracy is None and any(limit.measure == "drop" for limit in self.limits):
             raise UserError(NO_DENSE)
         rung, trial = self._promotion() or (0, self._new())
-        self._running[parameter_id] = (rung, trial)
+        self._running[number] = (rung, trial)
         parameters = rounded(trial.params)
         if self._rungs:
             schedule = parameters.get("schedule", Candidate.schedule)
             parameters["budget"] = halving.budgets(schedule, self.reduction)[rung]
         return parameters
 
-    def receive_trial_result(self, parameter_id: int, parameters: Any, value: Any, **_: Any) -> None:
-        """Tell the study of the trial's rung its metrics, a dictionary that has every objective."""
-        rung, trial = self._running.pop(parameter_id)
-        self._tell(rung, trial, value)
-
-    def trial_end(self, parameter_id: int, success: bool, **_: Any) -> None:
-        """Tell the study of a trial that ended without a result."""
-        if not success and parameter_id in self._running:
-            rung, trial = self._running.pop(parameter_id)
+    def tell(self, number: int, parameters: Mapping[str, Any], metrics: Metrics | None) -> None:
+        """Tell the study of the trial's rung its metrics, which have every objective, or that it failed."""
+        rung, trial = self._running.pop(number)
+        if metrics is None:
             self._studies[rung].tell(trial, state=TrialState.FAIL)
+        else:
+            self._tell(rung, trial, metrics)
 
-    def import_data(self, data: Sequence[Mapping[str, Any]]) -> None:
+    def resume(self, results: Sequence[tuple[Mapping[str, Any], Any]]) -> None:
         """Take the results that a resumed experiment already has; those that the studies know are not counted twice."""
         if self._dense_accuracy is None and any(limit.measure == "drop" for limit in self.limits):
-            self._early += data  # they cannot be judged before the dense accuracy is known
+            self._early += results  # they cannot be judged before the dense accuracy is known
             return
-        for entry in data:
-            parameters, value = rounded(entry["parameter"]), entry["value"]
+        for given, metrics in results:
+            parameters = rounded(given)
             rung = halving.rung_of(parameters, self.reduction) if self._rungs else 0
             parameters.pop("budget", None)
             if rung >= len(self._studies) or set(parameters) != set(self._distributions):
@@ -225,9 +222,9 @@ class OptunaTuner(Tuner):
             running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
             trial = next((each for each in running if rounded(each.params) == parameters), None)
             if trial is not None:
-                self._tell(rung, optuna.Trial(study, trial._trial_id), value)
+                self._tell(rung, optuna.Trial(study, trial._trial_id), metrics)
             elif self._state(rung, parameters) is not TrialState.COMPLETE:
-                self._add(rung, parameters, value)
+                self._add(rung, parameters, metrics)
 
     def _open(self, rung: int) -> optuna.Study:
         objectives = ("default",) if self._scalar and not rung else self.objectives
