@@ -321,7 +321,7 @@ def list_() -> None:
     """List the experiments of this machine, and how each of them really is."""
     from autoprune.nni.manage import console, list_experiments
 
-    console().print(list_experiments())
+    console().print(list_experiments(), soft_wrap=True)  # a path stays in one piece
 
 
 @app.command()

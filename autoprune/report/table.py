@@ -17,6 +17,7 @@ from autoprune.report.rows import Cell, Row, front_rows
 from autoprune.results.baselines import left_out
 from autoprune.results.experiment import Experiment
 from autoprune.results.measures import SIZES, Measure
+from autoprune.results.settings import TrialCommand
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,8 @@ def _caption(shown: FrontTable) -> Text:
         notes.append("test: recovered in full, mean and standard deviation over the seeds")
     if shown.final is None or not shown.final.latency_ms:
         notes.append("latency: as measured in the trial, while others ran")
-    if without := left_out(shown.experiment.settings):
+    settings = TrialCommand.parse(shown.experiment.config.get("trialCommand", ""))  # None: another's experiment
+    if settings is not None and (without := left_out(settings)):
         notes.append(without)
     return Text("\n".join(notes))
 

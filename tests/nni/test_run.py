@@ -167,7 +167,7 @@ def test_a_stopped_experiment_leaves_no_trial_behind(nni_home, digits):
         TASK + "task = replace(task, recovery=replace(task.recovery, steps=10**9))\n"
     )
     assert nni_home.create(digits(trial=QUICK + " --no-baselines")).returncode == 0
-    wait_until(lambda: len(nni_home.called("autoprune.engine.warm")) >= 3, 60, "two forked trials")
+    wait_until(lambda: len(nni_home.called("autoprune.nni.warm_trials")) >= 3, 60, "two forked trials")
     assert nni_home.nnictl("stop", nni_home.id).returncode == 0
     wait_until(lambda: not nni_home.processes(), what="the end of every process")
 
