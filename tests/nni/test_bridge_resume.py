@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 from contextlib import closing
 
+import pytest
 from conftest import NNICTL, wait_until
 
 from autoprune.nni.database import load_experiment
@@ -45,6 +46,7 @@ def test_an_experiment_resumes_right_after_its_manager_was_killed(nni_home):
     assert all(len(trial["finalMetricData"]) == 1 for trial in nni_home.trials().values())
 
 
+@pytest.mark.slow
 def test_without_the_bridge_the_tuner_outlives_its_manager_and_numbers_are_given_twice(nni_home):
     interrupt_the_first_of_four(nni_home, without="dispatcher,poll")
     orphans = nni_home.dispatchers()
@@ -88,6 +90,7 @@ def test_trials_interrupted_by_two_kills_while_resuming_are_run_in_the_end(nni_h
     assert events(nni_home).count("SUCCEEDED") == 6
 
 
+@pytest.mark.slow
 def test_without_the_bridge_a_kill_while_resuming_loses_them(nni_home):
     interrupt_the_first_of_four(nni_home)
     kill_the_manager_while_it_resumes(nni_home, without="resumed")

@@ -60,7 +60,8 @@ def test_a_trial_in_the_warm_process_that_is_killed_names_the_signal(nni_home, d
     assert trial.reason.startswith(f"killed by signal {number.value} ({number.name})")
 
 
-@pytest.mark.parametrize("when", ["while it has a child", SLOW("before it forks")])
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["while it has a child", "before it forks"])
 def test_trials_outlive_the_warm_process(nni_home, digits, when):  # noqa: F811
     config = digits(trial=f"{QUICK} --no-baselines --no-warm-start", maxTrialNumber=4)
     assert nni_home.create(config).returncode == 0
