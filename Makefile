@@ -16,7 +16,7 @@ setup-dev: .venv/.installed-dev
 	$(PYTHON) -m venv .venv
 	@echo "Installing into .venv (PyTorch is large: a few minutes) ..."
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[rl,dashboard]'
-	$(BIN)/nnictl trainingservice register --package autoprune.nni.bridge
+	$(BIN)/python -c "from autoprune.nni import bridge; bridge.register()"
 	touch $@
 
 .venv/.installed-dev: .venv/.installed

@@ -19,6 +19,13 @@ def test_many_processes_may_register_at_once(tmp_path, monkeypatch):
     assert list(json.loads((tmp_path / "training_services.json").read_text())) == [PACKAGE]
 
 
+def test_a_bridge_that_was_registered_where_it_used_to_be_is_replaced(tmp_path, monkeypatch):
+    monkeypatch.setenv("NNI_CONFIG_DIR", str(tmp_path))
+    (tmp_path / "training_services.json").write_text(json.dumps({"autoprune.experiment.bridge": {}, "others": {}}))
+    bridge.register()
+    assert list(json.loads((tmp_path / "training_services.json").read_text())) == ["others", PACKAGE]
+
+
 def test_nnictl_registers_the_same(tmp_path, monkeypatch):
     monkeypatch.setenv("NNI_CONFIG_DIR", str(tmp_path / "ours"))
     bridge.register()

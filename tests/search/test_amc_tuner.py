@@ -315,3 +315,9 @@ def test_checking_the_arguments_imports_no_torch():
         "import sys; from autoprune.search import AmcTuner as A; A.validate(target=0.5); print('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_without_the_agents_library_it_is_refused_with_what_to_install(monkeypatch):
+    monkeypatch.setattr("autoprune.search.tuners.amc.tuner.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install 'autoprune\[rl\]'"):
+        AmcTuner.validate()

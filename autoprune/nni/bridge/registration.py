@@ -13,6 +13,9 @@ from nni.runtime.config import get_config_directory, get_config_file
 
 PACKAGE = "autoprune.nni.bridge"
 
+FORMER = ("autoprune.experiment.bridge",)
+"""Where it was before: NNI fails on a registered package that it cannot import."""
+
 
 @dataclass(init=False)
 class BridgeConfig(TrainingServiceConfig):
@@ -30,8 +33,9 @@ def register() -> None:
     with FileLock(get_config_directory() / "training_services.json.lock"):
         file = get_config_file("training_services.json")
         services = json.loads(file.read_text())
-        if PACKAGE in services:
+        if PACKAGE in services and not any(name in services for name in FORMER):
             return
+        services = {name: service for name, service in services.items() if name not in FORMER}
         info = nni_training_service_info
         services[PACKAGE] = {"nodeModulePath": info.node_module_path, "nodeClassName": info.node_class_name}
         draft = file.with_suffix(".new")

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -102,8 +103,10 @@ class AmcTuner(Tuner):
         """Check the arguments of the constructor without making an agent.
 
         Raises:
-            UserError: one is wrong.
+            UserError: one is wrong, or the agent's library is not installed.
         """
+        if find_spec("stable_baselines3") is None:
+            raise UserError("the RL tuner needs stable-baselines3: pip install 'autoprune[rl]'")
         check("target", target, Annotated[float, Field(gt=0, le=1)] | None)
         if not isinstance(size, str) or size not in SIZES:
             raise unknown("size", size, SIZES)
