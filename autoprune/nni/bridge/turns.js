@@ -6,7 +6,7 @@
 const { AsyncResource } = require('node:async_hooks');
 
 const PAUSE = 3; // times what the answer took
-const [SHORTEST_PAUSE_MS, LONGEST_PAUSE_MS] = [20, 3000];
+const [SHORTEST_PAUSE_MS, LONGEST_PAUSE_MS] = [50, 3000];
 const LONGEST_TURN_MS = 30000;
 const MOST_WAITING = 200;
 
