@@ -60,6 +60,7 @@ class Turns {
 
 // Gives `others` the answer that `response` is about to get, and calls `over`.
 function shareAnswer(response, others, over) {
+    response.once('close', over); // who asked may have gone, and then nobody ends it
     const end = response.end;
     response.end = function (body, ...rest) {
         response.end = end;
