@@ -45,6 +45,7 @@ def test_without_the_bridge_it_counts_as_cancelled(nni_home):
     assert first_ended(nni_home).status == "USER_CANCELED"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGABRT, SLOW(signal.SIGKILL)])
 def test_a_trial_in_the_warm_process_that_is_killed_names_the_signal(nni_home, digits, number):  # noqa: F811
     task = TASK + "task = replace(task, recovery=replace(task.recovery, steps=10**9))\n"
@@ -131,6 +132,7 @@ def test_a_run_that_is_told_to_end_while_its_tuner_starts_leaves_no_manager(nni_
     assert nothing_is_left(nni_home)
 
 
+@pytest.mark.slow
 def test_a_search_that_is_stopped_from_elsewhere_is_called_stopped(nni_home, digits):  # noqa: F811
     run = start_endless_run(nni_home, digits)
     a_candidate_is_done(nni_home)

@@ -144,6 +144,7 @@ def test_a_failing_trial_is_recorded_with_its_reason_and_the_search_goes_on(nni_
     assert all(re.match(r"the loss became (nan|inf)", trial.reason) for trial in experiment.failed)
 
 
+@pytest.mark.slow
 def test_a_trial_in_a_warm_process_finds_what_one_in_a_cold_process_finds(nni_home, digits):
     accuracies = []
     space = {"sparsity": {"_type": "choice", "_value": [0.5]}}
@@ -172,6 +173,7 @@ def test_a_stopped_experiment_leaves_no_trial_behind(nni_home, digits):
     wait_until(lambda: not nni_home.processes(), what="the end of every process")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by_hand", [False, True], ids=["autoprune run", "nnictl create"])
 def test_a_task_of_ones_own_runs_from_one_file(nni_home, by_hand):
     nni_home.environment["AUTOPRUNE_CACHE"] = os.environ["AUTOPRUNE_CACHE"]
