@@ -1,7 +1,23 @@
-"""What this machine is."""
+"""What this machine is, and which versions are installed on it."""
 
+import os
 import platform
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+PACKAGES = ("autoprune", "torch", "nni", "optuna", "onnx", "onnxruntime")
+"""The packages whose versions decide a result."""
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide a result."""
+    return {"Python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
+
+
+def describe() -> dict[str, str]:
+    """Return this machine's processor, cores and operating system."""
+    cores = f"{os.cpu_count()} cores"
+    return {"Processor": f"{processor()}, {cores}", "System": f"{platform.system()} {platform.release()}"}
 
 
 def processor() -> str:
@@ -10,3 +26,10 @@ def processor() -> str:
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

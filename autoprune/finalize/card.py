@@ -5,21 +5,19 @@ from __future__ import annotations
 import json
 import platform
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scipy.stats import binomtest
 
 from autoprune.base.files import write_text
+from autoprune.base.machine import processor, versions
 from autoprune.results.measures import MEASURES, METRIC, SIZES, Measure
 
 if TYPE_CHECKING:
     from autoprune.export import Exported
     from autoprune.finalize.final import Final
     from autoprune.results.experiment import Experiment
-
-PACKAGES = ("torch", "torch-pruning", "nni", "optuna", "onnx", "onnxruntime")
 
 
 def wilson(accuracy: float, examples: int) -> tuple[float, float]:
@@ -46,8 +44,8 @@ def model_card(experiment: Experiment, final: Final) -> dict[str, Any]:
         "dense validation": experiment.dense,
         "files": {each.file.name: _file(each, final, metric) for each in final.exported.values()},
         "seed": experiment.settings.seed,
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
-        "machine": f"{platform.system()} {platform.machine()}, {_processor()}",
+        "versions": versions(),
+        "machine": f"{platform.system()} {platform.machine()}, {processor()}",
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     if final.recovery:
@@ -161,10 +159,3 @@ def _file(exported: Exported, final: Final, metric: Measure) -> dict[str, Any]:
         "latency": exported.latency.to_dict(),
         "how to load": exported.how_to_load,
     }
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or "unknown processor"

@@ -15,8 +15,8 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from autoprune.base.files import write_text
+from autoprune.base.machine import describe, versions
 from autoprune.finalize.final import Final, recovered_of
-from autoprune.report import machine
 from autoprune.report.fidelity import agreements
 from autoprune.report.learning import read_episodes
 from autoprune.report.plots import DEEPEST_DROP, kept_plot, pareto_plot, progress_plot
@@ -197,7 +197,7 @@ def _facts(experiment: Experiment) -> dict[str, str]:
         "Seed": f"{experiment.settings.seed}{_tuner_seed(tuner)}",
         "Trials": f"{len(experiment.trials)}, {experiment.config.get('trialConcurrency', 1)} at a time",
     }
-    return facts | _times_taken(experiment.trials) | machine.versions() | machine.describe()
+    return facts | _times_taken(experiment.trials) | versions() | describe()
 
 
 def _tuner_seed(tuner: dict[str, Any]) -> str:

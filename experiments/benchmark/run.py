@@ -34,10 +34,10 @@ from bench import Bench, TimeIsUp
 from methods import METHODS
 from tasks import TASKS
 
+from autoprune.base.machine import describe, versions
 from autoprune.errors import UserError
 from autoprune.prune import dense
 from autoprune.prune.dense import Dense
-from autoprune.report.machine import describe, versions
 from autoprune.results.candidate import Candidate
 from autoprune.task.task import Splits, Task
 from autoprune.train import evaluation

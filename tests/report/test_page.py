@@ -96,7 +96,7 @@ def test_it_says_why_trials_failed_and_how_to_load_the_model(experiment, final):
 
 def test_it_says_how_the_search_was_made(experiment):
     text = written(experiment).text
-    for fact in ("Seed 3", "torch-pruning 1.", "nni 3.0", "trialConcurrency: 2", "Time to the last result", "quniform"):
+    for fact in ("Seed 3", "optuna 5.", "nni 3.0", "trialConcurrency: 2", "Time to the last result", "quniform"):
         assert fact in text
 
 
