@@ -1,5 +1,6 @@
 """After ``kill -9`` of its manager, an experiment resumes at once, and goes on where it stood."""
 
+import json
 import sqlite3
 import subprocess
 from contextlib import closing
@@ -97,6 +98,19 @@ def test_without_the_bridge_a_kill_while_resuming_loses_them(nni_home):
     assert nni_home.resume(without="resumed").returncode == 0
     nni_home.wait_for_status("DONE")
     assert "ADD_RESUMED" in [trial["status"] for trial in nni_home.trials().values()]
+
+
+def test_a_manager_that_notes_its_status_replaces_the_registry_whole(nni_home):
+    registry = nni_home.home / "nni-experiments" / ".experiment"
+    assert nni_home.create(nni_home.config("--sleep 2", maxTrialNumber=1)).returncode == 0
+    with registry.open() as opened_before:
+        wait_until(lambda: status_in(registry, nni_home) == "DONE", what="a search that is noted as done")
+        # Written over in place, it would be empty for a moment, and stay so if the manager were killed in it.
+        assert json.load(opened_before)[nni_home.id]["status"] != "DONE"
+
+
+def status_in(registry, nni_home):
+    return json.loads(registry.read_text())[nni_home.id]["status"]
 
 
 def test_a_trial_whose_result_was_stored_before_the_kill_is_not_run_again(nni_home):

@@ -5,6 +5,7 @@
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
+const { writeWhole } = require('./files.js');
 
 const FIXES = [
     {
@@ -90,6 +91,28 @@ const FIXES = [
             };
         },
     },
+    {
+        name: 'registry',
+        fault: "A manager that is killed while it notes its status leaves the registry of all experiments empty.",
+        file: 'extensions/experiments_manager/manager.js',
+        mend({ ExperimentsManager }) {
+            for (const name of ['setExperimentInfo', 'updateAllStatus']) {
+                const note = ExperimentsManager.prototype[name];
+                ExperimentsManager.prototype[name] = function (...args) {
+                    const { writeFileSync } = fs;
+                    fs.writeFileSync = (file, text) => {
+                        fs.writeFileSync = writeFileSync;
+                        writeWhole(file, text);
+                    };
+                    try {
+                        return note.apply(this, args);
+                    } finally {
+                        fs.writeFileSync = writeFileSync;
+                    }
+                };
+            }
+        },
+    },
 ];
 
 async function endTrialsWithResult(store) {
@@ -122,8 +145,7 @@ function hint(name) {
 function writeOnce(file, text) {
     try {
         if (!fs.existsSync(file)) {
-            fs.writeFileSync(`${file}.partial`, `${text}\n`);
-            fs.renameSync(`${file}.partial`, file);
+            writeWhole(file, `${text}\n`);
         }
     } catch (error) {
         console.error(`${file}: ${error.message}`);

@@ -1,4 +1,4 @@
-// Files that trials may have written: read without following a link out of their folder, or waiting for a pipe.
+// Files: read, where trials may have written them, without following a link or waiting for a pipe; written whole.
 
 'use strict';
 
@@ -46,4 +46,11 @@ function readText(file) {
     }
 }
 
-module.exports = { UNTRUSTED, fileInside, isOwnFolder, readText };
+// Writes a whole file or, if this process is killed meanwhile, none: a reader sees the old one or the new one.
+function writeWhole(file, text) {
+    const draft = `${file}.${process.pid}.partial`;
+    fs.writeFileSync(draft, text);
+    fs.renameSync(draft, file);
+}
+
+module.exports = { UNTRUSTED, fileInside, isOwnFolder, readText, writeWhole };
