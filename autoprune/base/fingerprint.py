@@ -50,8 +50,8 @@ def fingerprint_data(data: Dataset | DataLoader) -> str:
 
     A ``TensorDataset`` is read whole. Of any other its class, its state, its length and its examples count: all of
     them where they are few or small (:data:`BYTES`), else a sample, the same each time; and the size and the
-    modification time of each file that its state names. Random augmentations see the same random numbers each time. Of a
-    loader its data set and how it makes batches of it count; of a stream its class and its first examples.
+    modification time of each file that its state names. Random augmentations see the same random numbers each time.
+    Of a loader its data set and how it makes batches of it count; of a stream its class and its first examples.
     """
     if type(data) is TensorDataset:
         return fingerprint(data.tensors)
