@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from autoprune.errors import UserError
 from autoprune.results.measures import METRICS, Measure, Metric
@@ -110,7 +111,9 @@ class _Validate:
                 trainer = lightning.Trainer(
                     accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False
                 )
-                (found,) = trainer.validate(model, dataloaders=list(batches), verbose=False)
+                (found,) = trainer.validate(
+                    model, dataloaders=DataLoader(list(batches), batch_size=None), verbose=False
+                )
         finally:
             said.setLevel(level)
             model._trainer = None
