@@ -100,7 +100,7 @@ class _Validate:
 
         if not isinstance(model, lightning.LightningModule):
             loaded, model = model, copy.deepcopy(self._module)
-            model.forward = loaded
+            model.forward = lambda *inputs: loaded(*inputs)  # a module would become a layer
         modes = [(layer, layer.training) for layer in model.modules()]
         loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "pytorch_lightning")]
         levels = [each.level for each in loggers]
