@@ -2,6 +2,9 @@
 
 import sys
 
+TRIAL_SERVER = "autoprune.nni.warm_trials"
+"""The module that a warm process of trials runs; this process does not import it, for that takes seconds."""
+
 
 def main() -> None:
     """Run the command line; Ctrl-C ends it without a word, whatever it was at."""
@@ -17,7 +20,7 @@ def _run() -> None:
     if command == "trial" and words and "--help" not in words:
         from autoprune.engine import warm
 
-        status = warm.run(words)  # NNI stops a trial by an interrupt; its fork dies with this process
+        status = warm.run(words, TRIAL_SERVER)  # NNI stops a trial by an interrupt; its fork dies with this process
         if status is not None:
             sys.exit(status)
     from autoprune.cli import main

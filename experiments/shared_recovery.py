@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 
 from autoprune.prune import dense
 from autoprune.results.candidate import Candidate
-from autoprune.supernet import supernet as shared
+from autoprune.supernet import supernet
 from autoprune.supernet.subnets import LEVELS
 from autoprune.task.find import load_task
 from autoprune.trial.run import run_trial
@@ -36,7 +36,7 @@ def main() -> None:
     sparsities = [{g.name: chance.choice(LEVELS) for g in trained.groups} for _ in range(options.candidates)]
 
     started = time.process_time()
-    shared.prepare(task, data, trained, trained.groups, "l1_norm")
+    supernet.prepare(task, data, trained, trained.groups, "l1_norm")
     print(f"{task.name}: shared recovery {time.process_time() - started:.1f} s (0 if the cache had it)")
     found = {}
     for name, schedule, budget in WAYS:

@@ -11,7 +11,7 @@ import torch
 from autoprune.prune import dense
 from autoprune.prune.blocks import find_blocks
 from autoprune.results.candidate import Candidate
-from autoprune.supernet import supernet as shared
+from autoprune.supernet import supernet
 from autoprune.task.find import load_task
 from autoprune.train import evaluation
 from autoprune.trial.run import run_trial
@@ -29,7 +29,7 @@ def main() -> None:
     data = task.data()
     trained = dense.prepare(task, data)
     layers = tuple(find_blocks(trained.model, task.example_input, task.keep))
-    shared.prepare(task, data, trained, trained.groups, "l1_norm", blocks=layers)  # nobody's seconds
+    supernet.prepare(task, data, trained, trained.groups, "l1_norm", blocks=layers)  # nobody's seconds
     for sparsity, gone in CANDIDATES:
         dropped = {layer.name: int(number in gone) for number, layer in enumerate(layers)}
         for name, schedule, budget in WAYS:

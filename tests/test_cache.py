@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, TensorDataset
 from autoprune.base.fingerprint import fingerprint_data
 from autoprune.prune import dense
 from autoprune.results.candidate import Candidate
-from autoprune.supernet import supernet as shared
+from autoprune.supernet import supernet
 from autoprune.task.recipe import Recipe
 from autoprune.task.task import Splits, Task
 from autoprune.trial.preparation import prepare_search
@@ -144,13 +144,13 @@ def test_other_levels_are_another_shared_training(monkeypatch):
     task, data = task_with(), Splits(*[tensors()] * 3)
     trained = dense.prepare(task, data)
     arguments = (task, data, trained, trained.groups, "l1_norm")
-    first = shared.prepare(*arguments)
-    assert torch.equal(shared.prepare(*arguments).head.weight, first.head.weight)
+    first = supernet.prepare(*arguments)
+    assert torch.equal(supernet.prepare(*arguments).head.weight, first.head.weight)
     monkeypatch.setattr("autoprune.supernet.subnets.LEVELS", (0.0, 0.5))
     calls = []
-    train = shared.train_supernet
-    monkeypatch.setattr(shared, "train_supernet", lambda *a, **k: calls.append(1) or train(*a, **k))
-    shared.prepare(*arguments)
+    train = supernet.train_supernet
+    monkeypatch.setattr(supernet, "train_supernet", lambda *a, **k: calls.append(1) or train(*a, **k))
+    supernet.prepare(*arguments)
     assert calls
 
 

@@ -22,7 +22,7 @@ from autoprune.measure import latency
 from autoprune.prune import dense
 from autoprune.prune.criteria import Context, channels_to_remove
 from autoprune.results.candidate import Candidate
-from autoprune.supernet import supernet as shared
+from autoprune.supernet import supernet
 from autoprune.task.task import Splits
 from autoprune.train import evaluation
 from autoprune.trial import recipe_search as recipe
@@ -170,4 +170,4 @@ def test_a_search_its_export_and_its_report(digits, unchanged, tmp_path):
 def test_the_shared_weights(quick, unchanged):
     task, data, trained = quick
     with unchanged():
-        shared.prepare(task, data, trained, trained.groups, "random", seed=4)
+        supernet.prepare(task, data, trained, trained.groups, "random", seed=4)

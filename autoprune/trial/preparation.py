@@ -17,7 +17,7 @@ from autoprune.prune.size_model import size_model
 from autoprune.results.candidate import Candidate
 from autoprune.results.prepared import Prepared
 from autoprune.search.warm_start import first_candidates
-from autoprune.supernet import supernet as shared
+from autoprune.supernet import supernet
 from autoprune.task.task import Splits, Task
 from autoprune.train import loading
 from autoprune.trial.sensitivity import EXAMPLES, RATIOS, Probe, probe
@@ -93,11 +93,11 @@ def _probe(
     def make(file: Path) -> None:
         model = dense.model
         if on_shared:
-            model = shared.prepare(task, data, dense, dense.groups, criterion, seed, round_to, blocks)
+            model = supernet.prepare(task, data, dense, dense.groups, criterion, seed, round_to, blocks)
         found = probe(task, data, model, dense.model, dense.groups, criterion, seed, round_to)
         file.write_text(json.dumps(found._asdict()))
 
-    weights = shared.key_of(task, dense, dense.groups, criterion, seed, round_to, blocks) if on_shared else None
+    weights = supernet.key_of(task, dense, dense.groups, criterion, seed, round_to, blocks) if on_shared else None
     key = cache.key_of(
         dense=dense.key,
         shared=weights,

@@ -15,7 +15,7 @@ from autoprune.prune import dense
 from autoprune.prune.criteria import get_criterion
 from autoprune.prune.groups import Group, Groups, removed_positions
 from autoprune.prune.removal import cut, remove_channels
-from autoprune.supernet import supernet as shared
+from autoprune.supernet import supernet
 from autoprune.supernet.subnets import lacking
 from autoprune.task.accepted import accepted
 from autoprune.task.find import load_task
@@ -59,7 +59,7 @@ def probe(
         round_to: kept channels are a multiple of this.
     """
     seen = loading.sample_of(data.validation, EXAMPLES, seed)
-    order = shared.order(task, data, ranked, groups, criterion, seed)
+    order = supernet.order(task, data, ranked, groups, criterion, seed)
     gone = {ratio: lacking(order, groups, ratio, round_to) for ratio in RATIOS}
     whole = evaluate(task, model, seen)
     found = Probe({g.name: [(0.0, whole[0])] for g in groups}, {g.name: [(0.0, whole[1])] for g in groups})
@@ -70,7 +70,7 @@ def probe(
             if sparsity <= found.accuracy[group.name][-1][0]:
                 continue
             subnet = cut(model, removed_positions(groups, {group.name: units}))
-            shared.recalibrate(task, subnet, data, seed)
+            supernet.recalibrate(task, subnet, data, seed)
             accuracy, loss = evaluate(task, subnet, seen)
             found.accuracy[group.name].append((round(sparsity, 6), accuracy))
             found.loss[group.name].append((round(sparsity, 6), loss))
@@ -111,7 +111,7 @@ def task_curves(reference: str, criterion: str = "l1_norm", on_shared: bool = Fa
         raise UserError(f"criterion {criterion} removes no whole channels: use l1_norm, l2_norm, fpgm or another")
     data = task.data()
     trained = dense.prepare(task, data)
-    model = shared.prepare(task, data, trained, trained.groups, criterion) if on_shared else trained.model
+    model = supernet.prepare(task, data, trained, trained.groups, criterion) if on_shared else trained.model
     return probe(task, data, model, trained.model, trained.groups, criterion).accuracy
 
 

@@ -23,7 +23,7 @@ from autoprune.search import (
 from autoprune.search.space import build_space
 from autoprune.search.tuners.amc.tuner import AmcTuner
 from autoprune.search.tuners.base import Tuner
-from autoprune.supernet import supernet as shared
+from autoprune.supernet import supernet
 from autoprune.trial.preparation import prepare_search
 from autoprune.trial.record import default_metric
 
@@ -83,7 +83,7 @@ def uniform(bench: Bench) -> None:
 
 def uniform_shared(bench: Bench) -> None:
     """The same grid on the shared recovery; then each fine-tuned in full from there, again and again."""
-    shared.prepare(bench.task, bench.data, bench.dense, bench.dense.groups, CRITERION, bench.seed)
+    supernet.prepare(bench.task, bench.data, bench.dense, bench.dense.groups, CRITERION, bench.seed)
     bench.note("shared recovery")
     for candidate in _uniform_grid(bench, "shared"):
         bench.judge(candidate)

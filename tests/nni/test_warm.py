@@ -68,4 +68,4 @@ def test_a_trial_runs_cold_where_there_is_no_folder_to_be_had(found, tmp_path, m
     (tmp_path / "file").touch()
     monkeypatch.setenv("TMPDIR", str(tmp_path / place))
     assert found() is None
-    assert warm.run(["digits"]) is None
+    assert warm.run(["digits"], "autoprune.nni.warm_trials") is None

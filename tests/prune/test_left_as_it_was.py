@@ -15,7 +15,7 @@ from autoprune.prune.find import find_groups
 from autoprune.prune.removal import remove_channels
 from autoprune.prune.schedules import SCHEDULES
 from autoprune.results.candidate import Candidate
-from autoprune.supernet import supernet as shared
+from autoprune.supernet import supernet
 from autoprune.supernet.subnets import Subnets
 from autoprune.train import evaluation
 from autoprune.trial import preparation, sensitivity
@@ -141,8 +141,8 @@ def test_probing_and_sharing_leave_what_they_are_given(name, tied):
     sensitivity.probe(task, data, dense.model, dense.model, dense.groups, name, round_to=1)
     assert state(dense.model) == before
     subnets = Subnets.ordered_by(name, dense.model, dense.groups, context, round_to=1)
-    shared.train_supernet(task, data, dense.model, subnets, replace(task.recovery, steps=2))
-    shared.prepare(task, data, dense, dense.groups, name, round_to=1)
+    supernet.train_supernet(task, data, dense.model, subnets, replace(task.recovery, steps=2))
+    supernet.prepare(task, data, dense, dense.groups, name, round_to=1)
     assert state(dense.model) == before
 
 
@@ -179,11 +179,11 @@ def test_a_candidate_loses_the_channels_that_the_shared_weights_were_trained_to_
     """However few groups it asks for, and although the shared training is longer than its own."""
     task, data, dense = tied
     trained = []
-    train = shared.train_supernet
+    train = supernet.train_supernet
     monkeypatch.setattr(
-        shared, "train_supernet", lambda *given, **how: trained.append(given[3].removals) or train(*given, **how)
+        supernet, "train_supernet", lambda *given, **how: trained.append(given[3].removals) or train(*given, **how)
     )
-    weights = shared.prepare(task, data, dense, dense.groups, name, round_to=1)
+    weights = supernet.prepare(task, data, dense, dense.groups, name, round_to=1)
     gone = trained[0][0.5]["inner"]
     assert len(gone) == 6 and set(trained[0][0.25]["inner"]) < set(gone) < set(trained[0][0.75]["inner"])
     kept = [channel for channel in range(12) if channel not in gone]

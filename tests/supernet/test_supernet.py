@@ -10,7 +10,7 @@ from autoprune.errors import UserError
 from autoprune.prune.find import find_groups
 from autoprune.prune.removal import remove_channels
 from autoprune.results.candidate import Candidate
-from autoprune.supernet import supernet as shared
+from autoprune.supernet import supernet
 from autoprune.supernet.subnets import LEVELS, Subnet, Subnets
 from autoprune.train import evaluation, loop
 from autoprune.trial.run import run_trial
@@ -46,14 +46,14 @@ def mean_accuracy(task, data, model, subnets) -> float:
     accuracies = []
     for level in (0.25, 0.5, 0.75):
         subnet = remove_channels(model, task.example_input, subnets.groups, subnets.removals[level])
-        shared.recalibrate(task, subnet, data)
+        supernet.recalibrate(task, subnet, data)
         accuracies.append(evaluation.accuracy(subnet, data.validation))
     return sum(accuracies) / 3
 
 
 def test_after_the_shared_training_versions_are_recovered_without_any_of_their_own(digits, subnets):
     task, data, dense = digits
-    model = shared.train_supernet(task, data, dense.model, subnets, replace(task.recovery, steps=80))
+    model = supernet.train_supernet(task, data, dense.model, subnets, replace(task.recovery, steps=80))
     before, after = (mean_accuracy(task, data, each, subnets) for each in (dense.model, model))
     assert after > before + 0.1
     assert evaluation.accuracy(model, data.validation) > dense.measures["accuracy"] - 0.03  # the full one stays good
@@ -63,7 +63,7 @@ def test_the_training_ends_when_the_check_says_so(digits, subnets):
     task, data, dense = digits
     steps = []
     recipe = replace(task.recovery, steps=1000)
-    shared.train_supernet(
+    supernet.train_supernet(
         task, data, dense.model, subnets, recipe, check_every=2, on_check=lambda s, _: steps.append(s) or s == 4
     )
     assert steps == [2, 4]
@@ -73,7 +73,7 @@ def test_a_trial_on_the_shared_recovery_has_what_was_asked_and_repeats(digits, m
     task, data, dense = digits
     candidate = Candidate({"hidden": 0.5, "stem.0": 0.25}, schedule="shared")
     first = run_trial(task, candidate, data, dense)
-    monkeypatch.setattr(shared, "train_supernet", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(supernet, "train_supernet", lambda *_, **__: pytest.fail("trained again"))
     second = run_trial(task, candidate, data, dense)
     assert first.kept == {"stem.0": 24, "block.0.0": 32, "down.0": 64, "hidden": 32}
     assert first.model.hidden.weight.shape[0] == 32
@@ -95,7 +95,7 @@ def test_weights_between_the_dense_and_the_shared_ones_are_their_weighted_means(
     with torch.no_grad():
         other.head.weight += 1
     for part in (0.0, 0.25, 1.0):
-        mixed = shared.interpolate(dense.model, other, part)
+        mixed = supernet.interpolate(dense.model, other, part)
         assert torch.allclose(mixed.head.weight, dense.model.head.weight + part)
         assert torch.equal(mixed.hidden.weight, dense.model.hidden.weight)
 
@@ -122,15 +122,15 @@ def test_single_weights_cannot_be_recovered_together(digits):
 def test_its_length_can_be_said(digits, monkeypatch):
     task, data, dense = digits
     seen = []
-    train = shared.train_supernet
+    train = supernet.train_supernet
 
     def noted(*arguments, **named):
         seen.append((arguments[4].steps, named))
         return train(*arguments, **named)
 
-    monkeypatch.setattr(shared, "train_supernet", noted)
+    monkeypatch.setattr(supernet, "train_supernet", noted)
     monkeypatch.setattr("autoprune.supernet.subnets.LEVELS", (0.0, 0.5))
-    shared.prepare(replace(task, shared_steps=3), data, dense, dense.groups, "l2_norm")
+    supernet.prepare(replace(task, shared_steps=3), data, dense, dense.groups, "l2_norm")
     assert seen == [(3, {})]
-    shared.prepare(task, data, dense, dense.groups, "l2_norm")
-    assert seen[1][0] == shared.LENGTH * task.recovery.steps and "on_check" in seen[1][1]
+    supernet.prepare(task, data, dense, dense.groups, "l2_norm")
+    assert seen[1][0] == supernet.LENGTH * task.recovery.steps and "on_check" in seen[1][1]

@@ -19,7 +19,7 @@ from autoprune.prune import dense
 from autoprune.prune.blocks import find_blocks
 from autoprune.results.candidate import Candidate
 from autoprune.search.space import build_space
-from autoprune.supernet import supernet as shared
+from autoprune.supernet import supernet
 from autoprune.supernet.subnets import Subnets
 from autoprune.task.builtin import imdb
 from autoprune.task.find import load_task
@@ -120,7 +120,7 @@ def test_one_shared_recovery_serves_candidates_of_a_transformer(small):
         evaluation.accuracy(small_version(task, prepared.model, subnets, level), data.validation)
         for level in (0.5, 0.9375)
     ]
-    model = shared.train_supernet(task, data, prepared.model, subnets, replace(task.recovery, steps=60))
+    model = supernet.train_supernet(task, data, prepared.model, subnets, replace(task.recovery, steps=60))
     after = [
         evaluation.accuracy(small_version(task, model, subnets, level), data.validation) for level in (0.5, 0.9375)
     ]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
-from autoprune.prune.graph import propagation as follower
+from autoprune.prune.graph import propagation
 from autoprune.prune.graph.labels import compact, core, varying
 from autoprune.prune.graph.propagation import LabelPropagator, Weight
 
@@ -50,8 +50,8 @@ class Moves(LabelPropagator):
     def reshaped(self, labels: Tensor, shape: torch.Size) -> Tensor | None:
         if tuple(labels.shape) == tuple(shape):
             return labels
-        if shape.numel() > follower.LIMIT:
-            self.couplings.keep(labels, f"following it would need more than {follower.LIMIT * 4 // 10**6} MB")
+        if shape.numel() > propagation.LIMIT:
+            self.couplings.keep(labels, f"following it would need more than {propagation.LIMIT * 4 // 10**6} MB")
             return None
         moved = compact(labels.reshape(shape))
         for axes in _segments(labels.shape, shape):
