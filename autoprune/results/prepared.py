@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,9 @@ from autoprune.results.size_model import SizeModel
 
 FILE = "prepared.json"
 """In the folder of the trial that wrote it."""
+
+UNSTRUCTURED = ("level", "level_global", "lamp", "snip", "movement", "random_weights", "synaptic_strength", "nm_2_4")
+"""What removed no whole channels before :attr:`Prepared.unstructured` was written down."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Prepared:
         criterion: by which the channels of that probe were chosen.
         schedule: the schedule that the probe stands for: ``shared`` if it used the shared weights.
         first: parameter sets worth trying first.
+        unstructured: the criteria that remove no whole channels, so that ``sizes`` says nothing of their candidates.
         recipe: the recovery recipe, where one was searched for (see :mod:`autoprune.trial.recipe_search`).
     """
 
@@ -37,6 +41,7 @@ class Prepared:
     criterion: str = "l1_norm"
     schedule: str = "one_shot"
     first: Sequence[Mapping[str, Any]] = ()
+    unstructured: Collection[str] = UNSTRUCTURED
     recipe: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:

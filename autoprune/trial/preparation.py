@@ -11,7 +11,7 @@ from autoprune import cache
 from autoprune.errors import UserError
 from autoprune.prune.allocation import allocate
 from autoprune.prune.blocks import Block, block_importance, choose_blocks, find_blocks
-from autoprune.prune.criteria import get_criterion
+from autoprune.prune.criteria import get_criterion, unstructured
 from autoprune.prune.dense import Dense
 from autoprune.prune.size_model import size_model
 from autoprune.results.candidate import Candidate
@@ -76,6 +76,7 @@ def prepare_search(
         criterion=candidate.criterion,
         schedule=candidate.schedule,
         first=first_candidates(sizes, found.loss, allocations, candidate, spare),
+        unstructured=unstructured(),
         recipe=recipe or {},
     )
 

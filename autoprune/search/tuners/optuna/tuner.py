@@ -172,7 +172,7 @@ class OptunaTuner(Tuner):
         """
         if not prepared:
             return
-        self._known = Known(prepared[0].sizes)
+        self._known = Known(prepared[0].sizes, prepared[0].unstructured)
         self._identities.clear()
         self._dense_accuracy = prepared[0].dense["accuracy"]
         self.study.set_user_attr("dense accuracy", self._dense_accuracy)
