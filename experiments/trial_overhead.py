@@ -20,8 +20,8 @@ from autoprune.task.find import load_task
 
 WAYS = {
     "as it is": {},
-    "without the warm process": {"AUTOPRUNE_COLD": "1"},
-    "without both": {"AUTOPRUNE_COLD": "1", "AUTOPRUNE_WITHOUT": "poll"},
+    "without the warm process": {"AUTOPRUNE_ENGINE": "here"},
+    "without both": {"AUTOPRUNE_ENGINE": "here", "AUTOPRUNE_WITHOUT": "poll"},
 }
 SKIPPED = 5
 

@@ -48,12 +48,14 @@ def check(config: ExperimentConfig) -> None:
         raise UserError(f"experimentName {name!r} names a folder: it must not start with a dot or have slashes in it")
     check_folder(Path(config.experiment_working_directory))
     with chdir(config.trial_code_directory):
+        from autoprune import engine
         from autoprune.measure import latency
         from autoprune.prune.dense import load_checkpoint
         from autoprune.prune.find import find_groups
         from autoprune.train.fit import check_data
         from autoprune.trial.setup import check_task_space, settings_task
 
+        engine.chosen()
         latency.check(settings.latency, settings.latency_batch, 1)
         task = settings_task(settings)
         model = task.build(settings.seed)
