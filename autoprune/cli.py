@@ -267,7 +267,7 @@ def groups(
 def sensitivity(
     task: TaskName,
     criterion: Annotated[str, typer.Option(help="which channels go")] = "l1_norm",
-    shared: Annotated[bool, typer.Option("--shared", help="on the weights of the shared recovery")] = False,
+    supernet: Annotated[bool, typer.Option("--supernet", "--shared", help="on the supernet's weights")] = False,
     plot: PictureFile = None,
 ) -> None:
     """Print what a task's network loses without a part of each group alone, nothing fine-tuned."""
@@ -275,7 +275,7 @@ def sensitivity(
     from autoprune.report.terminal import Console
     from autoprune.trial.sensitivity import task_curves
 
-    curves = task_curves(task, criterion, shared)
+    curves = task_curves(task, criterion, supernet)
     Console(width=None if sys.stdout.isatty() else 140, highlight=False).print(sensitivity_table(curves))
     if plot:
         draw_sensitivity(curves, plot)

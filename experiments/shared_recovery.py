@@ -19,7 +19,7 @@ from autoprune.supernet.subnets import LEVELS
 from autoprune.task.find import load_task
 from autoprune.trial.run import run_trial
 
-WAYS = (("shared", "shared", 0.0), ("then tuned", "shared", 1.0), ("alone", "one_shot", None))
+WAYS = (("shared", "supernet", 0.0), ("then tuned", "supernet", 1.0), ("alone", "one_shot", None))
 """What is compared: name, schedule, budget."""
 
 

@@ -19,7 +19,7 @@ from autoprune.trial.run import run_trial
 CANDIDATES = ((0.25, (3,)), (0.5, ()), (0.5, (2, 4)), (0.75, ()))
 """Sparsity of every group, and the layers that go."""
 
-WAYS = (("shared", "shared", 0.0), ("further", "shared", 1.0), ("alone", "one_shot", None))
+WAYS = (("shared", "supernet", 0.0), ("further", "supernet", 1.0), ("alone", "one_shot", None))
 """What is compared: name, schedule, budget."""
 
 

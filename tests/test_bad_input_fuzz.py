@@ -69,7 +69,7 @@ VALUES = [
 ]
 SPACE = {
     "criterion": {"_type": "choice", "_value": ["l1_norm", "level"]},
-    "schedule": {"_type": "choice", "_value": ["shared", "one_shot"]},
+    "schedule": {"_type": "choice", "_value": ["supernet", "one_shot"]},
     "sparsity.stem.0": {"_type": "quniform", "_value": [0.0, 0.75, 0.25]},
     "sparsity.hidden": {"_type": "uniform", "_value": [0, 0.5]},
     "sparsity.down.0": {"_type": "choice", "_value": [0, 0.5]},
@@ -121,7 +121,15 @@ CONFIG = {
     "assessor": ASSESSOR,
     "trainingService": {"platform": "local"},
 }
-OPTIONS = ["--seed", "--round-to", "--recovery-steps", "--shared-steps", "--size-weight", "--recipe-trials", "--seeds"]
+OPTIONS = [
+    "--seed",
+    "--round-to",
+    "--recovery-steps",
+    "--supernet-steps",
+    "--size-weight",
+    "--recipe-trials",
+    "--seeds",
+]
 OPTIONS += ["--checkpoint", "--latency", "--latency-batch", "--sed", "-x", ""]
 WORDS = ["1", "0", "-1", "1.5", "nan", "inf", "1e400", "eager", "compile", "''", "x", "9" * 5000, "4294967296", "'"]
 RIGHT_WORDS = ["--seed 7", "--size-weight 0", "--no-warm-start", "--no-baselines", "--latency compile", "--seeds 1"]

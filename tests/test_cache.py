@@ -79,7 +79,7 @@ def task_with(**changes) -> Task:
         torch.zeros(1, 4),
         Recipe(steps=2, batch_size=8),
         Recipe(steps=2, batch_size=8),
-        shared_steps=2,
+        supernet_steps=2,
     )
     return replace(plain, **changes)
 
@@ -136,7 +136,7 @@ def test_a_task_that_keeps_another_layer_finds_no_subnets_or_probes_of_before():
 
     for keep, groups in (("0",), {"2"}), ((), {"0", "2"}):
         task = task_with(keep=keep, model=deep)
-        found = prepare_search(task, data, dense.prepare(task, data), Candidate(schedule="shared"))
+        found = prepare_search(task, data, dense.prepare(task, data), Candidate(schedule="supernet"))
         assert set(found.sensitivity) == groups
 
 

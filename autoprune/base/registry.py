@@ -15,11 +15,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pkgutil import resolve_name
+from types import MappingProxyType
 from typing import Generic, TypeVar
 
 from autoprune.errors import UserError, unknown
 
 T = TypeVar("T")
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class Registry(Mapping[str, T], Generic[T]):
@@ -29,10 +31,11 @@ class Registry(Mapping[str, T], Generic[T]):
         kind: what its things are called in messages, such as ``criterion``.
         places: where each is, ``module:attribute``, by name.
         group: the entry points by which other packages add theirs.
+        former: names that things had in earlier versions, and those that they have now. They are not listed.
     """
 
-    def __init__(self, kind: str, places: Mapping[str, str], group: str) -> None:
-        self.kind, self.group = kind, group
+    def __init__(self, kind: str, places: Mapping[str, str], group: str, former: Mapping[str, str] = _NONE) -> None:
+        self.kind, self.group, self.former = kind, group, former
         self._own = dict(places)
         self._loaded: dict[str, T] = {}
 
@@ -51,6 +54,8 @@ class Registry(Mapping[str, T], Generic[T]):
         Raises:
             UserError: there is none, with the near matches; or another package's cannot be imported.
         """
+        if isinstance(name, str):
+            name = self.former.get(name, name)
         if not isinstance(name, str) or name not in self._own and name not in self._places:
             raise unknown(self.kind, name, self)
         if name not in self._loaded:
@@ -65,7 +70,7 @@ class Registry(Mapping[str, T], Generic[T]):
         return self._loaded[name]
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name in self._places
+        return isinstance(name, str) and self.former.get(name, name) in self._places
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)

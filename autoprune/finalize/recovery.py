@@ -39,15 +39,15 @@ MOST = 12
 Loaded = tuple[Task, Splits, Dense]
 
 
-def on_shared_weights(trial: Trial) -> bool:
+def on_supernet_weights(trial: Trial) -> bool:
     """Return whether a trial took its weights from the recovery that all candidates share."""
-    return SCHEDULES[trial.parameters.get("schedule", Candidate.schedule)].retrain == "shared"
+    return SCHEDULES[trial.parameters.get("schedule", Candidate.schedule)].retrain == "supernet"
 
 
 def is_complete(trial: Trial) -> bool:
     """Return whether a trial was recovered with the whole budget."""
     budget = trial.parameters.get("budget")
-    return budget == 1 or (budget is None and not on_shared_weights(trial))
+    return budget == 1 or (budget is None and not on_supernet_weights(trial))
 
 
 def members(front: Sequence[Trial]) -> list[Trial]:

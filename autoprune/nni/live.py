@@ -16,6 +16,7 @@ from autoprune.base.printable import printable
 from autoprune.nni.registry import Known
 from autoprune.nni.watch import Progress as Snapshot
 from autoprune.nni.watch import follow
+from autoprune.results.candidate import renamed
 from autoprune.results.experiment import Experiment
 from autoprune.results.measures import SIZES
 
@@ -149,5 +150,5 @@ def _live_front(experiment: Experiment) -> Table:
     for trial in experiment.front()[:12]:
         m, p = trial.metrics, trial.parameters
         sizes = (f"{m['params']:,}", f"{m['macs']:,}")
-        table.add_row(trial.id, f"{trial.quality:.4f}", *sizes, p.get("criterion"), p.get("schedule"))
+        table.add_row(trial.id, f"{trial.quality:.4f}", *sizes, p.get("criterion"), renamed(p).get("schedule"))
     return table

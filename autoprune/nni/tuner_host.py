@@ -20,6 +20,7 @@ from autoprune.nni import algorithms
 from autoprune.nni.bridge.serializer import load, receive_plain_json
 from autoprune.nni.channel import Channel, ManagerLost
 from autoprune.results import baselines
+from autoprune.results.candidate import renamed
 from autoprune.search import loop
 
 _logger = logging.getLogger("autoprune.tuner")
@@ -71,7 +72,7 @@ class Dispatcher(MsgDispatcher):
         What is no result of named parameters, which anybody may send to NNI's API, is left out.
         """
         data = [entry for entry in data if isinstance(entry["parameter"], dict)]
-        self._waiting = [each for each in self._waiting if each not in [entry["parameter"] for entry in data]]
+        self._waiting = [each for each in self._waiting if each not in [renamed(entry["parameter"]) for entry in data]]
         super().handle_import_data([entry for entry in data if not self._is_baseline(entry["parameter"])])
 
     def handle_add_customized_trial(self, data: list[Any]) -> None:
@@ -80,7 +81,7 @@ class Dispatcher(MsgDispatcher):
         for trial in [load(each) if isinstance(each, str) else each for each in data]:
             if self._is_baseline(trial["parameters"]) and trial["parameter_id"] is not None:
                 self._note_baseline(trial["parameter_id"])
-                self._waiting = [each for each in self._waiting if each != trial["parameters"]]
+                self._waiting = [each for each in self._waiting if each != renamed(trial["parameters"])]
 
     def handle_report_metric_data(self, data: dict[str, Any]) -> None:
         """Pass a metric on, unless it is a baseline's."""

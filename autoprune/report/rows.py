@@ -8,6 +8,7 @@ from typing import Literal
 
 from autoprune.finalize.final import Final, recovered_of
 from autoprune.results.baselines import DENSE
+from autoprune.results.candidate import renamed
 from autoprune.results.experiment import Experiment, Trial
 from autoprune.results.measures import SIZES, Measure
 
@@ -80,13 +81,13 @@ def front_rows(
 
 
 def method(trial: Trial) -> str:
-    """Return how a trial pruned: ``l1_norm, shared + fine-tuned``; of a baseline, its name and sparsity."""
+    """Return how a trial pruned: ``l1_norm, supernet + fine-tuned``; of a baseline, its name and sparsity."""
     parameters = trial.parameters
     if trial.baseline == DENSE:
         return "dense"
     if trial.baseline:
         return f"{trial.baseline} {parameters.get('sparsity', 0):.0%}"
-    schedule = str(parameters.get("schedule", "")).replace("_", " ")
+    schedule = str(renamed(parameters).get("schedule", "")).replace("_", " ")
     spread = f"{parameters['allocation']} allocation" if parameters.get("allocation") else ""
     words = [str(parameters.get("criterion", "")), spread, _trained(schedule, parameters.get("budget"))]
     return ", ".join(word for word in words if word)
@@ -95,8 +96,8 @@ def method(trial: Trial) -> str:
 def _trained(schedule: str, budget: float | None) -> str:
     """Return the schedule, and how much of its training was done (see :class:`.Candidate`)."""
     part = f"{budget:.0%} " if budget and budget < 1 else ""
-    if schedule == "shared":
-        return f"shared + {part}fine-tuned" if budget else "shared"
+    if schedule == "supernet":
+        return f"supernet + {part}fine-tuned" if budget else "supernet"
     if budget is None or budget >= 1:
         return schedule
     return f"{schedule}, {part}of the training" if budget else f"{schedule}, not recovered"

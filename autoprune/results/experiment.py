@@ -192,7 +192,7 @@ class Experiment:
 
     @cached_property
     def prepared(self) -> list[Prepared]:
-        """What was learnt before the search, one for each criterion with a shared recovery of its own."""
+        """What was learnt before the search, one for each criterion with a supernet of its own."""
         return [each for each in self._prepared.values() if isinstance(each, Prepared)]
 
     @cached_property

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from autoprune.errors import UserError
+from autoprune.results.candidate import renamed
 from autoprune.results.size_model import SizeModel
 
 FILE = "prepared.json"
@@ -28,7 +29,7 @@ class Prepared:
         sensitivity: for each group alone, ``(sparsity, validation accuracy)`` pairs, the first of sparsity 0.
         losses: the same with the task's loss on the validation split, which is finer than the accuracy.
         criterion: by which the channels of that probe were chosen.
-        schedule: the schedule that the probe stands for: ``shared`` if it used the shared weights.
+        schedule: the schedule that the probe stands for: ``supernet`` if it used the supernet's weights.
         first: parameter sets worth trying first.
         unstructured: the criteria that remove no whole channels, so that ``sizes`` says nothing of their candidates.
         recipe: the recovery recipe, where one was searched for (see :mod:`autoprune.trial.recipe_search`).
@@ -57,6 +58,6 @@ class Prepared:
         """
         try:
             content = json.loads(file.read_text())
-            return cls(**{**content, "sizes": SizeModel.from_dict(content["sizes"])})
+            return cls(**{**renamed(content), "sizes": SizeModel.from_dict(content["sizes"])})
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise UserError(f"{file} is damaged: {type(error).__name__}: {' '.join(str(error).split())}") from None

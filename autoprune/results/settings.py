@@ -19,6 +19,9 @@ from pydantic.dataclasses import dataclass
 from autoprune.base.checked import STRICT, Batch, Count, Seed, Text, Whole, plainly
 from autoprune.errors import UserError, short
 
+FORMER_OPTIONS = {"supernet_steps": ("--shared-steps",)}
+"""What options of the command were called in earlier versions."""
+
 
 @dataclass(frozen=True, config=STRICT)
 class TrialCommand:
@@ -33,7 +36,7 @@ class TrialCommand:
         seed: of every trial's recovery and of the dense training.
         round_to: kept channels are a multiple of this.
         recovery_steps: fine-tuning steps after pruning; the task's own number if None.
-        shared_steps: steps of the recovery that all candidates share; if None it ends by itself.
+        supernet_steps: steps of the training that all candidates share; if None it ends by itself.
         size_weight: exponent of the size in the scalar metric ``default``.
         baselines: whether the baselines run.
         recipe_trials: how many recovery recipes are tried before the search; none if 0.
@@ -54,7 +57,7 @@ class TrialCommand:
     seed: Seed = 0
     round_to: Count = 8
     recovery_steps: Count | None = None
-    shared_steps: Count | None = None
+    supernet_steps: Count | None = None
     size_weight: Annotated[float, Field(ge=0, le=10)] = 0.07
     baselines: bool = True
     recipe_trials: Whole = 0
@@ -110,7 +113,8 @@ class TrialCommand:
         parser.add_argument("task")
         for field in fields(cls)[1:]:
             how = {"action": "store_const", "const": "false"} if field.default is True else {}
-            parser.add_argument(_option(field.name, field.default), dest=field.name, **how)
+            options = [_option(field.name, field.default), *FORMER_OPTIONS.get(field.name, ())]
+            parser.add_argument(*options, dest=field.name, **how)
         values = vars(parser.parse_args(words))
         with plainly(lambda place: _option(str(place[-1])), where="autoprune trial: "):
             return TypeAdapter(cls).validate_strings(values, strict=False)

@@ -43,13 +43,13 @@ HEADER = """\
 # lose them together. _value is [lowest, highest, step]; kept channels are rounded to a multiple of 8.
 # Take a line out and that group stays whole. Other _types: choice, uniform.
 #
-# The schedule shared judges each candidate on weights that one training has made good for all of them, once for each
+# The schedule supernet judges each candidate on weights that one training has made good for all of them, once for each
 # criterion. With one_shot, gradual, lottery_ticket and others each candidate is trained alone: docs/schedules.md.
 
 """
 
 
-DEFAULT_CRITERIA, DEFAULT_SCHEDULES = ("l1_norm",), ("shared",)
+DEFAULT_CRITERIA, DEFAULT_SCHEDULES = ("l1_norm",), ("supernet",)
 """What a space searches over unless it is told."""
 
 

@@ -55,7 +55,7 @@ def prepare(
 ) -> nn.Module:
     """Return the network whose weights serve every version, from the cache or newly trained (then cached).
 
-    It is trained for ``task.shared_steps``; without these for six times the recovery steps at most, and it ends
+    It is trained for ``task.supernet_steps``; without these for six times the recovery steps at most, and it ends
     sooner when the mean validation accuracy of some fixed versions no longer rises.
 
     Args:
@@ -71,12 +71,12 @@ def prepare(
 
     def make(file: Path) -> None:
         subnets = Subnets.in_order(order(task, data, dense.model, groups, criterion, seed), groups, round_to, blocks)
-        ends_itself = {} if task.shared_steps else {"on_check": _Plateau(task, data, subnets, seed)}
+        ends_itself = {} if task.supernet_steps else {"on_check": _Plateau(task, data, subnets, seed)}
         model = train_supernet(task, data, dense.model, subnets, recipe, seed, **ends_itself)
         torch.save(model.state_dict(), file)
 
     key = key_of(task, dense, groups, criterion, seed, round_to, blocks)
-    file = cache.cached("shared", task.name, key, ".pt", make)
+    file = cache.cached("supernet", task.name, key, ".pt", make)
     model = copy.deepcopy(dense.model)
     model.load_state_dict(torch.load(file, weights_only=True))
     return model.eval()
@@ -90,7 +90,7 @@ def key_of(
         dense=dense.key,
         groups=groups.prunable,
         recipe=supernet_recipe(task),
-        ends_itself=not task.shared_steps,
+        ends_itself=not task.supernet_steps,
         criterion=(criterion, get_criterion(criterion)),
         seed=seed,
         round_to=round_to,
@@ -138,7 +138,7 @@ def supernet_recipe(task: Task) -> Recipe:
     benchmark's tasks (``experiments/shared_ways.py``). Adam scales its steps by itself.
     """
     faster, recovery = 3 if task.recovery.optimizer == "sgd" else 1, task.recovery
-    steps = task.shared_steps or LENGTH * recovery.steps
+    steps = task.supernet_steps or LENGTH * recovery.steps
     return replace(recovery, steps=steps, learning_rate=faster * recovery.learning_rate)
 
 

@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -45,8 +45,9 @@ class Task:
         recovery: how a pruned model is fine-tuned.
         loss: ``loss(outputs, labels) -> scalar``.
         keep: names of layers that are never pruned. The output layer is found by itself.
-        shared_steps: optimiser steps of the recovery that all candidates share (:mod:`autoprune.supernet`); if
+        supernet_steps: optimiser steps of the training that all candidates share (:mod:`autoprune.supernet`); if
             None it ends by itself.
+        shared_steps: its former name.
     """
 
     name: str
@@ -57,7 +58,13 @@ class Task:
     recovery: Recipe = Recipe(steps=200, learning_rate=0.02, distillation=0.9)
     loss: Callable[[Tensor, Tensor], Tensor] = field(default=nn.functional.cross_entropy)
     keep: tuple[str, ...] = ()
-    shared_steps: int | None = None
+    supernet_steps: int | None = None
+    shared_steps: InitVar[int | None] = None
+
+    def __post_init__(self, shared_steps: int | None) -> None:
+        """Take what is given by a former name."""
+        if shared_steps is not None:
+            object.__setattr__(self, "supernet_steps", shared_steps)
 
     def build(self, seed: int = 0) -> nn.Module:
         """Return the untrained model, the same for the same seed.

@@ -1,4 +1,4 @@
-"""What comes before a search: the shared recovery, the sensitivity of each group, and the first candidates."""
+"""What comes before a search: the supernet, the sensitivity of each group, and the first candidates."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def prepare_search(
 ) -> Prepared:
     """Return what a tuner may know before its first candidate.
 
-    With the schedule ``shared`` the shared recovery is trained now, if its cache has none, and it is the network that
+    With the schedule ``supernet`` the supernet is trained now, if its cache has none, and it is the network that
     is probed. The probe is cached by content as well.
 
     Args:
@@ -46,7 +46,7 @@ def prepare_search(
         recipe: the recovery recipe, if one was searched for: to be reported.
 
     Raises:
-        TrialFailure: the shared recovery diverged.
+        TrialFailure: the supernet's training diverged.
     """
     groups = dense.groups
     sizes = size_model(dense.model, task.example_input, groups, round_to)
@@ -55,7 +55,7 @@ def prepare_search(
     if candidate.blocks:
         blocks = find_blocks(dense.model, task.example_input, task.keep)
         blocks = choose_blocks(blocks, sorted(candidate.blocks), task.name)
-    found = _probe(task, data, dense, criterion, candidate.schedule == "shared", seed, round_to, blocks)
+    found = _probe(task, data, dense, criterion, candidate.schedule == "supernet", seed, round_to, blocks)
     spare = []
     if blocks:
         size = task.recovery.batch_size
@@ -86,22 +86,22 @@ def _probe(
     data: Splits,
     dense: Dense,
     criterion: str,
-    on_shared: bool,
+    on_supernet: bool,
     seed: int,
     round_to: int,
     blocks: tuple[Block, ...],
 ) -> Probe:
     def make(file: Path) -> None:
         model = dense.model
-        if on_shared:
+        if on_supernet:
             model = supernet.prepare(task, data, dense, dense.groups, criterion, seed, round_to, blocks)
         found = probe(task, data, model, dense.model, dense.groups, criterion, seed, round_to)
         file.write_text(json.dumps(found._asdict()))
 
-    weights = supernet.key_of(task, dense, dense.groups, criterion, seed, round_to, blocks) if on_shared else None
+    weights = supernet.key_of(task, dense, dense.groups, criterion, seed, round_to, blocks) if on_supernet else None
     key = cache.key_of(
         dense=dense.key,
-        shared=weights,
+        supernet=weights,
         recipe=task.recovery,
         criterion=(criterion, get_criterion(criterion)),
         seed=seed,

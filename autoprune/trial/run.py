@@ -94,7 +94,7 @@ def run_trial(
         candidate = replace(candidate, sparsity=spread, uniform=0.0, allocation=None)
     run = _Run(task, candidate, data, dense, groups, schedule, seed, round_to, on_round, blocks, known, repeat)
     kept |= {group.name: group.channels for group in groups}
-    if schedule.retrain == "shared":
+    if schedule.retrain == "supernet":
         model, left = _take_subnet(run)
         kept |= left
     elif criterion.structured:
@@ -264,7 +264,7 @@ class _Run:
             recipe = self.training_recipe
             return recipe, None, int((self.schedule.rewind_to or 0) * recipe.steps)
         recovery = self._within_budget(self.task.recovery)
-        if self.schedule.retrain == "shared":
+        if self.schedule.retrain == "supernet":
             recovery = supernet.fine_tuning_recipe(recovery)
         steps = recovery.steps and max(1, recovery.steps // self.schedule.rounds)
         return replace(recovery, steps=steps), self.dense.model, 0

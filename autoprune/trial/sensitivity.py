@@ -54,8 +54,8 @@ def probe(
     Nothing is trained (Li et al. 2017, section 3.2; with re-estimated statistics as in EagleEye, Li et al. 2020).
 
     Args:
-        ranked: the network whose channels ``criterion`` ranks; ``model`` itself, or the dense one if ``model`` has the
-            shared weights.
+        ranked: the network whose channels ``criterion`` ranks; ``model`` itself, or the dense one if ``model`` is the
+            supernet.
         round_to: kept channels are a multiple of this.
     """
     seen = loading.sample_of(data.validation, EXAMPLES, seed)
@@ -96,12 +96,12 @@ def evaluate(task: Task, model: nn.Module, data: Dataset) -> tuple[float, float]
     return correct / total, loss / total
 
 
-def task_curves(reference: str, criterion: str = "l1_norm", on_shared: bool = False) -> dict[str, Curve]:
+def task_curves(reference: str, criterion: str = "l1_norm", on_supernet: bool = False) -> dict[str, Curve]:
     """Return the accuracy of a task's dense model without a part of each group alone, by the group's name.
 
     Args:
         reference: of the task, see :func:`autoprune.task.find.load_task`.
-        on_shared: probe the weights of the shared recovery, which is trained now if the cache has none.
+        on_supernet: probe the supernet, which is trained now if the cache has none.
 
     Raises:
         UserError: an unknown task or criterion, or one that removes no whole channels.
@@ -111,7 +111,7 @@ def task_curves(reference: str, criterion: str = "l1_norm", on_shared: bool = Fa
         raise UserError(f"criterion {criterion} removes no whole channels: use l1_norm, l2_norm, fpgm or another")
     data = task.data()
     trained = dense.prepare(task, data)
-    model = supernet.prepare(task, data, trained, trained.groups, criterion) if on_shared else trained.model
+    model = supernet.prepare(task, data, trained, trained.groups, criterion) if on_supernet else trained.model
     return probe(task, data, model, trained.model, trained.groups, criterion).accuracy
 
 

@@ -27,8 +27,8 @@ def settings_task(settings: TrialCommand) -> Task:
     task = load_task(settings.task)
     if settings.recovery_steps:
         task = replace(task, recovery=replace(task.recovery, steps=settings.recovery_steps))
-    if settings.shared_steps:
-        task = replace(task, shared_steps=settings.shared_steps)
+    if settings.supernet_steps:
+        task = replace(task, supernet_steps=settings.supernet_steps)
     return task
 
 

@@ -85,11 +85,11 @@ def uniform_shared(bench: Bench) -> None:
     """The same grid on the shared recovery; then each fine-tuned in full from there, again and again."""
     supernet.prepare(bench.task, bench.data, bench.dense, bench.dense.groups, CRITERION, bench.seed)
     bench.note("shared recovery")
-    for candidate in _uniform_grid(bench, "shared"):
+    for candidate in _uniform_grid(bench, "supernet"):
         bench.judge(candidate)
     bench.note("grid")
     for repeat in count():
-        for candidate in _uniform_grid(bench, "shared"):
+        for candidate in _uniform_grid(bench, "supernet"):
             bench.judge(replace(candidate, budget=1.0), repeat)
 
 
@@ -100,11 +100,11 @@ def autoprune(bench: Bench) -> None:
             bench.judge(Candidate.from_parameters(parameters))
     bench.note("baselines")
     prepared = prepare_search(
-        bench.task, bench.data, bench.dense, Candidate(criterion=CRITERION, schedule="shared"), bench.seed
+        bench.task, bench.data, bench.dense, Candidate(criterion=CRITERION, schedule="supernet"), bench.seed
     )
     bench.note("preparation")
     tuner = OptunaTuner(seed=bench.seed, storage=str(bench.folder / "optuna.journal"))
-    _drive(bench, tuner, "shared", prepared)
+    _drive(bench, tuner, "supernet", prepared)
 
 
 METHODS: dict[str, Callable[[Bench], None]] = {

@@ -158,7 +158,7 @@ def test_further_recovery_that_harms_is_not_taken(digits):
 
 def test_a_trial_that_shared_its_recovery_gets_one_of_its_own_before_the_export(digits, tmp_path):
     space = {
-        "schedule": {"_type": "choice", "_value": ["shared"]},
+        "schedule": {"_type": "choice", "_value": ["supernet"]},
         "sparsity": {"_type": "choice", "_value": [0.5]},
     }
     result = autoprune.run_search(digits[0], trials=1, space=space, baselines=False)

@@ -299,7 +299,7 @@ def test_schedules_that_cannot_drop_blocks_say_so(small, schedule):
 def test_with_and_without_a_block_the_shared_weights_are_the_same(small):
     task, data, dense = small
     name = "layer1.1"
-    without = Candidate(uniform=0.5, schedule="shared", blocks=ONE)
+    without = Candidate(uniform=0.5, schedule="supernet", blocks=ONE)
     both = [run_trial(task, each, data, dense) for each in (without, replace(without, blocks=ONE | {name: 0}))]
     short, long = (each.model.state_dict() for each in both)
     assert short.keys() < long.keys() and not any(key.startswith(f"{name}.") for key in short)
@@ -310,7 +310,7 @@ def test_with_and_without_a_block_the_shared_weights_are_the_same(small):
 
 def test_a_network_without_a_block_is_fine_tuned_further_from_the_shared_weights(small):
     task, data, dense = small
-    candidate = Candidate(uniform=0.5, schedule="shared", blocks=ONE)
+    candidate = Candidate(uniform=0.5, schedule="supernet", blocks=ONE)
     judged, tuned = (run_trial(task, replace(candidate, budget=budget), data, dense) for budget in (0.0, 1.0))
     before, after = judged.model.state_dict(), tuned.model.state_dict()
     assert before.keys() == after.keys()

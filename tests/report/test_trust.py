@@ -65,9 +65,9 @@ def test_a_candidate_is_compared_with_itself_on_the_next_rung(maker):
         same = {"sparsity.hidden": number / 10, "schedule": "gradual"}
         for budget, gain in ((0.111111, 0), (0.333333, 0.01), (None, 0.02))[: 3 if number > 1 else 2]:
             maker.add(accuracy + gain, 0.5, **same, **({"budget": budget} if budget else {}))
-        maker.add(accuracy, 0.4, **same | {"schedule": "shared"})
-    maker.add(0.97, 0.4, **{"sparsity.hidden": 0.3, "schedule": "shared", "budget": 1.0})
-    maker.add(0.5, 0.4, criterion="fpgm", schedule="shared", budget=1.0)  # never judged on the rung below
+        maker.add(accuracy, 0.4, **same | {"schedule": "supernet"})
+    maker.add(0.97, 0.4, **{"sparsity.hidden": 0.3, "schedule": "supernet", "budget": 1.0})
+    maker.add(0.5, 0.4, criterion="fpgm", schedule="supernet", budget=1.0)  # never judged on the rung below
     shared, low, high = agreements(maker.experiment(), {})
     assert (shared.early, shared.later) == ("shared weights alone", "shared weights, 100% of the fine-tuning")
     assert shared.pairs == ((0.95, 0.97),)
@@ -148,7 +148,7 @@ def test_sensitivities_are_drawn_with_a_line_for_each_group(tmp_path):
 
 def test_the_page_has_the_probe_of_each_criterion_and_the_recipe(maker):
     maker.prepare(recipe={"distillation": 0.9, "temperature": 4.0})
-    maker.prepare("fpgm", schedule="shared", recipe={"distillation": 0.9, "temperature": 4.0})
+    maker.prepare("fpgm", schedule="supernet", recipe={"distillation": 0.9, "temperature": 4.0})
     text = written(maker.experiment()).text
     assert "Sensitivity of each group (l1_norm)" in text
     assert "Sensitivity of each group (fpgm)" in text

@@ -158,10 +158,10 @@ def test_the_first_of_several_criteria_and_schedules_is_taken(tmp_path):
     problem = Layers()
     problem.space = {
         "criterion": {"_type": "choice", "_value": ["fpgm", "l1_norm"]},
-        "schedule": {"_type": "choice", "_value": ["shared"]},
+        "schedule": {"_type": "choice", "_value": ["supernet"]},
     } | problem.space
     parameters = make(tmp_path, problem).ask(0)
-    assert (parameters["criterion"], parameters["schedule"]) == ("fpgm", "shared")
+    assert (parameters["criterion"], parameters["schedule"]) == ("fpgm", "supernet")
 
 
 @pytest.mark.parametrize("value", [{"accuracy": math.nan}, {"macs": 1.0}, {"default": 0.9}, None])

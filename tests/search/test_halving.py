@@ -7,7 +7,7 @@ from problem import SPACE, judge, prepared, search
 from autoprune.search.halving import Judged, budgets, crowding_distances, domination_ranks, ranking, rung_of, to_promote
 from autoprune.search.tuners.optuna.tuner import OptunaTuner
 
-SCHEDULES = SPACE | {"schedule": {"_type": "choice", "_value": ["shared", "gradual"]}}
+SCHEDULES = SPACE | {"schedule": {"_type": "choice", "_value": ["supernet", "gradual"]}}
 
 
 def make(tmp_path, space=SPACE, **arguments) -> OptunaTuner:
@@ -56,16 +56,16 @@ def test_a_candidate_at_its_schedule_s_last_rung_does_not_go_on():
 
 
 def test_a_parameter_set_belongs_to_the_rung_of_its_budget():
-    for schedule in ("shared", "one_shot", "lottery_ticket"):
+    for schedule in ("supernet", "one_shot", "lottery_ticket"):
         for rung, budget in enumerate(budgets(schedule)):
             assert rung_of({"schedule": schedule, "budget": budget}) == rung
-    assert rung_of({"schedule": "shared"}) == 0
+    assert rung_of({"schedule": "supernet"}) == 0
     assert rung_of({"schedule": "gradual"}) == 2
     assert rung_of({}, reduction=4) == 2
 
 
 def test_budgets_grow_and_the_last_is_everything():
-    assert budgets("shared") == (0.0, 1.0)
+    assert budgets("supernet") == (0.0, 1.0)
     assert budgets("gradual", 4) == (0.0625, 0.25, 1.0)
 
 
@@ -91,7 +91,7 @@ def test_the_promoted_are_the_best_of_their_rung(tmp_path):
 
 def test_schedules_have_budgets_of_their_own(tmp_path):
     done = search(make(tmp_path, SCHEDULES, sampler="random"), range(40))
-    for schedule in ("shared", "gradual"):
+    for schedule in ("supernet", "gradual"):
         found = {parameters["budget"] for parameters, _ in done if parameters["schedule"] == schedule}
         assert found <= set(budgets(schedule)) and len(found) > 1
 

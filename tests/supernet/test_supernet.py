@@ -71,7 +71,7 @@ def test_the_training_ends_when_the_check_says_so(digits, subnets):
 
 def test_a_trial_on_the_shared_recovery_has_what_was_asked_and_repeats(digits, monkeypatch):
     task, data, dense = digits
-    candidate = Candidate({"hidden": 0.5, "stem.0": 0.25}, schedule="shared")
+    candidate = Candidate({"hidden": 0.5, "stem.0": 0.25}, schedule="supernet")
     first = run_trial(task, candidate, data, dense)
     monkeypatch.setattr(supernet, "train_supernet", lambda *_, **__: pytest.fail("trained again"))
     second = run_trial(task, candidate, data, dense)
@@ -82,7 +82,7 @@ def test_a_trial_on_the_shared_recovery_has_what_was_asked_and_repeats(digits, m
 
 def test_a_budget_fine_tunes_what_was_taken_from_the_shared_weights(digits):
     task, data, dense = digits
-    cheap = Candidate({"stem.0": 0.5, "hidden": 0.75}, schedule="shared", budget=0.0)
+    cheap = Candidate({"stem.0": 0.5, "hidden": 0.75}, schedule="supernet", budget=0.0)
     judged, tuned = (run_trial(task, replace(cheap, budget=b), data, dense) for b in (0.0, 1.0))
     unsaid = run_trial(task, replace(cheap, budget=None), data, dense)
     weights = [each.model.head.weight for each in (judged, tuned, unsaid)]
@@ -105,7 +105,7 @@ def test_training_further_begins_nearer_to_the_dense_weights_where_that_costs_li
     digits, monkeypatch, sparsity, nearer
 ):
     task, data, dense = digits
-    candidate = Candidate(uniform=sparsity, schedule="shared")
+    candidate = Candidate(uniform=sparsity, schedule="supernet")
     shared_head = run_trial(task, candidate, data, dense).model.head.bias
     began = []
     monkeypatch.setattr(loop, "train", lambda _task, model, *_, **__: began.append(model.head.bias.clone()))
@@ -115,8 +115,8 @@ def test_training_further_begins_nearer_to_the_dense_weights_where_that_costs_li
 
 def test_single_weights_cannot_be_recovered_together(digits):
     task, data, dense = digits
-    with pytest.raises(UserError, match="schedule shared recovers all channel candidates at once"):
-        run_trial(task, Candidate(uniform=0.5, criterion="level", schedule="shared"), data, dense)
+    with pytest.raises(UserError, match="schedule supernet recovers all channel candidates at once"):
+        run_trial(task, Candidate(uniform=0.5, criterion="level", schedule="supernet"), data, dense)
 
 
 def test_its_length_can_be_said(digits, monkeypatch):
@@ -130,7 +130,7 @@ def test_its_length_can_be_said(digits, monkeypatch):
 
     monkeypatch.setattr(supernet, "train_supernet", noted)
     monkeypatch.setattr("autoprune.supernet.subnets.LEVELS", (0.0, 0.5))
-    supernet.prepare(replace(task, shared_steps=3), data, dense, dense.groups, "l2_norm")
+    supernet.prepare(replace(task, supernet_steps=3), data, dense, dense.groups, "l2_norm")
     assert seen == [(3, {})]
     supernet.prepare(task, data, dense, dense.groups, "l2_norm")
     assert seen[1][0] == supernet.LENGTH * task.recovery.steps and "on_check" in seen[1][1]

@@ -22,7 +22,7 @@ from autoprune.trial.record import execute
 
 def test_the_dense_models_trial_writes_down_what_a_tuner_may_know(digits, tmp_path):
     settings, channels = TrialCommand("digits"), {g.name: g.channels for g in digits[2].groups}
-    candidate = Candidate(schedule="shared", baseline="dense")
+    candidate = Candidate(schedule="supernet", baseline="dense")
     metrics = execute(settings, digits, channels, candidate, tmp_path, lambda accuracy: None)
     assert metrics["accuracy"] == digits[2].measures["accuracy"]
     assert metrics["macs"] == digits[2].measures["macs"]
@@ -32,7 +32,7 @@ def test_the_dense_models_trial_writes_down_what_a_tuner_may_know(digits, tmp_pa
     assert prepared.sizes.sizes({})["params"] == digits[2].measures["params"]
     for curve in prepared.sensitivity.values():
         assert curve[0][0] == 0 and all(a[0] < b[0] for a, b in zip(curve, curve[1:], strict=False))
-    assert all(Candidate.from_parameters(p).schedule == "shared" for p in prepared.first)
+    assert all(Candidate.from_parameters(p).schedule == "supernet" for p in prepared.first)
 
 
 def test_a_probe_is_not_done_twice(digits, monkeypatch):
@@ -117,7 +117,7 @@ def test_a_candidate_on_two_rungs_is_fine_tuned_once(search):
 
 def test_repeats_differ_in_their_own_training_alone(digits):
     task, data, dense = digits
-    candidate = Candidate({"stem.0": 0.5}, schedule="shared", budget=1.0)
+    candidate = Candidate({"stem.0": 0.5}, schedule="supernet", budget=1.0)
     models = [autoprune.trial.run.run_trial(task, candidate, data, dense, repeat=repeat).model for repeat in (0, 0, 1)]
     weights = [model.head.weight for model in models]
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])

@@ -16,7 +16,7 @@ from pydantic import Field
 from autoprune.base.checked import Count, Seed, Text, check
 from autoprune.base.places import check_folder
 from autoprune.errors import UserError, unknown
-from autoprune.results.candidate import PREFIX, Candidate
+from autoprune.results.candidate import PREFIX, Candidate, renamed
 from autoprune.results.prepared import Prepared
 from autoprune.search.tuners.amc.store import Episode, Store
 from autoprune.search.tuners.amc.walk import Walk, check_space, predicted_loss
@@ -325,7 +325,7 @@ class AmcTuner(Tuner):
         return None
 
     def _is_ours(self, parameters: Mapping[str, Any]) -> bool:
-        fixed = all(parameters.get(name, value) == value for name, value in self._fixed.items())
+        fixed = renamed(self._fixed | parameters).items() >= renamed(self._fixed).items()
         groups = {name for name in parameters if name.startswith(PREFIX)}
         whole = set(parameters) - groups <= set(self._fixed)
         return fixed and whole and groups == {name for name in self._space if name.startswith(PREFIX)}

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from autoprune.base.checked import Seed, Text, check
 from autoprune.errors import UserError, unknown
-from autoprune.results.candidate import PREFIX, Candidate
+from autoprune.results.candidate import PREFIX, Candidate, renamed, schedule_of
 from autoprune.results.limits import read_limits
 from autoprune.results.pareto import DEFAULT_OBJECTIVES, DIRECTIONS, check_objectives, costs
 from autoprune.results.prepared import Prepared
@@ -195,8 +195,7 @@ class OptunaTuner(Tuner):
         self._running[number] = (rung, trial)
         parameters = rounded(trial.params)
         if self._rungs:
-            schedule = parameters.get("schedule", Candidate.schedule)
-            parameters["budget"] = halving.budgets(schedule, self.reduction)[rung]
+            parameters["budget"] = halving.budgets(schedule_of(parameters), self.reduction)[rung]
         return parameters
 
     def tell(self, number: int, parameters: Mapping[str, Any], metrics: Metrics | None) -> None:
@@ -213,7 +212,7 @@ class OptunaTuner(Tuner):
             self._early += results  # they cannot be judged before the dense accuracy is known
             return
         for given, metrics in results:
-            parameters = rounded(given)
+            parameters = self._spelled(rounded(given))
             rung = halving.rung_of(parameters, self.reduction) if self._rungs else 0
             parameters.pop("budget", None)
             if rung >= len(self._studies) or set(parameters) != set(self._distributions):
@@ -333,7 +332,7 @@ class OptunaTuner(Tuner):
         """
         own = {name.removeprefix(PREFIX) for name in self._distributions if name.startswith(PREFIX)}
         others = {value for group, value in candidate.sparsity.items() if group not in own} or {candidate.uniform}
-        said = candidate.to_parameters()
+        said = self._spelled(candidate.to_parameters())
         wanted: dict[str, Any] = {}
         for name, distribution in self._distributions.items():
             if name.startswith(PREFIX):
@@ -347,9 +346,16 @@ class OptunaTuner(Tuner):
             wanted[name] = None if value is None else nearest(distribution, value)
         kind = {name: getattr(candidate, name) for name in ("criterion", "schedule", "allocation")}
         unsaid = {name: getattr(Candidate, name) for name in kind} | wanted
-        if any(value is None for value in wanted.values()) or any(unsaid[name] != kind[name] for name in kind):
+        if any(value is None for value in wanted.values()) or any(renamed(unsaid)[name] != kind[name] for name in kind):
             return None
         return rounded(wanted)
+
+    def _spelled(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Return parameters with their schedule called as in the search space, which may have its former name."""
+        own = self._distributions.get("schedule")
+        choices = own.choices if isinstance(own, CategoricalDistribution) else ()
+        same = (name for name in choices if schedule_of({"schedule": name}) == schedule_of(parameters))
+        return {**parameters, **{name: next(same, value) for name, value in parameters.items() if name == "schedule"}}
 
     def _promotion(self) -> tuple[int, optuna.Trial] | None:
         """Return the trial of a candidate that goes on to the next rung, the highest first."""
@@ -374,7 +380,7 @@ class OptunaTuner(Tuner):
                 continue
             violations = self._violations(measures)
             too_large = any(v > 0 for name, v in violations.items() if name not in ("drop", "accuracy"))
-            further = len(halving.budgets(trial.params.get("schedule", Candidate.schedule), self.reduction)) > rung + 1
+            further = len(halving.budgets(schedule_of(trial.params), self.reduction)) > rung + 1
             violation = sum(max(0.0, value) for value in violations.values())
             judged = halving.Judged(key, costs(measures, self.objectives), violation, further and not too_large)
             found[key] = (judged, trial)
