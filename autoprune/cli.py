@@ -27,7 +27,7 @@ Rule = Annotated[
     str | None, typer.Option(help="drop<=1%, accuracy>=0.98, knee, macs<=20M, latency<=5ms, or a trial's id")
 ]
 Objectives = Annotated[
-    str | None, typer.Option(help="comma-separated, such as accuracy,params; the config's if unsaid")
+    str | None, typer.Option(help="comma-separated, such as accuracy,params; the config's by default")
 ]
 Port = Annotated[int, typer.Option(min=1, max=65_535, help="of NNI's web UI, on 127.0.0.1")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads of the runtimes, at most the machine's cores")]
@@ -114,7 +114,7 @@ def export(
     experiment_id: ExperimentId = "latest",
     choose: Rule = None,
     formats: Annotated[
-        str | None, typer.Option("--format", help="pt2, onnx or state_dict, several with commas; all if unsaid")
+        str | None, typer.Option("--format", help="pt2, onnx or state_dict, several with commas; all by default")
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="a folder, or one file")] = None,
     recovery_steps: Annotated[
@@ -204,7 +204,7 @@ def report(
 def space(
     task: TaskName,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", callback=_file, help="search_spaces/TASK.yaml if unsaid")
+        Path | None, typer.Option("--output", "-o", callback=_file, help="search_spaces/TASK.yaml by default")
     ] = None,
     with_blocks: Annotated[bool, typer.Option("--blocks", help="whole residual blocks may be dropped as well")] = False,
 ) -> None:
@@ -298,7 +298,7 @@ def recipe(
 
     found = load_task(task)
     data = found.data()
-    tried = search_recipe(found, data, dense.prepare(found, data, seed=seed), trials, seed)
+    tried = search_recipe(found, data, dense.load_or_train(found, data, seed=seed), trials, seed)
     table = Table(*SEARCHED, "accuracy")
     for each in tried:
         table.add_row(

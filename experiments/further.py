@@ -33,8 +33,8 @@ def main() -> None:
     torch.set_num_threads(1)
     task = load_task(parser.parse_args().task)
     data = task.data()
-    trained = dense.prepare(task, data)
-    weights = supernet.prepare(task, data, trained, trained.groups, "l1_norm")
+    trained = dense.load_or_train(task, data)
+    weights = supernet.load_or_train(task, data, trained, trained.groups, "l1_norm")
     show("part of the way, rate", [f"{sparsity:.1%} gone" for sparsity in SPARSITIES])
     for start in STARTS:
         interpolate = supernet.interpolate(trained.model, weights, start)

@@ -30,16 +30,16 @@ def main() -> None:
     torch.set_num_threads(1)
     task = load_task(options.task)
     data = task.data()
-    trained = dense.prepare(task, data)
+    trained = dense.load_or_train(task, data)
     subnets = Subnets.ordered_by("l1_norm", trained.model, trained.groups)
     for rate, labels in product(options.rates, options.labels):
         supernet.LABELS = labels
         recipe = replace(task.recovery, steps=options.steps, learning_rate=rate * task.recovery.learning_rate)
         started = time.process_time()
         model = supernet.train_supernet(task, data, trained.model, subnets, recipe)
-        seconds, chance, accuracies = time.process_time() - started, random.Random(7), []
+        seconds, rng, accuracies = time.process_time() - started, random.Random(7), []
         for _ in range(12):
-            subnet = subnets.build(model, subnets.random(chance))
+            subnet = subnets.build(model, subnets.random(rng))
             supernet.recalibrate(task, subnet, data)
             accuracies.append(evaluation.accuracy(subnet, data.validation))
         what = f"{rate:g} x rate, labels {labels:g}"

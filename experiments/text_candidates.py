@@ -27,9 +27,9 @@ def main() -> None:
     torch.set_num_threads(1)
     task = load_task("imdb")
     data = task.data()
-    trained = dense.prepare(task, data)
+    trained = dense.load_or_train(task, data)
     layers = tuple(find_blocks(trained.model, task.example_input, task.keep))
-    supernet.prepare(task, data, trained, trained.groups, "l1_norm", blocks=layers)  # nobody's seconds
+    supernet.load_or_train(task, data, trained, trained.groups, "l1_norm", blocks=layers)  # nobody's seconds
     for sparsity, gone in CANDIDATES:
         dropped = {layer.name: int(number in gone) for number, layer in enumerate(layers)}
         for name, schedule, budget in WAYS:

@@ -36,7 +36,7 @@ def digits(private_cache):
     task = load_task("digits")
     task = replace(task, recovery=replace(task.recovery, steps=20), training=replace(task.training, steps=100))
     data = task.data()
-    return task, data, dense.prepare(task, data)
+    return task, data, dense.load_or_train(task, data)
 
 
 @pytest.fixture(scope="session")

@@ -109,7 +109,7 @@ def test_building_and_training_a_dense_model(quick, unchanged, tmp_path, monkeyp
     task, data, _ = quick
     for splits in (data, Splits(*(Pairs(split) for split in data))):
         with unchanged():
-            dense.prepare(task, splits, seed=len(splits.train) % 7)
+            dense.load_or_train(task, splits, seed=len(splits.train) % 7)
             evaluation.accuracy(task.build(), splits.validation)
 
 
@@ -170,4 +170,4 @@ def test_a_search_its_export_and_its_report(digits, unchanged, tmp_path):
 def test_the_shared_weights(quick, unchanged):
     task, data, trained = quick
     with unchanged():
-        supernet.prepare(task, data, trained, trained.groups, "random", seed=4)
+        supernet.load_or_train(task, data, trained, trained.groups, "random", seed=4)

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from autoprune.base.printable import printable
-from autoprune.nni.registry import Known
+from autoprune.nni.registry import KnownExperiment
 from autoprune.nni.watch import Progress as Snapshot
 from autoprune.nni.watch import follow
 from autoprune.results.candidate import renamed
@@ -65,7 +65,7 @@ def picture(now: Snapshot) -> Group:
     return Group(bar, _live_front(now.experiment), *failures(now.experiment))
 
 
-def how_it_ended(known: Known, last: Snapshot) -> int | None:
+def how_it_ended(known: KnownExperiment, last: Snapshot) -> int | None:
     """Say why a search ended early.
 
     Args:

@@ -15,7 +15,7 @@ from autoprune.trial import record
 
 def main(words: list[str]) -> int:
     """Run one trial for NNI and return the exit status: 0, or 1 for a failure whose reason is in ``failure.txt``."""
-    return _recorded(lambda: Prepared(words).execute())
+    return _recorded(lambda: TrialRunner(words).execute())
 
 
 def _recorded(trial) -> int:
@@ -31,7 +31,7 @@ def _recorded(trial) -> int:
     return 0
 
 
-class Prepared:
+class TrialRunner:
     """All that the trials of an experiment have in common, loaded once: imports, task, data, dense model.
 
     Args:

@@ -115,7 +115,7 @@ class Dispatcher(MsgDispatcher):
         if self._prepared or self._folder is None:
             return
         self._prepared = True
-        found = loop.prepare(self.tuner, sorted(self._folder.glob("environments/*/trials/*")))
+        found = loop.prepare_tuner(self.tuner, sorted(self._folder.glob("environments/*/trials/*")))
         if found:
             write_text(self._folder / "log" / "sensitivity.json", json.dumps(found[0].sensitivity))
 

@@ -18,12 +18,12 @@ class DynamicMasks:
     Args:
         model: the network, masked from now on.
         masks: where it starts, by parameter name.
-        grow: where weights come back: by chance (SET, Mocanu et al. 2018), or where the gradient is largest (RigL,
+        grow: where weights come back: at random (SET, Mocanu et al. 2018), or where the gradient is largest (RigL,
             Evci et al. 2020).
         steps: of the whole training. Masks move every twentieth of it, until three quarters of it are over, so that the
             last weights to come have time to learn.
         fraction: of each layer's weights that move at first; it decays to nothing over a half cosine (RigL).
-        seed: of the chance.
+        seed: of the random choices.
     """
 
     def __init__(

@@ -61,7 +61,7 @@ def _zero(model: nn.Module, gone: Mapping[tuple[str, int], Tensor]) -> nn.Module
 
 
 def outputs(model: nn.Module, example_input: Any, training: bool = False) -> list[Tensor]:
-    """Return the output tensors of a run without chance: dropout passes all, and the generators are given back.
+    """Return the output tensors of a run without randomness: dropout passes all, and the generators are given back.
 
     Args:
         model: it is left in the mode in which it ran.

@@ -10,7 +10,7 @@ from statistics import fmean
 
 from autoprune.results.candidate import schedule_of
 from autoprune.results.experiment import Experiment, Trial
-from autoprune.results.recovered import Recovered
+from autoprune.results.fine_tuned import FineTuned
 
 FEWEST, FEW = 3, 10
 """Below so many pairs there is no correlation; below so many it is a hint."""
@@ -67,14 +67,14 @@ class Agreement:
         return float(getattr(stats, name)(early, later).statistic)
 
 
-def agreements(experiment: Experiment, recovered: Mapping[str, Recovered]) -> list[Agreement]:
+def agreements(experiment: Experiment, fine_tuned: Mapping[str, FineTuned]) -> list[Agreement]:
     """Return how the judgements of a search agree: rung by rung, and with the accuracy after the last fine-tuning.
 
     Args:
         recovered: the front's networks that were fine-tuned to the end, by trial id.
     """
     found = _between_rungs(experiment)
-    tuned = {key: each for key, each in recovered.items() if each.steps and each.validation}
+    tuned = {key: each for key, each in fine_tuned.items() if each.steps and each.validation}
     if tuned:
         pairs = tuple((each.before, fmean(each.validation)) for each in tuned.values())
         found.append(Agreement("in the search", "fine-tuned to the end", tuple(tuned), pairs))

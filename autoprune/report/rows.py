@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from autoprune.finalize.final import Final, recovered_of
+from autoprune.finalize.final import Final, fine_tuned_of
 from autoprune.results.baselines import DENSE
 from autoprune.results.candidate import renamed
 from autoprune.results.experiment import Experiment, Trial
@@ -73,9 +73,9 @@ def front_rows(
     for trials in experiment.baselines.values():
         largest_first = sorted(trials, key=lambda trial: -trial.measures["params"])
         rows += [_row("baseline", experiment, trial, final) for trial in largest_first]
-    recovered, metric = recovered_of(experiment, final), experiment.metric
-    tested = {key: metric.spread(each.test) for key, each in recovered.items()}
-    if recovered and final and final.dense_test_accuracy is not None:
+    fine_tuned, metric = fine_tuned_of(experiment, final), experiment.metric
+    tested = {key: metric.spread(each.test) for key, each in fine_tuned.items()}
+    if fine_tuned and final and final.dense_test_accuracy is not None:
         tested["dense"] = metric.spread([final.dense_test_accuracy])
     return [replace(row, test=tested.get(row.label, "")) for row in rows]
 

@@ -59,7 +59,7 @@ def _hover(metric: Measure) -> str:
 
 
 def learning_plot(episodes: Sequence[Episode]) -> go.Figure:
-    """Plot an agent's reward and accuracy over its episodes, coloured by the target; open points acted by chance."""
+    """Plot an agent's reward and accuracy over its episodes, coloured by the target; open points acted at random."""
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.06)
     for row, name in enumerate(("reward", "accuracy"), start=1):
         known = [each for each in episodes if getattr(each, name) is not None]

@@ -120,7 +120,7 @@ class TrialCommand:
             return TypeAdapter(cls).validate_strings(values, strict=False)
 
     def to_words(self) -> list[str]:
-        """Return the words of the command (the inverse of :meth:`parse`), without what is unsaid."""
+        """Return the words of the command (the inverse of :meth:`parse`), without what has its default."""
         words = ["autoprune", "trial", self.task]
         for field in fields(self)[1:]:
             value = getattr(self, field.name)

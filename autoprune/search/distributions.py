@@ -65,7 +65,7 @@ def nearest(distribution: BaseDistribution, value: Any) -> Any:
 
 
 def draw(distribution: BaseDistribution, rng: np.random.Generator) -> Any:
-    """Return a value of a distribution by chance, all of its grid (or its range) alike."""
+    """Return a value of a distribution at random, all of its grid (or its range) alike."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[rng.integers(len(distribution.choices))]
     assert isinstance(distribution, FloatDistribution | IntDistribution)

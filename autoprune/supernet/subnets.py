@@ -77,14 +77,14 @@ class Subnets:
         """Return the version at the highest level in all groups; it has all blocks."""
         return Subnet(self.removals[LEVELS[-1]])
 
-    def random_uniform(self, chance: random.Random) -> Subnet:
+    def random_uniform(self, rng: random.Random) -> Subnet:
         """Return a version with one random level in all groups; it has all blocks."""
-        return Subnet(self.removals[chance.choice(LEVELS)])
+        return Subnet(self.removals[rng.choice(LEVELS)])
 
-    def random(self, chance: random.Random) -> Subnet:
+    def random(self, rng: random.Random) -> Subnet:
         """Return a version with a random level for each group, and some blocks missing."""
-        removal = {group.name: self.removals[chance.choice(LEVELS)].get(group.name, []) for group in self.groups}
-        return Subnet(removal, tuple(block for block in self.blocks if chance.random() < DROPPED))
+        removal = {group.name: self.removals[rng.choice(LEVELS)].get(group.name, []) for group in self.groups}
+        return Subnet(removal, tuple(block for block in self.blocks if rng.random() < DROPPED))
 
     def build(self, model: nn.Module, subnet: Subnet) -> nn.Module:
         """Return a copy of a version of ``model``, really smaller, in evaluation mode."""

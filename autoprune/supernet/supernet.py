@@ -43,7 +43,7 @@ NEAR = 0.01
 """How much accuracy a version may lack before its training, to begin between the dense and the shared weights."""
 
 
-def prepare(
+def load_or_train(
     task: Task,
     data: Splits,
     dense: Dense,
@@ -85,7 +85,7 @@ def prepare(
 def key_of(
     task: Task, dense: Dense, groups: Groups, criterion: str, seed: int, round_to: int, blocks: tuple[Block, ...]
 ) -> str:
-    """Return the key of the shared weights that :func:`prepare` returns for the same arguments."""
+    """Return the key of the shared weights that :func:`load_or_train` returns for the same arguments."""
     return cache.key_of(
         dense=dense.key,
         groups=groups.prunable,
@@ -123,8 +123,8 @@ class _Plateau:
     since: int = 0
 
     def __call__(self, step: int, model: nn.Module) -> bool:
-        chance = random.Random(self.seed)
-        subnets = [self.subnets.build(model, self.subnets.random(chance)) for _ in range(SUBNETS)]
+        rng = random.Random(self.seed)
+        subnets = [self.subnets.build(model, self.subnets.random(rng)) for _ in range(SUBNETS)]
         mean = sum(_recalibrated_accuracy(self.task, each, self.data, self.seed) for each in subnets) / SUBNETS
         self.since = 0 if mean > self.best + 0.001 else self.since + 1
         self.best = max(self.best, mean)
@@ -206,7 +206,7 @@ def train_supernet(
         TrialFailure: the loss is NaN or infinite.
     """
     teacher, model = copy.deepcopy(model).eval(), copy.deepcopy(model).train()
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     torch.default_generator.manual_seed(seed)
     optimizer = loop.make_optimizer(model, recipe)
     rates = [group["lr"] for group in optimizer.param_groups]
@@ -221,11 +221,12 @@ def train_supernet(
         optimizer.zero_grad()
         with torch.no_grad():
             target = teacher(x)
-        asked = [subnets.smallest(), subnets.random_uniform(chance), subnets.random(chance)]
+        asked = [subnets.smallest(), subnets.random_uniform(rng), subnets.random(rng)]
         for subnet in asked:
             outputs = subnets.run(model, subnet, x, within)
-            told, taught = task.loss(outputs, y), distillation.distillation_loss(outputs, target, temperature=1.0)
-            loss = (LABELS * told + (1 - LABELS) * taught) / len(asked)
+            task_loss = task.loss(outputs, y)
+            distilled = distillation.distillation_loss(outputs, target, temperature=1.0)
+            loss = (LABELS * task_loss + (1 - LABELS) * distilled) / len(asked)
             loss.backward()
             if not torch.isfinite(loss):
                 raise TrialFailure(

@@ -68,8 +68,8 @@ def batches(data: Dataset, batch_size: int, shuffle: torch.Generator | None = No
     """
     drop_last = shuffle is not None and len(data) > batch_size
     if not isinstance(data, TensorDataset):
-        chance = shuffle or torch.Generator()  # without one of its own it draws from the global generator
-        yield from DataLoader(data, batch_size, shuffle=shuffle is not None, generator=chance, drop_last=drop_last)
+        generator = shuffle or torch.Generator()  # without one of its own it draws from the global generator
+        yield from DataLoader(data, batch_size, shuffle=shuffle is not None, generator=generator, drop_last=drop_last)
         return
     order = torch.arange(len(data)) if shuffle is None else torch.randperm(len(data), generator=shuffle)
     for part in order.split(batch_size):

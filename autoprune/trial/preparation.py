@@ -56,12 +56,12 @@ def prepare_search(
         blocks = find_blocks(dense.model, task.example_input, task.keep)
         blocks = choose_blocks(blocks, sorted(candidate.blocks), task.name)
     found = _probe(task, data, dense, criterion, candidate.schedule == "supernet", seed, round_to, blocks)
-    spare = []
+    dispensable = []
     if blocks:
         size = task.recovery.batch_size
         batch = next(loading.batches(loading.sample_of(data.train, size, seed), size))
         rise = block_importance(dense.model, blocks, task.loss, batch)
-        spare = sorted(rise, key=rise.get)
+        dispensable = sorted(rise, key=rise.get)
     allocations = []
     for method, ratio in ALLOCATIONS:
         try:
@@ -75,7 +75,7 @@ def prepare_search(
         losses=found.loss,
         criterion=candidate.criterion,
         schedule=candidate.schedule,
-        first=first_candidates(sizes, found.loss, allocations, candidate, spare),
+        first=first_candidates(sizes, found.loss, allocations, candidate, dispensable),
         unstructured=unstructured(),
         recipe=recipe or {},
     )
@@ -94,7 +94,7 @@ def _probe(
     def make(file: Path) -> None:
         model = dense.model
         if on_supernet:
-            model = supernet.prepare(task, data, dense, dense.groups, criterion, seed, round_to, blocks)
+            model = supernet.load_or_train(task, data, dense, dense.groups, criterion, seed, round_to, blocks)
         found = probe(task, data, model, dense.model, dense.groups, criterion, seed, round_to)
         file.write_text(json.dumps(found._asdict()))
 

@@ -235,7 +235,7 @@ class _Run:
     def supernet_weights(self, groups: Groups) -> nn.Module:
         """Return the dense network with the weights that all candidates share."""
         how = (self.candidate.criterion, self.seed, self.round_to, self.droppable)
-        return supernet.prepare(self.task, self.data, self.dense, groups, *how)
+        return supernet.load_or_train(self.task, self.data, self.dense, groups, *how)
 
     def spread_sparsity(self, model: nn.Module) -> dict[str, float]:
         """Return each group's sparsity; where one number was given, spread by ERK, to the same number of weights."""

@@ -110,8 +110,8 @@ def task_curves(reference: str, criterion: str = "l1_norm", on_supernet: bool = 
     if not get_criterion(criterion).structured:
         raise UserError(f"criterion {criterion} removes no whole channels: use l1_norm, l2_norm, fpgm or another")
     data = task.data()
-    trained = dense.prepare(task, data)
-    model = supernet.prepare(task, data, trained, trained.groups, criterion) if on_supernet else trained.model
+    trained = dense.load_or_train(task, data)
+    model = supernet.load_or_train(task, data, trained, trained.groups, criterion) if on_supernet else trained.model
     return probe(task, data, model, trained.model, trained.groups, criterion).accuracy
 
 
@@ -121,7 +121,7 @@ def task_sensitivities(task: Task, share: float = 0.5) -> dict[str, float]:
     Each group is pruned alone, and nothing is fine-tuned.
     """
     data = task.data()
-    trained = dense.prepare(task, data)
+    trained = dense.load_or_train(task, data)
 
     def score(model) -> float:
         return evaluation.accuracy(model, data.validation)

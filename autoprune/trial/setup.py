@@ -42,7 +42,7 @@ def load_settings(settings: TrialCommand) -> tuple[Task, Splits, Dense]:
     """
     task = settings_task(settings)
     data = task.data()
-    trained = dense.prepare(task, data, settings.checkpoint, settings.seed, settings.initial)
+    trained = dense.load_or_train(task, data, settings.checkpoint, settings.seed, settings.initial)
     if settings.recipe_trials:
         tried = search_recipe(task, data, trained, settings.recipe_trials, settings.seed, settings.round_to)
         task = with_best_recipe(task, tried)

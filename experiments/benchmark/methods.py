@@ -83,7 +83,7 @@ def uniform(bench: Bench) -> None:
 
 def uniform_shared(bench: Bench) -> None:
     """The same grid on the shared recovery; then each fine-tuned in full from there, again and again."""
-    supernet.prepare(bench.task, bench.data, bench.dense, bench.dense.groups, CRITERION, bench.seed)
+    supernet.load_or_train(bench.task, bench.data, bench.dense, bench.dense.groups, CRITERION, bench.seed)
     bench.note("shared recovery")
     for candidate in _uniform_grid(bench, "supernet"):
         bench.judge(candidate)

@@ -142,7 +142,7 @@ def test_probing_and_sharing_leave_what_they_are_given(name, tied):
     assert state(dense.model) == before
     subnets = Subnets.ordered_by(name, dense.model, dense.groups, context, round_to=1)
     supernet.train_supernet(task, data, dense.model, subnets, replace(task.recovery, steps=2))
-    supernet.prepare(task, data, dense, dense.groups, name, round_to=1)
+    supernet.load_or_train(task, data, dense, dense.groups, name, round_to=1)
     assert state(dense.model) == before
 
 
@@ -150,7 +150,7 @@ def test_probing_and_sharing_leave_what_they_are_given(name, tied):
 def test_a_search_leaves_its_dense_model(name, tied, monkeypatch):
     task, _, dense = tied
     before = state(dense.model)
-    monkeypatch.setattr(api.dense, "prepare", lambda *_: dense)
+    monkeypatch.setattr(api.dense, "load_or_train", lambda *_: dense)
     schedule = "supernet" if CRITERIA[name].structured else "one_shot"
     space = {
         "criterion": {"_type": "choice", "_value": [name]},
@@ -183,7 +183,7 @@ def test_a_candidate_loses_the_channels_that_the_shared_weights_were_trained_to_
     monkeypatch.setattr(
         supernet, "train_supernet", lambda *given, **how: trained.append(given[3].removals) or train(*given, **how)
     )
-    weights = supernet.prepare(task, data, dense, dense.groups, name, round_to=1)
+    weights = supernet.load_or_train(task, data, dense, dense.groups, name, round_to=1)
     gone = trained[0][0.5]["inner"]
     assert len(gone) == 6 and set(trained[0][0.25]["inner"]) < set(gone) < set(trained[0][0.75]["inner"])
     kept = [channel for channel in range(12) if channel not in gone]

@@ -8,7 +8,7 @@ from problem import DENSE, SIZES, SPACE, judge, prepared, search
 from autoprune.errors import UserError
 from autoprune.results.limits import read_limits, satisfies
 from autoprune.results.pareto import choose, pareto_front
-from autoprune.search.known import Known, shrink
+from autoprune.search.forecast import Forecast, shrink
 from autoprune.search.tuners.optuna.tuner import SAMPLERS, OptunaTuner
 
 TIGHT = ["drop<=10%", "macs<=150k", "params<=4k"]
@@ -106,7 +106,7 @@ def test_sizes_that_cannot_be_foretold_are_not_refused(tmp_path):
 
 
 def test_shrinking_raises_as_little_as_is_needed_along_the_grid():
-    limits, known = read_limits(["macs<=300k"]), Known(SIZES)
+    limits, known = read_limits(["macs<=300k"]), Forecast(SIZES)
     levels = {"sparsity.a": [i / 8 for i in range(8)], "sparsity.b": [0.0, 0.25, 0.5, 0.75], "sparsity.c": [0.0, 0.5]}
     start = {"criterion": "l1_norm", "sparsity.a": 0.25, "sparsity.b": 0.0, "sparsity.c": 0.0}
 

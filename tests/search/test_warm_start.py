@@ -52,9 +52,9 @@ def test_first_candidates_are_different_networks_and_a_few_of_them_cover_all_siz
 
 
 def test_the_most_dispensable_blocks_go_first():
-    like = Candidate(schedule="supernet", blocks={"a": 0, "b": 0, "c": 0, "d": 0})
+    template = Candidate(schedule="supernet", blocks={"a": 0, "b": 0, "c": 0, "d": 0})
     found = [
-        Candidate.from_parameters(each) for each in first_candidates(SIZES, LOSSES, [], like, ["c", "a", "d", "b"])
+        Candidate.from_parameters(each) for each in first_candidates(SIZES, LOSSES, [], template, ["c", "a", "d", "b"])
     ]
     assert {each.dropped for each in found} == {(), ("c",), ("a", "c")}
     assert any(each.dropped and not any(each.sparsity.values()) for each in found)

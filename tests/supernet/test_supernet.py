@@ -130,7 +130,7 @@ def test_its_length_can_be_said(digits, monkeypatch):
 
     monkeypatch.setattr(supernet, "train_supernet", noted)
     monkeypatch.setattr("autoprune.supernet.subnets.LEVELS", (0.0, 0.5))
-    supernet.prepare(replace(task, supernet_steps=3), data, dense, dense.groups, "l2_norm")
+    supernet.load_or_train(replace(task, supernet_steps=3), data, dense, dense.groups, "l2_norm")
     assert seen == [(3, {})]
-    supernet.prepare(task, data, dense, dense.groups, "l2_norm")
+    supernet.load_or_train(task, data, dense, dense.groups, "l2_norm")
     assert seen[1][0] == supernet.LENGTH * task.recovery.steps and "on_check" in seen[1][1]

@@ -71,7 +71,7 @@ def small(private_cache):
         recovery=replace(imdb.task.recovery, steps=20, learning_rate=1e-3),
     )
     data = task.data()
-    return task, data, dense.prepare(task, data)
+    return task, data, dense.load_or_train(task, data)
 
 
 @torch.no_grad()
@@ -221,7 +221,7 @@ def test_the_real_task_learns_and_is_pruned():
     assert not {row.tobytes() for row in data.train.tensors[0].numpy()} & {
         row.tobytes() for row in data.test.tensors[0].numpy()
     }
-    prepared = dense.prepare(task, data)
+    prepared = dense.load_or_train(task, data)
     assert prepared.measures["accuracy"] > 0.7
     result = run_trial(task, Candidate(uniform=0.25, blocks={f"{LAYER}5": 1}), data, prepared)
     assert result.measures["macs"] < 0.7 * prepared.measures["macs"] and result.measures["accuracy"] > 0.65

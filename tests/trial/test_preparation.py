@@ -7,11 +7,11 @@ import torch
 
 import autoprune
 from autoprune.errors import UserError
-from autoprune.finalize import recovery as recovered
+from autoprune.finalize import fine_tuning
 from autoprune.finalize.finish import Options, choose_trial, finish
 from autoprune.results.candidate import Candidate
+from autoprune.results.fine_tuned import FineTuned
 from autoprune.results.prepared import FILE, Prepared
-from autoprune.results.recovered import Recovered
 from autoprune.results.settings import TrialCommand
 from autoprune.train import evaluation
 from autoprune.trial import preparation
@@ -62,28 +62,28 @@ def search(digits, tmp_path):
 
 def test_the_front_is_fine_tuned_with_several_seeds_and_one_of_them_is_taken_home(search, tmp_path, monkeypatch):
     final = finish(search, "knee", tmp_path / "out", Options(("onnx",), whole_front=True), search.loaded)
-    assert set(final.recovered) == {trial.id for trial in recovered.members(search.front())}
-    for each in final.recovered.values():
+    assert set(final.fine_tuned) == {trial.id for trial in fine_tuning.members(search.front())}
+    for each in final.fine_tuned.values():
         assert len(each.validation) == len(each.test) == 3
         one, other = (torch.load(each.file.with_name(f"{each.file.stem[:-1]}{i}.pt")) for i in (1, 2))
         assert not torch.equal(one["head.weight"], other["head.weight"])
     _, data, _ = search.loaded
-    best = final.recovered[final.chosen.id]
+    best = final.fine_tuned[final.chosen.id]
     model = autoprune.export.load_pruned(search.loaded[0], best.file)
     assert evaluation.accuracy(model, data.validation) == max(best.validation)
     assert final.test_accuracy == best.test[best.validation.index(max(best.validation))]
 
-    monkeypatch.setattr(recovered, "run_trial", lambda *_, **__: pytest.fail("fine-tuned again"))
+    monkeypatch.setattr(fine_tuning, "run_trial", lambda *_, **__: pytest.fail("fine-tuned again"))
     again = finish(search, final.chosen.id, tmp_path / "again", Options(("onnx",)), search.loaded)
     assert again.test_accuracy == final.test_accuracy
 
 
 def test_the_choice_goes_by_what_the_recovered_networks_are_and_keeps_within_the_constraints(search):
-    front = recovered.members(search.front())
+    front = fine_tuning.members(search.front())
     for trial, accuracy in zip(front, (0.5, 0.9, 0.8, *[0.1] * len(front)), strict=False):
-        known = recovered.recovered_of(search)
-        found = Recovered(trial.measures["accuracy"], (accuracy, accuracy), (0.5, 0.5), trial.model_file, 1)
-        recovered.write_recovered(search.folder, known | {trial.id: found})
+        known = fine_tuning.fine_tuned_of(search)
+        found = FineTuned(trial.measures["accuracy"], (accuracy, accuracy), (0.5, 0.5), trial.model_file, 1)
+        fine_tuning.write_fine_tuned(search.folder, known | {trial.id: found})
     expected = front[1] if len(front) > 1 else front[0]
     assert choose_trial(search, "macs<=100M")[0] is expected
     del search.__dict__["constraints"]
@@ -94,25 +94,25 @@ def test_the_choice_goes_by_what_the_recovered_networks_are_and_keeps_within_the
 
 def test_a_fine_tuning_that_diverges_leaves_the_network_as_it_was_judged(search):
     task, data, dense = search.loaded
-    trial = next(trial for trial in search.front() if not recovered.is_complete(trial))
+    trial = next(trial for trial in search.front() if not fine_tuning.is_complete(trial))
     wild = replace(task, recovery=replace(task.recovery, learning_rate=1e12))
-    (found,) = recovered.recover_all(search, (wild, data, dense), [trial], seeds=2).values()
+    (found,) = fine_tuning.fine_tune_all(search, (wild, data, dense), [trial], seeds=2).values()
     assert found.file == trial.model_file and set(found.validation) == {trial.measures["accuracy"]}
 
 
 def test_two_processes_find_what_one_finds(search):
-    front = recovered.members(search.front())[:2]
-    one = recovered.recover_all(search, search.loaded, front, seeds=2)
+    front = fine_tuning.members(search.front())[:2]
+    one = fine_tuning.fine_tune_all(search, search.loaded, front, seeds=2)
     (search.folder / "recovered.json").unlink()
-    two = recovered.recover_all(search, search.loaded, front, seeds=2, processes=2)
+    two = fine_tuning.fine_tune_all(search, search.loaded, front, seeds=2, processes=2)
     assert one == two
 
 
 def test_a_candidate_on_two_rungs_is_fine_tuned_once(search):
     low = next(trial for trial in search.candidates if trial.parameters["budget"] == 0)
     high = replace(low, id="high", parameters=low.parameters | {"budget": 1.0})
-    assert recovered.members([low, high]) == recovered.members([high, low]) == [high]
-    assert recovered.is_complete(high) and not recovered.is_complete(low)
+    assert fine_tuning.members([low, high]) == fine_tuning.members([high, low]) == [high]
+    assert fine_tuning.is_complete(high) and not fine_tuning.is_complete(low)
 
 
 def test_repeats_differ_in_their_own_training_alone(digits):

@@ -9,7 +9,7 @@ from autoprune.measure import onnx
 from autoprune.measure.runtimes import Pass
 
 
-def prepare(model: nn.Module, inputs: Tensor, threads: int) -> Pass:
+def make_pass(model: nn.Module, inputs: Tensor, threads: int) -> Pass:
     """Return the forward pass of the model's ONNX file."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "model.onnx")

@@ -43,14 +43,14 @@ CRITERIA: Registry[Criterion] = Registry(
         "apoz": "autoprune.prune.criteria.activations:APOZ",
         "mean_activation": "autoprune.prune.criteria.activations:MEAN_ACTIVATION",
         "l0": "autoprune.prune.criteria.l0:L0_GATES",
-        "random": "autoprune.prune.criteria.by_chance:RANDOM",
+        "random": "autoprune.prune.criteria.random_scores:RANDOM",
         # single weights
         "level": "autoprune.prune.criteria.magnitude:LEVEL",
         "level_global": "autoprune.prune.criteria.magnitude:LEVEL_GLOBAL",
         "lamp": "autoprune.prune.criteria.lamp:LAMP",
         "snip": "autoprune.prune.criteria.snip:SNIP",
         "movement": "autoprune.prune.criteria.movement:MOVEMENT",
-        "random_weights": "autoprune.prune.criteria.by_chance:RANDOM_WEIGHTS",
+        "random_weights": "autoprune.prune.criteria.random_scores:RANDOM_WEIGHTS",
         # the kernels between two channels
         "synaptic_strength": "autoprune.prune.criteria.synaptic_strength:SYNAPTIC_STRENGTH",
         # two of four weights

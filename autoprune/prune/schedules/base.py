@@ -40,7 +40,7 @@ class Schedule:
             learning rate back at its start; or ``supernet``, the weights of one training for all candidates.
         rewind_to: the point of the dense network's training, in [0, 1), to whose weights the surviving ones go back
             after each round: 0 is their initialisation. None leaves them as they are.
-        grow: of dynamic sparse training, where pruned weights come back: by chance, or where the gradient is largest.
+        grow: of dynamic sparse training, where pruned weights come back: at random, or where the gradient is largest.
     """
 
     paper: str

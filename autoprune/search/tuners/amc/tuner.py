@@ -229,8 +229,8 @@ class AmcTuner(Tuner):
         Raises:
             UserError: the search was not prepared.
         """
-        chance = np.random.default_rng(seed)
-        return self._parameters(self._ready()[0].go(target, lambda state: float(chance.uniform(-1, 1))))
+        rng = np.random.default_rng(seed)
+        return self._parameters(self._ready()[0].go(target, lambda state: float(rng.uniform(-1, 1))))
 
     def _begin(self) -> None:
         """Make the agent, remind it of all that happened, and hear the results that came before it was made."""
@@ -263,14 +263,14 @@ class AmcTuner(Tuner):
 
     def _explore(self, walk: Walk, target: float, noise: float | None) -> dict[str, float]:
         """Walk with truncated normal noise around the agent's actions, or by random actions if ``noise`` is None."""
-        chance = np.random.default_rng([self.seed, self._state.walks])
+        rng = np.random.default_rng([self.seed, self._state.walks])
         self._state.walks += 1
 
         def act(state: np.ndarray) -> float:
             if noise is None:
-                return float(chance.uniform(-1, 1))
+                return float(rng.uniform(-1, 1))
             best = self._agent.act(state)
-            while not -1 <= (action := best + 2 * noise * float(chance.normal())) <= 1:
+            while not -1 <= (action := best + 2 * noise * float(rng.normal())) <= 1:
                 pass
             return action
 

@@ -22,7 +22,7 @@ from autoprune.results.pareto import DEFAULT_OBJECTIVES, DIRECTIONS, check_objec
 from autoprune.results.prepared import Prepared
 from autoprune.search import halving
 from autoprune.search.distributions import draw, grid, nearest, rounded, to_distribution
-from autoprune.search.known import Known, shrink
+from autoprune.search.forecast import Forecast, shrink
 from autoprune.search.tuners.base import Metrics, Tuner
 from autoprune.search.tuners.optuna.samplers import COSTLY, SAMPLERS, SCALAR
 from autoprune.search.tuners.optuna.storage import check_storage, check_study, find_study, open_storage, open_study
@@ -30,7 +30,7 @@ from autoprune.search.tuners.optuna.storage import check_storage, check_study, f
 __all__ = ["SAMPLERS", "OptunaTuner", "to_distribution"]
 
 ATTEMPTS, REFUSALS = 20, 5
-"""How often a sampler is asked for a candidate that is new and within the limits, before one is drawn by chance; and
+"""How often a sampler is asked for a candidate that is new and within the limits, before one is drawn at random; and
 how many of its proposals may be too large before one is made smaller."""
 
 COSTLY_ATTEMPTS, COSTLY_REFUSALS = 4, 1
@@ -94,10 +94,10 @@ class OptunaTuner(Tuner):
         self._name = study
         self._studies = [self._open(0)]
         self.study = self._studies[0]
-        told = len(self.study.get_trials(deepcopy=False))
-        self.study.sampler = SAMPLERS[sampler](seed, told)
-        self._rng = np.random.default_rng([seed, told])
-        self._known = Known()
+        trials = len(self.study.get_trials(deepcopy=False))
+        self.study.sampler = SAMPLERS[sampler](seed, trials)
+        self._rng = np.random.default_rng([seed, trials])
+        self._forecast = Forecast()
         self._dense_accuracy: float | None = self.study.user_attrs.get("dense accuracy")
         self._running: dict[int, tuple[int, optuna.Trial]] = {}
         self._identities: dict[tuple[int, int], Hashable] = {}
@@ -172,7 +172,7 @@ class OptunaTuner(Tuner):
         """
         if not prepared:
             return
-        self._known = Known(prepared[0].sizes, prepared[0].unstructured)
+        self._forecast = Forecast(prepared[0].sizes, prepared[0].unstructured)
         self._identities.clear()
         self._dense_accuracy = prepared[0].dense["accuracy"]
         self.study.set_user_attr("dense accuracy", self._dense_accuracy)
@@ -260,7 +260,7 @@ class OptunaTuner(Tuner):
 
     def _refuse(self, trial: optuna.Trial) -> bool:
         """Tell the sampler of a proposal that is known to be too large, without running it."""
-        violations = self._known.violations(trial.params, self.limits)
+        violations = self._forecast.violations(trial.params, self.limits)
         if all(value <= 0 for value in violations.values()):
             return False
         self._constrain(trial, violations)
@@ -296,7 +296,7 @@ class OptunaTuner(Tuner):
         return shrink(rounded(parameters), levels, self._excess)
 
     def _excess(self, parameters: Mapping[str, Any]) -> float:
-        return sum(max(0.0, value) for value in self._known.violations(parameters, self.limits).values())
+        return sum(max(0.0, value) for value in self._forecast.violations(parameters, self.limits).values())
 
     def _check_space(self) -> None:
         """Refuse a search space whose smallest candidate of each kind is too large."""
@@ -307,7 +307,7 @@ class OptunaTuner(Tuner):
             for _attempt in range(200 if kinds else 1)
         )
         if not fits:
-            size = self._known.size({name: draw(each, self._rng) for name, each in kinds.items()} | smallest)
+            size = self._forecast.size({name: draw(each, self._rng) for name, each in kinds.items()} | smallest)
             sizes = ", ".join(f"{name} {value:.6g}" for name, value in size.items())
             raise UserError(
                 f"nothing in the search space keeps within {self._words()}: its smallest network has {sizes}"
@@ -322,7 +322,7 @@ class OptunaTuner(Tuner):
         for parameters in (each for one in prepared for each in one.first):
             point = self._point(Candidate.from_parameters(parameters))
             if point is not None and self._excess(point) <= 0:
-                found.setdefault(self._known.identity(point), point)
+                found.setdefault(self._forecast.identity(point), point)
         return list(found.values())
 
     def _point(self, candidate: Candidate) -> dict[str, Any] | None:
@@ -345,8 +345,8 @@ class OptunaTuner(Tuner):
                 value = said.get(name, 0)
             wanted[name] = None if value is None else nearest(distribution, value)
         kind = {name: getattr(candidate, name) for name in ("criterion", "schedule", "allocation")}
-        unsaid = {name: getattr(Candidate, name) for name in kind} | wanted
-        if any(value is None for value in wanted.values()) or any(renamed(unsaid)[name] != kind[name] for name in kind):
+        named = {name: getattr(Candidate, name) for name in kind} | wanted
+        if any(value is None for value in wanted.values()) or any(renamed(named)[name] != kind[name] for name in kind):
             return None
         return rounded(wanted)
 
@@ -435,14 +435,14 @@ class OptunaTuner(Tuner):
         key = (rung, trial.number)
         if key in self._identities:
             return self._identities[key]
-        identity = self._known.identity(rounded(trial.params))
+        identity = self._forecast.identity(rounded(trial.params))
         if trial.state.is_finished():  # another machine's may still lack parameters
             self._identities[key] = identity
         return identity
 
     def _find(self, rung: int, parameters: Mapping[str, Any], but: int | None = None) -> FrozenTrial | None:
         """Return the rung's trial of a candidate, a finished one first; not one that was refused."""
-        identity, found = self._known.identity(rounded(parameters)), None
+        identity, found = self._forecast.identity(rounded(parameters)), None
         states = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.FAIL)
         for trial in self._studies[rung].get_trials(deepcopy=False, states=states):
             if trial.number != but and trial.params and self._identity(rung, trial) == identity:

@@ -13,7 +13,7 @@ from autoprune.search.distributions import rounded
 
 
 @dataclass(frozen=True)
-class Known:
+class Forecast:
     """Sizes and identities of candidates.
 
     Args:

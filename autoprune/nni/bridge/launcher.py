@@ -1,4 +1,4 @@
-"""The door into NNI's launcher: every manager that this process starts is checked, mended and waited for."""
+"""Patches to NNI's launcher: every manager that this process starts is checked, mended and waited for."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class TunerFailed(RuntimeError):
     """The manager or its tuner could not be started. Its text is one line; no process is left behind."""
 
 
-def open_door() -> None:
+def install_patches() -> None:
     """Preload the mended manager, and put our checks around NNI's launcher. Idempotent."""
     # `autoprune trial` and `python` mean this environment's, also where it was not activated.
     programs = str(Path(sys.executable).parent)
@@ -81,7 +81,7 @@ def start(config: ExperimentConfig, port: int, url_prefix: str | None = None) ->
         UserError: the config is wrong, or the port is in use. Nothing was started.
         TunerFailed: the tuner could not be started. Everything was stopped.
     """
-    open_door()
+    install_patches()
     experiment = Experiment(config)
     experiment.url_prefix = url_prefix
     experiment.start(port, run_mode=RunMode.Detach)
@@ -102,7 +102,7 @@ def resume(
         UserError: the port is in use. Nothing was started.
         TunerFailed: the tuner could not be started. Everything was stopped.
     """
-    open_door()
+    install_patches()
     config = launcher.get_stopped_experiment_config(experiment_id, directory)
     experiment = Experiment(config, experiment_id)
     experiment._action = "resume"

@@ -22,13 +22,13 @@ from torch import nn
 from autoprune.base.files import replacing, write_json
 from autoprune.errors import TrialFailure
 from autoprune.export import load_pruned
-from autoprune.finalize.final import recovered_of
+from autoprune.finalize.final import fine_tuned_of
 from autoprune.measure.latency import pinned
 from autoprune.prune.dense import Dense
 from autoprune.prune.schedules import SCHEDULES
 from autoprune.results.candidate import Candidate
 from autoprune.results.experiment import Experiment, Trial
-from autoprune.results.recovered import Recovered, write_recovered
+from autoprune.results.fine_tuned import FineTuned, write_fine_tuned
 from autoprune.task.task import Splits, Task
 from autoprune.train import evaluation
 from autoprune.trial.run import run_trial
@@ -64,14 +64,14 @@ def members(front: Sequence[Trial]) -> list[Trial]:
     return [found[round(i * (len(found) - 1) / (MOST - 1))] for i in range(MOST)]
 
 
-def recover_all(
+def fine_tune_all(
     experiment: Experiment,
     loaded: Loaded,
     trials: Iterable[Trial],
     seeds: int = 3,
     processes: int = 1,
     on_done: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[str, Recovered]:
+) -> dict[str, FineTuned]:
     """Fine-tune the networks of some trials to the end, with several seeds, and look at the test split at last.
 
     Each outcome is kept in the experiment's folder as soon as it is there, and not worked out again. A trial that the
@@ -86,17 +86,17 @@ def recover_all(
         What came out, by trial id. Where a fine-tuning fails, or its process is killed twice, the network stays as it
         was judged, with the reason among the failures.
     """
-    known = recovered_of(experiment)
+    known = fine_tuned_of(experiment)
     trials = list(trials)
     missing = [trial for trial in trials if len(known.get(trial.id, _NOTHING).validation) < seeds]
     jobs = [_Job(experiment, loaded, trial, repeat) for trial in missing for repeat in range(seeds)]
     done = {job: outcome for job in jobs if (outcome := job.outcome) is not None}
-    for job, outcome in _carried_out([job for job in jobs if job not in done], processes):
+    for job, outcome in _run_jobs([job for job in jobs if job not in done], processes):
         done[job] = outcome
         on_done(len(done), len(jobs))
     for trial in missing:
         mine = [done[job] for job in jobs if job.trial is trial]
-        known[trial.id] = Recovered(
+        known[trial.id] = FineTuned(
             before=trial.quality,
             validation=tuple(each.validation for each in mine),
             test=tuple(each.test for each in mine),
@@ -105,11 +105,11 @@ def recover_all(
             failures=tuple(each.failure for each in mine if each.failure),
         )
     if missing:
-        write_recovered(experiment.folder, known)
+        write_fine_tuned(experiment.folder, known)
     return {trial.id: known[trial.id] for trial in trials if trial.id in known}
 
 
-_NOTHING = Recovered(0.0, (), (), Path(), 0)
+_NOTHING = FineTuned(0.0, (), (), Path(), 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +176,7 @@ class _Outcome(NamedTuple):
     failure: str | None = None
 
 
-def _carried_out(jobs: list[_Job], processes: int) -> Iterator[tuple[_Job, _Outcome]]:
+def _run_jobs(jobs: list[_Job], processes: int) -> Iterator[tuple[_Job, _Outcome]]:
     """Yield each job with its outcome as soon as it is there.
 
     Each has a process of its own, which models and data reach by fork. One that is killed is tried once more.
