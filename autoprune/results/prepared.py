@@ -10,6 +10,7 @@ from typing import Any
 
 from autoprune.errors import UserError
 from autoprune.results.candidate import renamed
+from autoprune.results.measures import METRIC
 from autoprune.results.size_model import SizeModel
 
 FILE = "prepared.json"
@@ -24,15 +25,16 @@ class Prepared:
     """What a tuner may know before its first candidate.
 
     Args:
-        dense: the dense model's ``accuracy``, ``params``, ``macs``, ``bytes`` and ``latency_ms``.
+        dense: the dense model's metric, ``params``, ``macs``, ``bytes`` and ``latency_ms``.
         sizes: the parameters and MACs of every candidate.
-        sensitivity: for each group alone, ``(sparsity, validation accuracy)`` pairs, the first of sparsity 0.
-        losses: the same with the task's loss on the validation split, which is finer than the accuracy.
+        sensitivity: for each group alone, ``(sparsity, metric)`` pairs on validation data, the first of sparsity 0.
+        losses: the same with the task's loss on the validation split, which is finer than the metric.
         criterion: by which the channels of that probe were chosen.
         schedule: the schedule that the probe stands for: ``supernet`` if it used the supernet's weights.
         first: parameter sets worth trying first.
         unstructured: the criteria that remove no whole channels, so that ``sizes`` says nothing of their candidates.
         recipe: the recovery recipe, where one was searched for (see :mod:`autoprune.trial.recipe_search`).
+        metric: the name of the measure that judges networks.
     """
 
     dense: Mapping[str, float]
@@ -44,6 +46,7 @@ class Prepared:
     first: Sequence[Mapping[str, Any]] = ()
     unstructured: Collection[str] = UNSTRUCTURED
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    metric: str = METRIC.name
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""
