@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from autoprune.errors import UserError
 from autoprune.results.candidate import BLOCK_PREFIX, PREFIX, Candidate
 from autoprune.results.limits import Limit
 from autoprune.results.size_model import SizeModel
@@ -25,10 +26,16 @@ class Forecast:
     unstructured: Collection[str] = ()
 
     def sparsity(self, parameters: Mapping[str, Any]) -> dict[str, float] | None:
-        """Return the sparsity of each group, or None where parameters do not say which channels go."""
+        """Return the sparsity of each group, or None where parameters do not say which channels go.
+
+        Those of a damaged storage may say nothing that can be pruned.
+        """
         if self.sizes is None:
             return None
-        candidate = Candidate.from_parameters(parameters)
+        try:
+            candidate = Candidate.from_parameters(parameters)
+        except UserError:
+            return None
         if candidate.criterion in self.unstructured or candidate.allocation or candidate.dropped:
             return None
         return {group: candidate.of(group) for group in self.sizes.channels}

@@ -123,6 +123,12 @@ def test_shrinking_raises_as_little_as_is_needed_along_the_grid():
     assert shrink(start, {name: values[:1] for name, values in levels.items()}, excess) is None
 
 
+def test_parameters_that_a_damaged_storage_names_are_no_known_network():
+    damaged = {"criterion": "l1_norm", "sparsity.a": 6.0, "sparsity.b": 0.0, "sparsity.c": 0.0}
+    assert Forecast(SIZES).size(damaged) == {}
+    assert Forecast(SIZES).identity(damaged) == Forecast(SIZES).identity(dict(damaged))
+
+
 def test_a_criterion_of_another_package_is_sized_as_the_preparation_says():
     space = SPACE | {"criterion": {"_type": "choice", "_value": ["their_weights"]}}
     parameters = {"criterion": "their_weights", "sparsity.a": 0.0, "sparsity.b": 0.0, "sparsity.c": 0.0}
