@@ -1,4 +1,4 @@
-// Mends NNI 3.0's manager while it loads. Preloaded by `node --require`, through NODE_OPTIONS (see launcher.py).
+// Mends NNI 3.0's manager while it loads. Preloaded by `node --require`, through NODE_OPTIONS (see patches.py).
 //
 // One row per patched file: the fix's name, NNI's fault, and how it is mended. Those of one file are applied in order. AUTOPRUNE_WITHOUT="name,name" leaves
 // fixes out, so that a test can show that the fault is still NNI's and the fix still needed.
