@@ -16,7 +16,7 @@ from typing import Annotated, NoReturn
 from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from autoprune.base.checked import STRICT, Batch, Count, Seed, Text, Whole, plainly
+from autoprune.base.checked import STRICT, Batch, Count, Seed, Text, Whole, make, plainly
 from autoprune.errors import UserError, short
 
 FORMER_OPTIONS = {"supernet_steps": ("--shared-steps",)}
@@ -73,8 +73,7 @@ class TrialCommand:
         Raises:
             UserError: a value of another kind.
         """
-        with plainly(lambda place: str(place[-1]), [field.name for field in fields(cls)]):
-            return cls(**values)  # type: ignore[arg-type]
+        return make(cls, **values)
 
     def __post_init__(self) -> None:
         """Refuse initial weights of no checkpoint."""
