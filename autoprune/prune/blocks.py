@@ -24,7 +24,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from autoprune.errors import UserError
 from autoprune.measure.measure import frozen
 from autoprune.prune.graph.trace import call, tensors
-from autoprune.prune.proof import random_subject, relative_difference
+from autoprune.prune.outputs import relative_difference
+from autoprune.prune.subject import random_subject
 from autoprune.task.accepted import accepted
 
 NORMS = (nn.LayerNorm, nn.RMSNorm)

@@ -17,7 +17,7 @@ from autoprune.measure import measure
 from autoprune.prune.blocks import block_importance, choose_blocks, find_blocks, remove_blocks
 from autoprune.prune.dense import Dense
 from autoprune.prune.find import find_groups
-from autoprune.prune.proof import randomise
+from autoprune.prune.random_values import randomise
 from autoprune.prune.rebuild import rebuild
 from autoprune.results.candidate import Candidate
 from autoprune.task.models.digits import DigitsNet

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from autoprune.prune.find import find_groups
 from autoprune.prune.graph import propagation
-from autoprune.prune.proof import equivalence_error, half, randomise
+from autoprune.prune.proof import equivalence_error, half
+from autoprune.prune.random_values import randomise
 from autoprune.prune.removal import remove_channels
 
 
