@@ -27,7 +27,7 @@ from autoprune.results.limits import DROP, Limit, satisfies
 from autoprune.results.measures import MEASURES, Measure
 from autoprune.results.pareto import choose
 from autoprune.task.task import Splits, Task
-from autoprune.train import evaluation
+from autoprune.train import evaluation, loading
 from autoprune.trial.setup import load_settings
 
 DEFAULT_RULE = "drop<=1%"
@@ -162,7 +162,7 @@ def finish(
         best = fine_tuned[chosen.id]
         model = export.load_pruned(task, best.file)
         if best.steps:
-            recovery = Recovery(model, best.steps, best.before, max(best.validation))
+            recovery = Recovery(model, best.steps, best.before, min(best.validation, key=task.metric.cost))
     elif options.recovery_steps:
         recovery = recover(task, model, dense, data, options.recovery_steps, experiment.settings.seed)
         model = recovery.model
@@ -178,9 +178,9 @@ def finish(
     final = Final(
         chosen=chosen,
         reason=reason,
-        test_accuracy=evaluation.accuracy(model, data.test),
-        dense_test_accuracy=evaluation.accuracy(dense.model, data.test),
-        test_examples=len(data.test),
+        test_accuracy=evaluation.quality(task, model, data.test),
+        dense_test_accuracy=evaluation.quality(task, dense.model, data.test),
+        test_examples=loading.count(data.test),
         latency_ms={} if one_file else _latencies(experiment, task, dense, chosen),
         files={name: each.file for name, each in exported.items()},
         exported=exported,

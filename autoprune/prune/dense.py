@@ -17,7 +17,7 @@ from autoprune.errors import TrialFailure, UserError
 from autoprune.measure import measure
 from autoprune.prune.find import find_groups
 from autoprune.prune.groups import Groups
-from autoprune.results import finite
+from autoprune.results.measures import METRIC
 from autoprune.task.task import Splits, Task
 from autoprune.train import evaluation, loop
 from autoprune.train.fit import check_data
@@ -31,7 +31,7 @@ class Dense:
         model: the trained network, in evaluation mode.
         initial: the weights it had before training, which lottery tickets rewind to; None if a checkpoint was given
             without them.
-        measures: its ``accuracy`` on the validation split, ``params``, ``macs``, ``bytes`` and ``latency_ms``.
+        measures: its metric on the validation split, ``params``, ``macs``, ``bytes`` and ``latency_ms``.
         key: names all that decides it, its groups included (:mod:`autoprune.cache`).
         groups: its coupled channel groups, found once for all trials.
     """
@@ -68,23 +68,24 @@ def load_or_train(
     if checkpoint:
         load_checkpoint(model, checkpoint, task.name)
     check_data(task, data, model)
+    is_trained = bool(checkpoint) or task.is_trained
 
     def make(file: Path) -> None:
         try:
-            if not checkpoint:
+            if not is_trained:
                 loop.train(task, model, data.train, task.training, seed)
-            measures = finite.checked({"accuracy": evaluation.accuracy(model, data.validation)})
+            measures = {task.metric.name: evaluation.quality(task, model, data.validation)}
         except TrialFailure as failure:
             raise UserError(f"the dense model of task {task.name}: {failure}") from None
         measures |= measure.measure(model, task.example_input)
         torch.save({"weights": model.state_dict(), "measures": measures}, file)
 
-    key = training_key(task, data, model, seed, bool(checkpoint))
+    key = training_key(task, data, model, seed, is_trained)
     saved = torch.load(cache.cached("dense", task.name, key, ".pt", make), weights_only=True)
     model.load_state_dict(saved["weights"])
     groups = find_groups(model.eval(), task.example_input, task.keep)
     key = cache.key_of(dense=key, keep=tuple(task.keep), groups=groups.prunable)
-    return Dense(model, None if checkpoint and not initial else before, saved["measures"], key, groups)
+    return Dense(model, None if is_trained and not initial else before, saved["measures"], key, groups)
 
 
 WITHIN = ("state_dict", "model_state_dict", "model")
@@ -147,6 +148,11 @@ def training_key(task: Task, data: Splits, model: nn.Module, seed: int, checkpoi
         weights=model.state_dict(),
         tied=tuple((name, owner) for name, owner in owners.items() if name != owner),
         loss=task.loss,
+        forward=task.forward,
+        distill=task.distill,
+        evaluate=task.evaluate,
+        metric=task.metric if task.metric != METRIC else None,
+        fit=task.fit,
         recipe=task.training,
         seed=seed,
         example=tree_map(_kind, task.example_input),

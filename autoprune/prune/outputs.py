@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from autoprune.prune.graph.trace import call, tensors
+from autoprune.base.tree import call
+from autoprune.prune.graph.trace import tensors
 from autoprune.prune.random_values import NoChance
 
 VISIBLE = {torch.float64: 1e-7}

@@ -8,13 +8,12 @@ from itertools import islice
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
-from autoprune.errors import TrialFailure
+from autoprune.base.tree import device_of, to_device
+from autoprune.errors import TrialFailure, UserError
 from autoprune.task.recipe import Recipe
-from autoprune.task.task import Task
+from autoprune.task.task import Data, Task
 from autoprune.train.batch_norm import reestimate_batch_norm
-from autoprune.train.distillation import distillation_loss
 from autoprune.train.loading import endless_batches
 
 
@@ -26,7 +25,7 @@ def nothing() -> None:
 def train(
     task: Task,
     model: nn.Module,
-    data: Dataset,
+    data: Data,
     recipe: Recipe,
     seed: int = 0,
     teacher: nn.Module | None = None,
@@ -51,22 +50,31 @@ def train(
 
     Raises:
         TrialFailure: the loss is NaN or infinite.
+        UserError: the task has its own ``fit``, and each step is needed here.
     """
     torch.default_generator.manual_seed(seed)
     stop = recipe.steps if stop is None else stop
+    if task.fit is not None:
+        if before_step is not nothing or penalty is not None:
+            raise UserError(f"task {task.name} has its own fit, and this criterion or schedule needs each of its steps")
+        _fit(task, model, stop - start, after_step)
+        stop = start
     if start < stop:
         optimizer = make_optimizer(model, recipe)
         schedule = make_schedule(optimizer, recipe, start)
     model.train()
     data_from_start = islice(endless_batches(data, recipe.batch_size, seed), start, None)
-    for step, (x, y) in zip(range(start, stop), data_from_start, strict=False):
-        outputs = model(x)
-        loss = task.loss(outputs, y)
+    device = device_of(model)
+    for step, on_cpu in zip(range(start, stop), data_from_start, strict=False):
+        batch = to_device(on_cpu, device)
+        outputs = task.run(model, batch)
+        loss = task.loss(outputs, batch)
         if teacher is not None and recipe.distillation:
             with torch.no_grad():
-                target = teacher(x)
-            soft = distillation_loss(outputs, target, recipe.temperature)
-            loss = (1 - recipe.distillation) * loss + recipe.distillation * soft
+                target = task.run(teacher, batch)
+            soft = task.distillation(outputs, target, batch, recipe.temperature)
+            if soft is not None:
+                loss = (1 - recipe.distillation) * loss + recipe.distillation * soft
         if penalty is not None:
             loss = loss + penalty()
         if not torch.isfinite(loss):
@@ -77,9 +85,26 @@ def train(
         optimizer.step()
         schedule.step()
         after_step()
-    if recipe.bn_reestimation and stop == recipe.steps:
-        reestimate_batch_norm(model, data, recipe, seed)
+    if recipe.bn_reestimation and (stop == recipe.steps or task.fit is not None):
+        reestimate_batch_norm(task, model, data, recipe, seed)
     model.eval()
+
+
+def _fit(task: Task, model: nn.Module, steps: int, after_step: Callable[[], None]) -> None:
+    """Have the task's own loop train the model; what follows each step follows before each pass instead."""
+    if steps < 1:
+        return
+    handle = None if after_step is nothing else model.register_forward_pre_hook(lambda *_: after_step())
+    try:
+        task.fit(model, steps)
+    except TrialFailure:
+        raise
+    except Exception as error:
+        raise TrialFailure(f"the task's fit failed: {type(error).__name__}: {' '.join(str(error).split())}") from error
+    finally:
+        if handle is not None:
+            handle.remove()
+    after_step()
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

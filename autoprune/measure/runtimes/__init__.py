@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from autoprune.base.registry import Registry
 
 Pass = Callable[[], Any]
 """One forward pass over an input that it holds."""
 
-MakePass = Callable[[nn.Module, Tensor, int], Pass]
+MakePass = Callable[[nn.Module, Any, int], Pass]
 """``make_pass(model, inputs, threads)`` compiles or converts a model in evaluation mode; returns its forward pass."""
 
 RUNTIMES: Registry[MakePass] = Registry(
