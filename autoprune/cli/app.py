@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -52,8 +52,7 @@ PictureFile = Annotated[
     Path | None, typer.Option(callback=_picture, help="draws it to a .png, .pdf or .svg file as well")
 ]
 
-UsageError = typer.BadParameter.__base__  # click's own, or that of typer's copy of click
-assert UsageError is not None
+UsageError: Any = typer.BadParameter.__base__  # click's own, or that of typer's copy of click
 
 
 def main() -> None:
@@ -72,5 +71,5 @@ def main() -> None:
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _line(error: Exception) -> str:
+def _line(error: Any) -> str:
     return " ".join(error.format_message().split()) if isinstance(error, UsageError) else str(error)

@@ -62,15 +62,17 @@ def groups(
     from autoprune.trial.sensitivity import task_sensitivities
 
     found, example_input = load_task_or_model(task, shape)
-    own = isinstance(found, Task)
-    if sensitivity and not own:
+    if isinstance(found, Task):
+        model, keep = found.build(), found.keep
+        lost = task_sensitivities(found) if sensitivity else None
+    elif sensitivity:
         raise UserError(f"{task} is a model without data: --sensitivity needs a task, see docs/tasks.md")
-    model, keep = (found.build(), found.keep) if own else (found, ())
+    else:
+        model, keep, lost = found, (), None
     coupled = find_groups(model, example_input, keep)
     totals = measure.measure(model, example_input, with_latency=False)
-    lost = task_sensitivities(found) if sensitivity else None
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
-    console.print(groups_table(coupled, totals["params"], totals["macs"], lost))
+    console.print(groups_table(coupled, int(totals["params"]), int(totals["macs"]), lost))
     for line in left_alone_lines(coupled):
         console.print(line)
 

@@ -129,6 +129,13 @@ class _Job:
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
+    @property
+    def known_outcome(self) -> _Outcome:
+        """The outcome of a job that is over."""
+        outcome = self.outcome
+        assert outcome is not None
+        return outcome
+
     @pinned(1)
     def run(self) -> None:
         try:
@@ -151,8 +158,9 @@ class _Job:
         task, data, dense = self.loaded
         settings = self.experiment.settings
         candidate = replace(Candidate.from_parameters(self.trial.parameters), budget=1.0)
-        how = {"seed": settings.seed, "round_to": settings.round_to, "repeat": self.repeat}
-        model = run_trial(task, candidate, data, dense, **how).model
+        model = run_trial(
+            task, candidate, data, dense, settings.seed, round_to=settings.round_to, repeat=self.repeat
+        ).model
         with replacing(self._file("pt")) as draft:
             torch.save(model.state_dict(), draft)
         return model, self._file("pt")
@@ -184,17 +192,19 @@ def _run_jobs(jobs: list[_Job], processes: int) -> Iterator[tuple[_Job, _Outcome
     if processes == 1 or len(jobs) < 2:
         for job in jobs:
             job.run()
-            yield job, job.outcome
+            yield job, job.known_outcome
         return
     context = multiprocessing.get_context("fork")
-    waiting, running, killed = deque(jobs), {}, set()
+    waiting, killed = deque(jobs), set[_Job]()
+    running: dict[int, tuple[multiprocessing.context.ForkProcess, _Job]] = {}
     try:
         while waiting or running:
             while waiting and len(running) < processes:
                 process = context.Process(target=_work, args=(waiting[0], os.getpid()))
                 process.start()
                 running[process.sentinel] = process, waiting.popleft()
-            for sentinel in multiprocessing.connection.wait(list(running)):
+            ended = multiprocessing.connection.wait(list(running))
+            for sentinel in [each for each in running if each in ended]:
                 process, job = running.pop(sentinel)
                 process.join()
                 if job.outcome is None and job not in killed:
@@ -203,7 +213,7 @@ def _run_jobs(jobs: list[_Job], processes: int) -> Iterator[tuple[_Job, _Outcome
                     continue
                 if job.outcome is None:
                     job.fail(f"its process {_end_of(process.exitcode)}, twice")
-                yield job, job.outcome
+                yield job, job.known_outcome
     finally:
         for process, _ in running.values():
             process.kill()
@@ -224,5 +234,6 @@ def _die_with(parent: int) -> None:
     os._exit(1)
 
 
-def _end_of(exit_code: int) -> str:
+def _end_of(exit_code: int | None) -> str:
+    assert exit_code is not None  # it has ended
     return f"was killed by signal {-exit_code}" if exit_code < 0 else f"ended with status {exit_code}"

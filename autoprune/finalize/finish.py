@@ -92,6 +92,7 @@ def choose_trial(experiment: Experiment, rule: str | None) -> tuple[Trial, str]:
         raise UserError(_why_empty(experiment))
     if rule is None and front:
         limit = Limit.read(DEFAULT_RULE)
+        assert limit is not None
         if all(limit.violation(m, dense.get(metric.name), metric) > 0 for m in front.values()):
             best = min(front, key=lambda key: metric.cost(front[key][metric.name]))
             return experiment.trial(best), f"the {metric.best}: no trial is within 1 % of the dense {metric.noun}"
@@ -172,15 +173,15 @@ def finish(
     quantized = None
     if options.int8:
         file = stem.with_name(f"{stem.name}.int8.onnx")
-        how = (options.qat_steps, experiment.settings.seed, options.threads, options.runs)
-        quantized = export_int8(task, model, dense, data, file, *how)
+        steps, seed = options.qat_steps, experiment.settings.seed
+        quantized = export_int8(task, model, dense, data, file, steps, seed, options.threads, options.runs)
         exported[quantized.exported.format] = quantized.exported
     final = Final(
         chosen=chosen,
         reason=reason,
         test_accuracy=evaluation.quality(task, model, data.test),
         dense_test_accuracy=evaluation.quality(task, dense.model, data.test),
-        test_examples=loading.count(data.test),
+        test_examples=loading.count(data.test) or 0,
         latency_ms={} if one_file else _latencies(experiment, task, dense, chosen),
         files={name: each.file for name, each in exported.items()},
         exported=exported,

@@ -104,7 +104,7 @@ def _read_database(db: sqlite3.Connection, folder: Path) -> Experiment:
         folder,
         config,
         [replace(trial, metric=metric) for trial in ended],
-        seconds=profile.get("execDuration") or 0,
+        seconds=float(profile.get("execDuration") or 0),
         metric=metric,
     )
 

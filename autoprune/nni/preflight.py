@@ -122,7 +122,7 @@ def check_algorithm(kind: Kind, section: AlgorithmConfig | None, space: Any, war
         )
     arguments = section.class_args or {}
     name = getattr(section, "name", None)
-    found = _built_in(kind, name) if name else _own(kind, section)
+    found: Any = _built_in(kind, name) if name else _own(kind, section)
     label = f"{kind} {short(name or section.class_name)[1:-1]}"
     try:
         inspect.signature(found).bind(**arguments)

@@ -60,7 +60,7 @@ class KnownExperiment:
     @cached_property
     def alive(self) -> bool:
         """Whether its manager is a process of this machine now."""
-        pid = self.entry.get("pid")
+        pid = self.entry.get("pid") or 0
         try:
             # The command line tells whether it is the manager still, or a later process of the same number.
             return bool(pid) and self.id in psutil.Process(int(pid)).cmdline()

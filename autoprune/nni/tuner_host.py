@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class Dispatcher(MsgDispatcher):
         channel: Channel,
         tuner: Any,
         assessor: Any = None,
-        baselines: list[dict[str, Any]] = (),
+        baselines: Sequence[dict[str, Any]] = (),
         folder: Path | None = None,
     ) -> None:
         super().__init__("ws://_unittest_", tuner, assessor)  # an address that NNI does not connect to

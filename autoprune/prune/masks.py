@@ -52,7 +52,7 @@ class DynamicMasks:
             for name in self.masks:
                 self._move(name, fraction)
         for name, mask in self.masks.items():
-            self._weights[name].grad.mul_(mask)
+            _gradient(self._weights[name]).mul_(mask)
 
     @torch.no_grad()
     def after_step(self) -> None:
@@ -66,7 +66,7 @@ class DynamicMasks:
         count = min(int(fraction * alive.sum()), int((~alive).sum()))
         dying = weight.abs().flatten().masked_fill(~alive, math.inf).topk(count, largest=False).indices
         if self._grow == "gradient":
-            promise = weight.grad.abs().flatten()
+            promise = _gradient(weight).abs().flatten()
         else:
             promise = torch.rand(alive.numel(), generator=self._chance)
         growing = promise.masked_fill(alive, -1.0).topk(count).indices
@@ -74,3 +74,8 @@ class DynamicMasks:
         mask.view(-1)[growing] = 1
         weight.mul_(mask)  # those that grow are at zero already
         self.moved += count
+
+
+def _gradient(weight: nn.Parameter) -> Tensor:
+    assert weight.grad is not None  # it is asked for between the backward pass and the step
+    return weight.grad

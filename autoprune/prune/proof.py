@@ -156,16 +156,16 @@ def _why_not(subject: Subject, groups: Groups, some: list[Group], tolerance: flo
         return None
     reference = _zero(dense, gone)
     wanted = outputs(reference, example_input)
-    error = relative_difference(found, wanted, subject.dense)
-    if not error < tolerance:
-        return f"removing it changes the function (relative error {error:.1e})"
+    difference = relative_difference(found, wanted, subject.dense)
+    if not difference < tolerance:
+        return f"removing it changes the function (relative error {difference:.1e})"
     proved = visible(subject.dense, wanted)
 
     try:
         trained = outputs(smaller, example_input, training=True)
         if proved and relative_difference(trained, found) < tolerance / 10:
             return None  # nothing in it asks whether it is trained
-        failed = None
+        failed: Exception | None = None
     except Exception as error:
         failed = error
     try:
@@ -175,9 +175,9 @@ def _why_not(subject: Subject, groups: Groups, some: list[Group], tolerance: flo
         return None if proved else UNPROVED
     if failed is not None:
         return f"its removal fails in training: {RUNS_NOT}: {_line(failed)}"
-    error = relative_difference(trained, wanted, dense_trained)
-    if not error < tolerance:
-        return f"removing it changes the function in training (relative error {error:.1e})"
+    difference = relative_difference(trained, wanted, dense_trained)
+    if not difference < tolerance:
+        return f"removing it changes the function in training (relative error {difference:.1e})"
     return None if proved or visible(dense_trained, wanted) else UNPROVED
 
 

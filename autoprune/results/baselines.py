@@ -66,7 +66,7 @@ def for_command(trial_command: str) -> list[dict[str, Any]]:
     if command is None or not command.baselines:
         return []
     return [
-        Candidate(uniform=sparsity, baseline=name, **how).to_parameters()
+        Candidate(uniform=sparsity, baseline=name, criterion=how["criterion"], schedule=how["schedule"]).to_parameters()
         for name, (how, sparsities) in BASELINES.items()
         if name not in REWINDING or command.knows_initial
         for sparsity in reversed(sparsities)

@@ -30,14 +30,16 @@ def read_fine_tuned(folder: Path) -> tuple[dict[str, FineTuned], str | None]:
     """
     content, damage = read_object(folder / FILE)
     try:
-        return {key: _recovered(each) for key, each in content.items()}, damage
+        return {key: _fine_tuned(each) for key, each in content.items()}, damage
     except (TypeError, KeyError, ValueError):
         return {}, f"{FILE} does not hold what AutoPrune wrote"
 
 
-def _recovered(each: Mapping[str, Any]) -> FineTuned:
-    accuracies = (tuple(map(float, each[name])) for name in ("validation", "test"))
-    return FineTuned(each["before"], *accuracies, Path(each["file"]), each["steps"], tuple(each.get("failures", ())))
+def _fine_tuned(each: Mapping[str, Any]) -> FineTuned:
+    validation, test = (tuple(map(float, each[name])) for name in ("validation", "test"))
+    return FineTuned(
+        each["before"], validation, test, Path(each["file"]), each["steps"], tuple(each.get("failures", ()))
+    )
 
 
 def fine_tuned_values(each: FineTuned) -> dict[str, float]:

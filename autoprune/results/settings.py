@@ -11,7 +11,7 @@ import difflib
 import shlex
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
@@ -124,7 +124,7 @@ class TrialCommand:
         parser = _Parser(prog="autoprune trial", add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
         parser.add_argument("task")
         for field in fields(cls)[1:]:
-            how = {"action": "store_const", "const": "false"} if field.default is True else {}
+            how: dict[str, Any] = {"action": "store_const", "const": "false"} if field.default is True else {}
             options = [_option(field.name, field.default), *FORMER_OPTIONS.get(field.name, ())]
             parser.add_argument(*options, dest=field.name, **how)
         values = vars(parser.parse_args(words))

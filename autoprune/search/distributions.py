@@ -42,6 +42,7 @@ def holds(distribution: BaseDistribution, value: Any) -> bool:
     """Return whether a value is one of a distribution's, or lies within its bounds."""
     if isinstance(distribution, CategoricalDistribution):
         return value in distribution.choices
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
     return isinstance(value, int | float) and distribution.low - 1e-9 <= value <= distribution.high + 1e-9
 
 

@@ -92,7 +92,7 @@ def domination_ranks(costs: ArrayLike) -> list[int]:
     points = np.asarray(costs, dtype=float)
     if not len(points):
         return []
-    no_worse = (points[:, None] <= points[None]).all(-1)
+    no_worse = np.all(points[:, None] <= points[None], axis=-1)
     beats = no_worse & ~no_worse.T
     ranks, beaten_by, rank = np.full(len(points), -1), beats.sum(0), 0
     while len(front := np.flatnonzero((ranks < 0) & (beaten_by == 0))):

@@ -20,20 +20,45 @@ Space = dict[str, dict[str, Any]]
 class GroupLike(Protocol):
     """What a space needs to know of a coupled group (see :class:`autoprune.prune.groups.Group`)."""
 
-    name: str
-    channels: int
-    producers: tuple[str, ...]
-    consumers: tuple[str, ...]
-    params: int
-    macs: int
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def channels(self) -> int:
+        """How many channels it has."""
+
+    @property
+    def producers(self) -> tuple[str, ...]:
+        """The layers that make them."""
+
+    @property
+    def consumers(self) -> tuple[str, ...]:
+        """The layers that read them."""
+
+    @property
+    def params(self) -> int:
+        """The parameters that go with all of them."""
+
+    @property
+    def macs(self) -> int:
+        """The MACs that go with all of them."""
 
 
 class BlockLike(Protocol):
     """What a space needs to know of a residual block (see :class:`autoprune.prune.blocks.Block`)."""
 
-    name: str
-    params: int
-    macs: int
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def params(self) -> int:
+        """Its parameters."""
+
+    @property
+    def macs(self) -> int:
+        """Its MACs."""
 
 
 HEADER = """\

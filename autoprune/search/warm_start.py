@@ -65,7 +65,7 @@ def first_candidates(
     solved = _spread([each for size in ("macs", "params") for each in predicted_front(sizes, losses, size)[::-1]])
     uniform = _spread([dict.fromkeys(losses, level) for level in UNIFORM[::-1]])
     mixed = [each for row in zip_longest(solved, uniform, allocations) for each in row if each is not None]
-    different = {}
+    different: dict[tuple[int, ...], Sparsity] = {}
     for each in mixed:
         different.setdefault(tuple(sizes.kept(each).values()), each)
     whole = [replace(template, sparsity=each) for each in different.values()]
@@ -78,8 +78,8 @@ def first_candidates(
         for count in range(1, len(dispensable) // 2 + 1)
         for level in (0.0, 0.5)
     ]
-    mixed = [each for pair in zip_longest(whole, shallower) for each in pair if each is not None]
-    return [each.to_parameters() for each in mixed]
+    candidates = [each for pair in zip_longest(whole, shallower) for each in pair if each is not None]
+    return [each.to_parameters() for each in candidates]
 
 
 def _costs(levels: Sequence[float], curve: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

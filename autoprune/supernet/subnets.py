@@ -100,12 +100,13 @@ class Subnets:
             within: made of ``model``, where many versions of it are run.
         """
         gone = removed_positions(self.groups, subnet.removal)
-        state, tied = {}, {}
+        state: dict[str, Tensor] = {}
+        tied: dict[int, Tensor] = {}
         for name, value in model.named_parameters(remove_duplicate=False):
             state[name] = tied.setdefault(id(value), _rest(name, value, gone))
-        for name, value in model.named_buffers():
-            rest = _rest(name, value, gone)
-            state[name] = rest.clone() if rest is value else rest  # the version's statistics are not the model's
+        for name, buffer in model.named_buffers():
+            rest = _rest(name, buffer, gone)
+            state[name] = rest.clone() if rest is buffer else rest  # the version's statistics are not the model's
         return (within or Resizable(model)).run(state, subnet.blocks, model.training, forward)
 
 

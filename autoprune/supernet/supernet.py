@@ -75,8 +75,8 @@ def load_or_train(
 
     def make(file: Path) -> None:
         subnets = Subnets.in_order(order(task, data, dense.model, groups, criterion, seed), groups, round_to, blocks)
-        ends_itself = {} if task.supernet_steps else {"on_check": _Plateau(task, data, subnets, seed)}
-        model = train_supernet(task, data, dense.model, subnets, recipe, seed, **ends_itself)
+        ends = _never if task.supernet_steps else _Plateau(task, data, subnets, seed)
+        model = train_supernet(task, data, dense.model, subnets, recipe, seed, ends)
         torch.save(model.state_dict(), file)
 
     key = key_of(task, dense, groups, criterion, seed, round_to, blocks)
@@ -113,6 +113,10 @@ def order(
     """
     context = Context(task, data.train, seed, max(1, task.recovery.steps))
     return channel_order(dense, groups, criterion, context)
+
+
+def _never(step: int, model: nn.Module) -> bool:
+    return False
 
 
 @dataclass
@@ -196,7 +200,7 @@ def train_supernet(
     subnets: Subnets,
     recipe: Recipe,
     seed: int = 0,
-    on_check: Callable[[int, nn.Module], bool] = lambda step, model: False,
+    on_check: Callable[[int, nn.Module], bool] = _never,
     check_every: int = 100,
 ) -> nn.Module:
     """Return a copy of the dense ``model`` whose weights serve every version.

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -77,7 +78,7 @@ def _checked(original: Any) -> Any:
         run_mode: RunMode,
         url_prefix: str | None,
         tuner_command_channel: str | None = None,
-        tags: list[str] = (),
+        tags: Sequence[str] = (),
     ) -> Popen:
         try:
             _check(action, config, port)

@@ -67,7 +67,8 @@ class L0(Criterion):
             for group in request.groups:
                 for part in _gated(model, group):
                     gate = _at_each_position(self._stretch(openness[group.name].sigmoid()), part)
-                    weight, bias = model.get_parameter(part.parameter), model.get_submodule(part.layer).bias
+                    weight: Tensor = model.get_parameter(part.parameter)
+                    bias = dict(model.get_submodule(part.layer).named_parameters(recurse=False)).get("bias")
                     weight.mul_(gate.view([-1 if dim == part.dim else 1 for dim in range(weight.dim())]))
                     if bias is not None:
                         bias.mul_(gate)

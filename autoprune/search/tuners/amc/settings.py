@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -46,7 +46,7 @@ class AmcSettings:
     """
 
     target: Annotated[float, Field(gt=0, le=1)] | None = None
-    size: Annotated[str, allowed_by(_check_size)] = "macs"
+    size: Annotated[Literal["macs", "params"], allowed_by(_check_size)] = "macs"
     warmup: Count = 15
     shaping: bool = True
     seed: Seed = 0

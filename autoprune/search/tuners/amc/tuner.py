@@ -122,7 +122,7 @@ class AmcTuner(Tuner):
             for name in ("criterion", "schedule")
         }
         if self._prepared is not None:
-            self._begin()
+            self._begin(self._prepared)
 
     def prepare(self, prepared: Sequence[Prepared]) -> None:
         """Take what is known about the network: its sizes and sensitivities.
@@ -133,7 +133,7 @@ class AmcTuner(Tuner):
         if prepared:
             same = (each for each in prepared if each.criterion == self._fixed["criterion"])
             self._prepared = next(same, prepared[0])
-            self._begin()
+            self._begin(self._prepared)
 
     def ask(self, number: int) -> dict[str, Any]:
         """Walk to a candidate that was not proposed before (or give up after 50 walks and repeat one).
@@ -142,7 +142,7 @@ class AmcTuner(Tuner):
             UserError: the search was not prepared.
         """
         begun = len(self._state.episodes) + len(self._state.running) + len(self._state.failed)
-        walk, _agent = self._ready()
+        _prepared, walk, agent = self._ready()
         target = self._target(walk, begun)
         judged = {self._key(episode.parameters): i for i, episode in enumerate(self._state.episodes)}
         proposed = {self._key(each.parameters) for each in self._state.running.values()}
@@ -151,7 +151,7 @@ class AmcTuner(Tuner):
         for attempt in range(TRIES):
             # A policy that has settled would walk the same way for ever: each refusal widens the noise.
             wider = min(NOISE, noise * 1.2**attempt)
-            sparsity = self._explore(walk, target, None if begun < self.settings.warmup else wider)
+            sparsity = self._explore(walk, agent, target, None if begun < self.settings.warmup else wider)
             parameters = self._parameters(sparsity)
             key = self._key(parameters)
             if key in judged:
@@ -191,7 +191,7 @@ class AmcTuner(Tuner):
         Raises:
             UserError: the search was not prepared.
         """
-        walk, agent = self._ready()
+        prepared, walk, agent = self._ready()
         return self._parameters(walk.go(target, agent.act))
 
     def propose_random(self, target: float, seed: int = 0) -> dict[str, Any]:
@@ -201,14 +201,14 @@ class AmcTuner(Tuner):
             UserError: the search was not prepared.
         """
         rng = np.random.default_rng(seed)
-        return self._parameters(self._ready()[0].go(target, lambda state: float(rng.uniform(-1, 1))))
+        return self._parameters(self._ready()[1].go(target, lambda state: float(rng.uniform(-1, 1))))
 
-    def _begin(self) -> None:
+    def _begin(self, prepared: Prepared) -> None:
         """Make the agent, remind it of all that happened, and hear the results that came before it was made."""
         from autoprune.search.tuners.amc.agent import Agent
 
-        self._metric = MEASURES[self._prepared.metric]
-        self._walk = Walk(self._prepared.sizes, self._space, self._curves(), self.settings.size)
+        self._metric = MEASURES[prepared.metric]
+        self._walk = Walk(prepared.sizes, self._space, self._curves(prepared), self.settings.size)
         self._agent = Agent(self._walk.state_size, len(self._walk.grid), self.settings.seed)
         lessons, self._state.lessons = self._state.lessons, []
         for number, target in lessons:
@@ -219,18 +219,18 @@ class AmcTuner(Tuner):
         early, self._early = self._early, []
         self.resume(early)
 
-    def _curves(self) -> dict[str, list[tuple[float, float]]]:
+    def _curves(self, prepared: Prepared) -> dict[str, list[tuple[float, float]]]:
         """Return for each group ``(sparsity, 1 - drop)`` pairs: what the probe says is left of the network."""
-        dense = self._prepared.dense[self._metric.name]
+        dense = prepared.dense[self._metric.name]
         return {
             name: [(sparsity, 1 - self._metric.drop(value, dense)) for sparsity, value in curve]
-            for name, curve in self._prepared.sensitivity.items()
+            for name, curve in prepared.sensitivity.items()
         }
 
-    def _ready(self) -> tuple[Walk, Agent]:
-        if self._walk is None or self._agent is None:
+    def _ready(self) -> tuple[Prepared, Walk, Agent]:
+        if self._prepared is None or self._walk is None or self._agent is None:
             raise UserError(UNPREPARED)
-        return self._walk, self._agent
+        return self._prepared, self._walk, self._agent
 
     def _target(self, walk: Walk, number: int) -> float:
         """Return an episode's target: the fixed one, or one of the reachable sizes, log-uniform and evenly spread."""
@@ -241,7 +241,7 @@ class AmcTuner(Tuner):
         share = (start + number * GOLDEN) % 1  # the multiples of the golden ratio fill every gap in turn
         return math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
 
-    def _explore(self, walk: Walk, target: float, noise: float | None) -> dict[str, float]:
+    def _explore(self, walk: Walk, agent: Agent, target: float, noise: float | None) -> dict[str, float]:
         """Walk with truncated normal noise around the agent's actions, or by random actions if ``noise`` is None."""
         rng = np.random.default_rng([self.settings.seed, self._state.walks])
         self._state.walks += 1
@@ -249,7 +249,7 @@ class AmcTuner(Tuner):
         def act(state: np.ndarray) -> float:
             if noise is None:
                 return float(rng.uniform(-1, 1))
-            best = self._agent.act(state)
+            best = agent.act(state)
             while not -1 <= (action := best + 2 * noise * float(rng.normal())) <= 1:
                 pass
             return action
@@ -257,9 +257,9 @@ class AmcTuner(Tuner):
         return walk.go(target, act)
 
     def _take(self, episode: Episode | None, parameters: Mapping[str, Any], metrics: Metrics | None) -> None:
-        walk, agent = self._ready()
+        prepared, walk, agent = self._ready()
         quality = None if metrics is None else metrics.get(self._metric.name)
-        if not _finite(quality):
+        if metrics is None or quality is None or not _finite(quality):
             if metrics is not None:
                 _log.warning("a trial reported %s: no finite number as its %s", metrics, self._metric.noun)
             self._state.failed.append(dict(parameters))
@@ -268,7 +268,7 @@ class AmcTuner(Tuner):
         sparsity = self._sparsity(parameters)
         if episode is None:  # a result of another search
             episode = Episode(dict(parameters), walk.fraction(sparsity), 0.0, False)
-        dense = self._prepared.dense[self._metric.name]
+        dense = prepared.dense[self._metric.name]
         episode.quality, episode.macs = float(quality), float(metrics.get("macs", walk.macs(sparsity)))
         episode.reward = self._metric.gain(episode.quality, dense) - 1
         self._state.episodes.append(episode)
@@ -285,11 +285,12 @@ class AmcTuner(Tuner):
 
     def _learn(self, number: int, target: float | None) -> None:
         """Remember an episode as a walk to ``target``; to the size that it really has if None."""
-        walk, agent = self._ready()
+        prepared, walk, agent = self._ready()
         episode = self._state.episodes[number]
         sparsity = self._sparsity(episode.parameters)
-        curves = self._curves() if self.settings.shaping else {}
-        drop = self._metric.drop(episode.quality, self._prepared.dense[self._metric.name])
+        curves = self._curves(prepared) if self.settings.shaping else {}
+        assert episode.quality is not None  # only what was judged is learnt from
+        drop = self._metric.drop(episode.quality, prepared.dense[self._metric.name])
         kept = {name: walk.nearest(name, sparsity.get(name, 0.0)) for name in walk.grid}
         losses = [predicted_loss(curves.get(name, ()), level) for name, level in kept.items()]
         rewards = [-loss / UNIT for loss in losses]
@@ -308,7 +309,7 @@ class AmcTuner(Tuner):
         return None
 
     def _is_ours(self, parameters: Mapping[str, Any]) -> bool:
-        fixed = renamed(self._fixed | parameters).items() >= renamed(self._fixed).items()
+        fixed = renamed({**self._fixed, **parameters}).items() >= renamed(self._fixed).items()
         groups = {name for name in parameters if name.startswith(PREFIX)}
         whole = set(parameters) - groups <= set(self._fixed)
         return fixed and whole and groups == {name for name in self._space if name.startswith(PREFIX)}
