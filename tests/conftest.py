@@ -25,6 +25,16 @@ def private_cache(tmp_path_factory):
         os.environ["AUTOPRUNE_CACHE"] = before
 
 
+@pytest.fixture
+def cached(private_cache):
+    """Return a function that says what the cache holds of a kind, and when each file was written."""
+
+    def read(kind: str) -> dict:
+        return {file: file.stat().st_mtime_ns for file in (private_cache / kind).iterdir() if file.suffix != ".lock"}
+
+    return read
+
+
 @pytest.fixture(scope="session")
 def digits(private_cache):
     """The digits task with a short recovery, its data and its trained dense model."""

@@ -69,12 +69,13 @@ def test_the_training_ends_when_the_check_says_so(digits, subnets):
     assert steps == [2, 4]
 
 
-def test_a_trial_on_the_shared_recovery_has_what_was_asked_and_repeats(digits, monkeypatch):
+def test_a_trial_on_the_supernet_has_what_was_asked_and_repeats_without_another_training(digits, cached):
     task, data, dense = digits
     candidate = Candidate({"hidden": 0.5, "stem.0": 0.25}, schedule="supernet")
     first = run_trial(task, candidate, data, dense)
-    monkeypatch.setattr(supernet, "train_supernet", lambda *_, **__: pytest.fail("trained again"))
+    before = cached("supernet")
     second = run_trial(task, candidate, data, dense)
+    assert cached("supernet") == before
     assert first.kept == {"stem.0": 24, "block.0.0": 32, "down.0": 64, "hidden": 32}
     assert first.model.hidden.weight.shape[0] == 32
     assert first.measures["accuracy"] == second.measures["accuracy"] > 0.8
@@ -121,16 +122,12 @@ def test_single_weights_cannot_be_recovered_together(digits):
 
 def test_its_length_can_be_said(digits, monkeypatch):
     task, data, dense = digits
-    seen = []
-    train = supernet.train_supernet
-
-    def noted(*arguments, **named):
-        seen.append((arguments[4].steps, named))
-        return train(*arguments, **named)
-
-    monkeypatch.setattr(supernet, "train_supernet", noted)
     monkeypatch.setattr("autoprune.supernet.subnets.LEVELS", (0.0, 0.5))
-    supernet.load_or_train(replace(task, supernet_steps=3), data, dense, dense.groups, "l2_norm")
-    assert seen == [(3, {})]
-    supernet.load_or_train(task, data, dense, dense.groups, "l2_norm")
-    assert seen[1][0] == supernet.LENGTH * task.recovery.steps and "on_check" in seen[1][1]
+    short = replace(task, supernet_steps=3)
+    found = supernet.load_or_train(short, data, dense, dense.groups, "l2_norm")
+    order = supernet.order(task, data, dense.model, dense.groups, "l2_norm")
+    trained = supernet.train_supernet(
+        task, data, dense.model, Subnets.in_order(order, dense.groups), replace(supernet.supernet_recipe(task), steps=3)
+    )
+    assert torch.equal(found.head.weight, trained.head.weight)
+    assert supernet.supernet_recipe(task).steps == supernet.LENGTH * task.recovery.steps

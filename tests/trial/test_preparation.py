@@ -14,7 +14,6 @@ from autoprune.results.fine_tuned import FineTuned
 from autoprune.results.prepared import FILE, Prepared
 from autoprune.results.settings import TrialCommand
 from autoprune.train import evaluation
-from autoprune.trial import preparation
 from autoprune.trial import recipe_search as recipe
 from autoprune.trial.preparation import prepare_search
 from autoprune.trial.record import execute
@@ -35,24 +34,26 @@ def test_the_dense_models_trial_writes_down_what_a_tuner_may_know(digits, tmp_pa
     assert all(Candidate.from_parameters(p).schedule == "supernet" for p in prepared.first)
 
 
-def test_a_probe_is_not_done_twice(digits, monkeypatch):
+def test_a_probe_is_not_done_twice(digits, cached):
     task, data, dense = digits
     first = prepare_search(task, data, dense, Candidate())
-    monkeypatch.setattr(preparation, "probe", lambda *_: pytest.fail("probed again"))
+    before = cached("probe")
     assert prepare_search(task, data, dense, Candidate()).to_dict() == first.to_dict()
-    with pytest.raises(pytest.fail.Exception):
-        prepare_search(task, data, dense, Candidate(criterion="fpgm"))
+    assert cached("probe") == before
+    prepare_search(task, data, dense, Candidate(criterion="fpgm"))
+    assert len(cached("probe")) == len(before) + 1
 
 
-def test_the_recipe_search_prefers_what_recovers_and_remembers_it(digits, monkeypatch):
+def test_the_recipe_search_prefers_what_recovers_and_remembers_it(digits, cached):
     task, data, dense = digits
     task = replace(task, recovery=replace(task.recovery, learning_rate=2e-4))  # far too small for twenty steps
     tried = recipe.search_recipe(task, data, dense, trials=5)
     own = next(each for each in tried if each.recipe["learning_rate"] == 2e-4)
     assert len(tried) == 5 and tried[0].quality > own.quality and tried[0].recipe["learning_rate"] > 2e-4
     assert recipe.with_best_recipe(task, tried).recovery.learning_rate == tried[0].recipe["learning_rate"]
-    monkeypatch.setattr(recipe, "run_trial", lambda *_: pytest.fail("searched again"))
+    before = cached("recipe")
     assert recipe.search_recipe(task, data, dense, trials=5) == tried
+    assert cached("recipe") == before
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def search(digits, tmp_path):
     return autoprune.run_search(digits[0], trials=6, baselines=False, folder=tmp_path / "search")
 
 
-def test_the_front_is_fine_tuned_with_several_seeds_and_one_of_them_is_taken_home(search, tmp_path, monkeypatch):
+def test_the_front_is_fine_tuned_with_several_seeds_and_one_of_them_is_taken_home(search, tmp_path):
     final = finish(search, "knee", tmp_path / "out", Options(("onnx",), whole_front=True), search.loaded)
     assert set(final.fine_tuned) == {trial.id for trial in fine_tuning.members(search.front())}
     for each in final.fine_tuned.values():
@@ -73,9 +74,10 @@ def test_the_front_is_fine_tuned_with_several_seeds_and_one_of_them_is_taken_hom
     assert evaluation.quality(search.loaded[0], model, data.validation) == max(best.validation)
     assert final.test_accuracy == best.test[best.validation.index(max(best.validation))]
 
-    monkeypatch.setattr(fine_tuning, "run_trial", lambda *_, **__: pytest.fail("fine-tuned again"))
+    before = best.file.stat().st_mtime_ns
     again = finish(search, final.chosen.id, tmp_path / "again", Options(("onnx",)), search.loaded)
     assert again.test_accuracy == final.test_accuracy
+    assert best.file.stat().st_mtime_ns == before
 
 
 def test_the_choice_goes_by_what_the_recovered_networks_are_and_keeps_within_the_constraints(search):
