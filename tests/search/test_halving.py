@@ -22,7 +22,7 @@ def key(parameters) -> tuple:
 
 
 def states(tuner) -> list[list[str]]:
-    return [[trial.state.name for trial in study.get_trials()] for study in tuner._studies]
+    return [[trial.state.name for trial in study.get_trials()] for study in tuner.studies]
 
 
 def test_ranks_are_fronts_one_behind_the_other():
@@ -99,7 +99,7 @@ def test_schedules_have_budgets_of_their_own(tmp_path):
 def test_without_rungs_every_candidate_has_its_schedule_s_whole_training(tmp_path):
     tuner = make(tmp_path, rungs=False)
     assert all("budget" not in parameters for parameters, _ in search(tuner, range(12)))
-    assert len(tuner._studies) == 1
+    assert len(tuner.studies) == 1
 
 
 def test_a_promoted_trial_that_fails_is_not_promoted_again(tmp_path):
@@ -161,6 +161,6 @@ def test_a_promotion_that_was_written_down_but_not_begun_is_made_up_for(tmp_path
     tuner = make(tmp_path, sampler="random")
     search(tuner, range(2))
     point = {"criterion": "fpgm", "sparsity.a": 0.5, "sparsity.b": 0.25, "sparsity.c": 0.0}
-    tuner._studies[1].enqueue_trial(point)
+    tuner.studies[1].enqueue_trial(point)
     parameters = make(tmp_path, sampler="random").ask(0)
     assert parameters == point | {"budget": budgets("one_shot")[1]}

@@ -33,7 +33,7 @@ def go_on(tuner, results, trials, number=1000) -> list[dict]:
 def told(tuner) -> list:
     return [
         (rung, tuple(sorted(rounded(trial.params).items())))
-        for rung, study in enumerate(tuner._studies)
+        for rung, study in enumerate(tuner.studies)
         for trial in study.get_trials()
         if trial.state.name == "COMPLETE" and trial.user_attrs.get("measures")
     ]

@@ -57,6 +57,9 @@ class OptunaTuner(Tuner):
     Args:
         **arguments: see :class:`.OptunaSettings`.
 
+    Attributes:
+        studies: one for each rung; the first, of which the sampler learns, is also ``study``.
+
     Raises:
         UserError: an argument is wrong, or the storage cannot be opened.
     """
@@ -70,8 +73,8 @@ class OptunaTuner(Tuner):
         self.objectives, self.limits = tuple(self.settings.objectives), self.settings.limits
         self._patience = (COSTLY_ATTEMPTS, COSTLY_REFUSALS) if sampler in COSTLY else (ATTEMPTS, REFUSALS)
         self._storage = open_storage(self.settings.storage)
-        self._studies = [self._open(0)]
-        self.study = self._studies[0]
+        self.studies = [self._open(0)]
+        self.study = self.studies[0]
         trials = len(self.study.get_trials(deepcopy=False))
         self.study.sampler = SAMPLERS[sampler](seed, trials)
         self._rng = np.random.default_rng([seed, trials])
@@ -122,7 +125,7 @@ class OptunaTuner(Tuner):
         rungs = (
             max(len(halving.budgets(name, self.settings.reduction)) for name in schedules) if self.settings.rungs else 1
         )
-        self._studies[1:] = [self._open(rung) for rung in range(1, rungs)]
+        self.studies[1:] = [self._open(rung) for rung in range(1, rungs)]
 
     @quiet_optuna()
     def prepare(self, prepared: Sequence[Prepared]) -> None:
@@ -168,7 +171,7 @@ class OptunaTuner(Tuner):
         """Tell the study of the trial's rung its metrics, which have every objective, or that it failed."""
         rung, trial = self._running.pop(number)
         if metrics is None:
-            self._studies[rung].tell(trial, state=TrialState.FAIL)
+            self.studies[rung].tell(trial, state=TrialState.FAIL)
         else:
             self._tell(rung, trial, metrics)
 
@@ -182,9 +185,9 @@ class OptunaTuner(Tuner):
             parameters = spelled(rounded(given), self._distributions)
             rung = halving.rung_of(parameters, self.settings.reduction) if self.settings.rungs else 0
             parameters.pop("budget", None)
-            if rung >= len(self._studies) or set(parameters) != set(self._distributions):
+            if rung >= len(self.studies) or set(parameters) != set(self._distributions):
                 continue
-            study = self._studies[rung]
+            study = self.studies[rung]
             running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
             trial = next((each for each in running if rounded(each.params) == parameters), None)
             if trial is not None:
@@ -275,8 +278,8 @@ class OptunaTuner(Tuner):
 
     def _promotion(self) -> tuple[int, optuna.Trial] | None:
         """Return the trial of a candidate that goes on to the next rung, the highest first."""
-        for rung in reversed(range(1, len(self._studies))):
-            study, below = self._studies[rung], self._judged(rung - 1)
+        for rung in reversed(range(1, len(self.studies))):
+            study, below = self.studies[rung], self._judged(rung - 1)
             begun = study.get_trials(deepcopy=False)
             if not any(trial.state is TrialState.WAITING for trial in begun):
                 promoted = {self._identity(rung, trial) for trial in begun}
@@ -290,7 +293,7 @@ class OptunaTuner(Tuner):
     def _judged(self, rung: int) -> dict[Hashable, tuple[halving.Judged, FrozenTrial]]:
         """Return each candidate's result on a rung."""
         found: dict[Hashable, tuple[halving.Judged, FrozenTrial]] = {}
-        for trial in self._studies[rung].get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        for trial in self.studies[rung].get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
             measures, key = trial.user_attrs.get("measures"), self._identity(rung, trial)
             if not measures or key in found:
                 continue
@@ -303,7 +306,7 @@ class OptunaTuner(Tuner):
         return found
 
     def _tell(self, rung: int, trial: optuna.Trial, value: Any) -> None:
-        study, measures = self._studies[rung], _finite(value)
+        study, measures = self.studies[rung], _finite(value)
         missing = self._missing(rung, measures)
         if missing:
             _log.warning("trial %d reported %s: not a finite number for %s", trial.number, value, ", ".join(missing))
@@ -334,17 +337,17 @@ class OptunaTuner(Tuner):
         except ValueError as error:
             _log.warning("a result is left out, it is not of this search space: %s", error)
             return
-        self._studies[rung].add_trial(trial)
+        self.studies[rung].add_trial(trial)
 
     def _values(self, rung: int, measures: Mapping[str, float]) -> list[float]:
-        return [measures[name] for name in self._studies[rung].metric_names or ()]
+        return [measures[name] for name in self.studies[rung].metric_names or ()]
 
     def _violations(self, measures: Mapping[str, float]) -> dict[str, float]:
         return {limit.measure: limit.violation(measures, self._dense_quality, self._metric) for limit in self.limits}
 
     def _missing(self, rung: int, measures: Mapping[str, float]) -> list[str]:
         limited = [self._metric.name if limit.measure == "drop" else limit.measure for limit in self.limits]
-        needed = [*(self._studies[rung].metric_names or ()), *self.objectives, *limited]
+        needed = [*(self.studies[rung].metric_names or ()), *self.objectives, *limited]
         return [name for name in dict.fromkeys(needed) if name not in measures]
 
     def _identity(self, rung: int, trial: FrozenTrial) -> Hashable:
@@ -360,7 +363,7 @@ class OptunaTuner(Tuner):
         """Return the rung's trial of a candidate, a finished one first; not one that was refused."""
         identity, found = self._forecast.identity(rounded(parameters)), None
         states = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.FAIL)
-        for trial in self._studies[rung].get_trials(deepcopy=False, states=states):
+        for trial in self.studies[rung].get_trials(deepcopy=False, states=states):
             if trial.number != but and trial.params and self._identity(rung, trial) == identity:
                 if trial.state is TrialState.COMPLETE:
                     return trial
