@@ -71,7 +71,7 @@ class SearchResult(Experiment):
         Raises:
             UserError: the rule is not understood or nothing satisfies it.
         """
-        from autoprune.finalize.finish import choose_trial
+        from autoprune.finalize.choice import choose_trial
 
         return choose_trial(self, rule)[0]
 

@@ -167,7 +167,8 @@ def latency(
 
     from autoprune.base.files import write_text
     from autoprune.export import load_pruned
-    from autoprune.finalize.finish import choose_trial, load
+    from autoprune.finalize.choice import choose_trial
+    from autoprune.finalize.finish import load
     from autoprune.measure import latency
     from autoprune.nni.database import open_experiment
     from autoprune.report.exported import latency_table, show

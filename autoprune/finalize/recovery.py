@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -33,9 +33,6 @@ from autoprune.task.task import Splits, Task
 from autoprune.train import evaluation
 from autoprune.trial.run import run_trial
 
-MOST = 12
-"""Networks of a front that are fine-tuned; of more, as many as lie evenly along it."""
-
 Loaded = tuple[Task, Splits, Dense]
 
 
@@ -48,20 +45,6 @@ def is_complete(trial: Trial) -> bool:
     """Return whether a trial was recovered with the whole budget."""
     budget = trial.parameters.get("budget")
     return budget == 1 or (budget is None and not on_shared_weights(trial))
-
-
-def members(front: Sequence[Trial]) -> list[Trial]:
-    """Return the networks of a front to fine-tune: each once, the one with the largest budget, not more than MOST."""
-    by_content: dict[str, Trial] = {}
-    for trial in front:
-        content = replace(Candidate.from_parameters(trial.parameters), budget=None).id
-        known = by_content.get(content)
-        if known is None or (trial.parameters.get("budget") or 0) > (known.parameters.get("budget") or 0):
-            by_content[content] = trial
-    found = list(by_content.values())
-    if len(found) <= MOST:
-        return found
-    return [found[round(i * (len(found) - 1) / (MOST - 1))] for i in range(MOST)]
 
 
 def recover_all(

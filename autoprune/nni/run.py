@@ -28,7 +28,7 @@ def run(config_file: Path, port: int, rule: str | None, output: Path) -> int:
     """Check a config, train the dense model, run the search, and take the chosen model home.
 
     Args:
-        rule: how to choose, see :func:`autoprune.finalize.finish.choose_trial`.
+        rule: how to choose, see :func:`autoprune.finalize.choice.choose_trial`.
         output: the folder in which the results' folder is made.
 
     Returns:

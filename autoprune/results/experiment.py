@@ -171,7 +171,7 @@ class Experiment:
         """The dense model's value of the metric, or None before the first trial has finished."""
         return self.dense[self.metric.name] if self.dense else None
 
-    @property
+    @cached_property
     def candidates(self) -> list[Trial]:
         """The successful trials that the tuner proposed."""
         return [trial for trial in self.trials if trial.succeeded and not trial.baseline]
@@ -181,7 +181,7 @@ class Experiment:
         """The trials that failed."""
         return [trial for trial in self.trials if trial.status == "FAILED"]
 
-    @property
+    @cached_property
     def baselines(self) -> dict[str, list[Trial]]:
         """The successful trials of each baseline, by its name; the dense model's is none."""
         found: dict[str, list[Trial]] = {}

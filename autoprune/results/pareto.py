@@ -44,14 +44,11 @@ def pareto_front(
     Of results equal in every objective the first one stands for all.
     """
     points = {key: costs(m, objectives) for key, m in measures.items()}
-    front: dict[tuple[float, ...], Key] = {}
-    for key, point in points.items():
-        dominated = any(
-            other != point and all(a <= b for a, b in zip(other, point, strict=True)) for other in points.values()
-        )
-        if not dominated:
-            front.setdefault(point, key)
-    return [front[point] for point in sorted(front)]
+    front: list[Key] = []
+    for key in sorted(points, key=points.__getitem__):  # whatever dominates a point comes before it
+        if not any(all(a <= b for a, b in zip(points[other], points[key], strict=True)) for other in front):
+            front.append(key)
+    return front
 
 
 def costs(measures: Mapping[str, float], objectives: Sequence[str]) -> tuple[float, ...]:

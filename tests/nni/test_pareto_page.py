@@ -107,7 +107,7 @@ def check_choosing(browser, experiment):
             return browser.evaluate("document.getElementById('refused').textContent")
         return browser.evaluate("document.querySelector('#details dd').textContent")
 
-    from autoprune.finalize.finish import choose_trial
+    from autoprune.finalize.choice import choose_trial
 
     for rule in ("knee", f"macs<={experiment.dense['macs'] // 2}", "drop<=99%", experiment.candidates[0].id):
         assert choose(rule) == choose_trial(experiment, rule)[0].id

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from autoprune.errors import UserError
-from autoprune.finalize.finish import choose_trial
+from autoprune.finalize.choice import choose_trial
 from autoprune.finalize.front import front_as_dict
 from autoprune.report.rows import front_rows
 from autoprune.report.table import front_table

@@ -8,7 +8,8 @@ import torch
 import autoprune
 from autoprune.errors import UserError
 from autoprune.finalize import recovery as recovered
-from autoprune.finalize.finish import Options, choose_trial, finish
+from autoprune.finalize.choice import choose_trial
+from autoprune.finalize.finish import Options, finish
 from autoprune.results.candidate import Candidate
 from autoprune.results.prepared import FILE, Prepared
 from autoprune.results.recovered import Recovered
