@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from autoprune.base.files import read_regular
 from autoprune.errors import UserError
 from autoprune.nni.rescue import rescued
 from autoprune.results import finite
@@ -135,10 +136,15 @@ def _finish(trial: Trial, metrics: Any, folder: Path) -> Trial:
     if wrong:  # of a search that did not look
         return replace(trial, status="FAILED", reason=wrong)
     changes["metrics"] = {name: value for name, value in changes["metrics"].items() if finite.is_finite(value)}
-    failure = trial.folder / FAILURE
     ended_empty = trial.status == "SUCCEEDED" and not changes["metrics"]
     if trial.status == "FAILED" or ended_empty:
-        told = failure.read_text(errors="replace").strip() if failure.is_file() else ""
         changes["status"] = "FAILED"
-        changes["reason"] = told or f"ended without a result: see {trial.folder / 'trial.stderr'}"
+        changes["reason"] = _failure(trial.folder) or f"ended without a result: see {trial.folder / 'trial.stderr'}"
     return replace(trial, **changes)
+
+
+def _failure(folder: Path) -> str:
+    try:
+        return "" if folder.is_symlink() else read_regular(folder / FAILURE).decode(errors="replace").strip()
+    except OSError:
+        return ""

@@ -96,6 +96,8 @@ class Trial:
 
     @cached_property
     def _read(self) -> tuple[dict[str, Any], str | None]:
+        if self.folder.is_symlink():
+            return {}, "its folder is a link"
         content, damage = read_object(self.folder / RESULT)
         if not all(isinstance(content.get(name, {}), dict) for name in ("measures", "kept", "dense", "channels")):
             return {}, f"{RESULT} does not hold what a trial writes"

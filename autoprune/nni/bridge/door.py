@@ -30,7 +30,6 @@ from autoprune.base.printable import printable
 from autoprune.errors import UserError
 from autoprune.nni.config import refusal
 from autoprune.nni.rescue import rescued
-from autoprune.results.pareto import declarations
 
 PRELOAD = Path(__file__).resolve().with_name("manager.js")
 START_LIMIT = 120
@@ -51,7 +50,6 @@ def open_door() -> None:
     plotly = importlib.util.find_spec("plotly")
     if plotly and plotly.origin:
         os.environ["AUTOPRUNE_PLOTLY"] = str(Path(plotly.origin).with_name("package_data") / "plotly.min.js")
-    os.environ["AUTOPRUNE_MEASURES"] = json.dumps(declarations())  # what the pages know of measures
     # Node reads NODE_OPTIONS; JSON's quotes are its quotes.
     preload = f"--require {json.dumps(str(PRELOAD), ensure_ascii=False)}"
     options = os.environ.get("NODE_OPTIONS", "")
