@@ -21,7 +21,13 @@ def hypervolume_by_trial(experiment: Experiment, size: str = "macs") -> list[flo
         return []
     ordered = by_end(experiment.candidates)
     points = [(trial.measures[size] / dense[size], metric.gain(trial.quality, dense[metric.name])) for trial in ordered]
-    return [hypervolume(points[: i + 1]) for i in range(len(points))]
+    front: list[tuple[float, float]] = []  # what others dominate adds nothing
+    values = []
+    for cost, gain in points:
+        if not any(a <= cost and b >= gain for a, b in front):
+            front = [(a, b) for a, b in front if a < cost or b > gain] + [(cost, gain)]
+        values.append(hypervolume(front))
+    return values
 
 
 def by_end(trials: Iterable[Trial]) -> list[Trial]:
