@@ -176,14 +176,15 @@ function showDetails() {
     }
     const list = element('dl');
     const add = (title, text) => list.append(element('dt', title), element('dd', text));
-    const { noun } = state.declared.get(state.metric);
+    const { noun, comparison } = state.declared.get(state.metric);
+    const unit = comparison === 'points' ? ' points' : '';
     add('id', trial.id);
     if (trial.measures) {
         state.measures.forEach((each, i) => {
             add(each.noun, trial.texts[i] + (trial.compared[i] && ` (${trial.compared[i]})`));
         });
         Object.entries(trial.recovered).forEach(([split, text]) => add(`${split} ${noun}, fine-tuned to the end`, text));
-        Object.entries(trial.margins).forEach(([name, [, text]]) => add(name.replaceAll('_', ' '), text));
+        Object.entries(trial.margins).forEach(([name, [, text]]) => add(name.replaceAll('_', ' '), text + unit));
         state.groups.forEach((group, i) => trial.kept[i] && add(`kept of ${group}`, trial.kept[i]));
     } else {
         add('status', [trial.status.toLowerCase(), trial.reason].filter(Boolean).join(': '));
