@@ -116,8 +116,8 @@ class SearchResult(Experiment):
 
     def show(self) -> None:
         """Print the front beside the dense model and the baselines."""
-        from autoprune.report.exported import show
         from autoprune.report.table import front_table
+        from autoprune.report.terminal import show
 
         show(front_table(self))
 

@@ -130,7 +130,8 @@ def export(
     from autoprune.export import formats_for
     from autoprune.finalize.finish import Options, finish
     from autoprune.nni.database import open_experiment
-    from autoprune.report.exported import exported_table, show
+    from autoprune.report.exported import exported_table
+    from autoprune.report.terminal import show
 
     experiment = open_experiment(experiment_id)
     place = output or Path("outputs") / f"{experiment.name}-{experiment.id}"
@@ -171,7 +172,8 @@ def latency(
     from autoprune.finalize.finish import load
     from autoprune.measure import latency
     from autoprune.nni.database import open_experiment
-    from autoprune.report.exported import latency_table, show
+    from autoprune.report.exported import latency_table
+    from autoprune.report.terminal import show
 
     runtimes, sizes = runtime.split(","), latency.parse_sizes(batch_sizes)
     for name in runtimes:
@@ -245,7 +247,7 @@ def groups(
     from autoprune.measure import measure
     from autoprune.prune.find import find_groups
     from autoprune.report.groups import groups_table, left_alone_lines
-    from autoprune.report.terminal import Console
+    from autoprune.report.terminal import show
     from autoprune.task.find import load_task_or_model
     from autoprune.task.task import Task
     from autoprune.trial.sensitivity import task_sensitivities
@@ -258,10 +260,7 @@ def groups(
     coupled = find_groups(model, example_input, keep)
     totals = measure.measure(model, example_input, with_latency=False)
     lost = task_sensitivities(found) if sensitivity else None
-    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
-    console.print(groups_table(coupled, totals["params"], totals["macs"], lost))
-    for line in left_alone_lines(coupled):
-        console.print(line)
+    show(groups_table(coupled, totals["params"], totals["macs"], lost), *left_alone_lines(coupled))
 
 
 @app.command()
@@ -273,11 +272,11 @@ def sensitivity(
 ) -> None:
     """Print what a task's network loses without a part of each group alone, nothing fine-tuned."""
     from autoprune.report.sensitivity import draw_sensitivity, sensitivity_table
-    from autoprune.report.terminal import Console
+    from autoprune.report.terminal import show
     from autoprune.trial.sensitivity import task_curves
 
     curves = task_curves(task, criterion, shared)
-    Console(width=None if sys.stdout.isatty() else 140, highlight=False).print(sensitivity_table(curves))
+    show(sensitivity_table(curves))
     if plot:
         draw_sensitivity(curves, plot)
         print(plot)
@@ -290,10 +289,9 @@ def recipe(
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 0,
 ) -> None:
     """Search a task's recovery recipe: the learning rate, its schedule, the distillation's weight and temperature."""
-    from rich.table import Table
-
+    from autoprune.base.tables import Table
     from autoprune.prune import dense
-    from autoprune.report.terminal import Console
+    from autoprune.report.terminal import show
     from autoprune.task.find import load_task
     from autoprune.trial.recipe_search import SEARCHED, search_recipe
 
@@ -305,7 +303,7 @@ def recipe(
         table.add_row(
             *(f"{v:.4g}" if isinstance(v, float) else v for v in each.recipe.values()), f"{each.accuracy:.4f}"
         )
-    Console(width=None if sys.stdout.isatty() else 140, highlight=False).print(table)
+    show(table)
     print(f"The best first. Put it into the task, or add --recipe-trials {trials} to the config's trialCommand.")
 
 
@@ -320,7 +318,8 @@ def watch(experiment_id: ExperimentId = "latest") -> None:
 @app.command("list")
 def list_() -> None:
     """List the experiments of this machine, and how each of them really is."""
-    from autoprune.nni.manage import console, list_experiments
+    from autoprune.nni.manage import list_experiments
+    from autoprune.report.terminal import console
 
     console().print(list_experiments(), soft_wrap=True)  # a path stays in one piece
 

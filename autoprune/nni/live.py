@@ -10,9 +10,9 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
 
 from autoprune.base.printable import printable
+from autoprune.base.tables import Table
 from autoprune.nni.registry import Known
 from autoprune.nni.watch import Progress as Snapshot
 from autoprune.nni.watch import follow
@@ -145,7 +145,7 @@ def ask(terminal: Console, unasked: Answer, default: Answer | None = None) -> An
 
 def _live_front(experiment: Experiment) -> Table:
     nouns = (experiment.metric.noun, SIZES["params"].noun, SIZES["macs"].noun)
-    table = Table("trial", *nouns, "criterion", "schedule", title="Pareto front so far")
+    table = Table("trial", *nouns, "criterion", "schedule", left=("criterion", "schedule"), title="Pareto front so far")
     for trial in experiment.front()[:12]:
         m, p = trial.metrics, trial.parameters
         sizes = (f"{m['params']:,}", f"{m['macs']:,}")

@@ -10,13 +10,14 @@ from contextlib import chdir
 from pathlib import Path
 
 from autoprune.base.places import check_folder
+from autoprune.base.tables import listed
 from autoprune.errors import UserError
 from autoprune.nni import live, preflight
 from autoprune.nni.database import load_experiment
 from autoprune.nni.registry import known_experiment
 from autoprune.nni.signals import Signalled, signals_raise
 from autoprune.nni.watch import Progress
-from autoprune.report.terminal import Console
+from autoprune.report.terminal import Console, console
 from autoprune.results.baselines import left_out
 from autoprune.results.experiment import Experiment
 from autoprune.results.measures import METRIC
@@ -47,7 +48,7 @@ def run(config_file: Path, port: int, rule: str | None, output: Path) -> int:
 
 
 def _run(config_file: Path, port: int, rule: str | None, output: Path) -> int:
-    terminal = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    terminal = console()
     started = time.monotonic()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from autoprune.nni import bridge
@@ -164,10 +165,10 @@ def _take_home(
     )
     if Progress(experiment, "", (), 0.0).ran_out_of_time:
         terminal.print(live.time_is_over(experiment))
-    terminal.print(f"\n  report     {page}  (open it in a browser)")
-    for name, file in final.files.items():
-        terminal.print(f"  {name:<10} {file}  (loaded back: same outputs)")
-    terminal.print(f"  front      {folder / 'front.csv'}\n  trials     {experiment.folder}\n\nNext:")
+    files = {name: f"{file}  (loaded back: same outputs)" for name, file in final.files.items()}
+    left = {"report": f"{page}  (open it in a browser)", **files}
+    left |= {"front": str(folder / "front.csv"), "trials": str(experiment.folder)}
+    terminal.print("", *listed(left), "\nNext:", sep="\n")
     if os.environ.get("VIRTUAL_ENV") != sys.prefix:
         terminal.print(f"  . {Path(sys.prefix) / 'bin' / 'activate'}")
     for command in (
