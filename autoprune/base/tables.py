@@ -31,9 +31,8 @@ class Table(table.Table):
         super().__init__(box=box.SIMPLE_HEAD, title=title and Text(title), caption=Text(caption) if caption else None)
         self.caption_justify = "left"
         for i, heading in enumerate(headings):
-            self.add_column(
-                heading, justify="left" if i == 0 or heading in left else "right", no_wrap=heading not in wraps
-            )
+            justify = "left" if i == 0 or heading in left else "right"
+            self.add_column(Text(heading), justify=justify, no_wrap=heading not in wraps)
 
     def add_row(self, *cells: str | Text | None, **options: Any) -> None:
         """Add a row; see rich for the options."""
