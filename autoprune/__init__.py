@@ -7,6 +7,7 @@ from autoprune.base.version import __version__
 __all__ = [
     "__version__",
     "Candidate",
+    "Metric",
     "Recipe",
     "SearchResult",
     "Splits",
@@ -21,13 +22,15 @@ if TYPE_CHECKING:
     from autoprune.api import SearchResult, run_search
     from autoprune.errors import TrialFailure, UserError
     from autoprune.results.candidate import Candidate
+    from autoprune.results.measures import Metric
     from autoprune.task.recipe import Recipe
     from autoprune.task.task import Splits, Task
     from autoprune.trial.run import run_trial
 
 _HOMES = {
     "Candidate": "autoprune.results.candidate",
-    "Recipe": "autoprune.task.task",
+    "Metric": "autoprune.results.measures",
+    "Recipe": "autoprune.task.recipe",
     "SearchResult": "autoprune.api",
     "Splits": "autoprune.task.task",
     "Task": "autoprune.task.task",

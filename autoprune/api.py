@@ -213,7 +213,7 @@ def run_search(
             kind.check_search(space, warm_start, **own)
         if isinstance(tuner, Tuner):
             tuner.update_search_space(space)
-        data = found.data()
+        data = found.splits()
         loaded = (found, data, dense.prepare(found, data, checkpoint, seed, initial))
         keeper = None
         if folder is None:
@@ -289,7 +289,7 @@ class _Engine:
         started, metrics, reason = _now(), {}, None
         try:
             candidate = Candidate.from_parameters(parameters)
-            metrics = execute(self.settings, self.loaded, self.channels, candidate, folder, lambda accuracy: None)
+            metrics = execute(self.settings, self.loaded, self.channels, candidate, folder, lambda quality: None)
         except Exception as error:
             reason = record_failure(error, folder)
         status = "FAILED" if reason else "SUCCEEDED"

@@ -296,12 +296,13 @@ def recipe(
     from autoprune.trial.recipe_search import SEARCHED, search_recipe
 
     found = load_task(task)
-    data = found.data()
+    data = found.splits()
     tried = search_recipe(found, data, dense.prepare(found, data, seed=seed), trials, seed)
-    table = Table(*SEARCHED, "accuracy")
+    table = Table(*SEARCHED, found.metric.noun)
     for each in tried:
         table.add_row(
-            *(f"{v:.4g}" if isinstance(v, float) else v for v in each.recipe.values()), f"{each.accuracy:.4f}"
+            *(f"{v:.4g}" if isinstance(v, float) else v for v in each.recipe.values()),
+            "diverged" if each.quality is None else f"{each.quality:.4f}",
         )
     show(table)
     print(f"The best first. Put it into the task, or add --recipe-trials {trials} to the config's trialCommand.")

@@ -39,11 +39,11 @@ def main() -> None:
     for start in STARTS:
         interpolate = shared.interpolate(trained.model, weights, start)
         cuts = [cut(task, trained, interpolate, sparsity) for sparsity in SPARSITIES]
-        show(f"{start:g}, as it is", (score([each], data) for each in as_they_are(task, data, cuts)))
+        show(f"{start:g}, as it is", (score(task, [each], data) for each in as_they_are(task, data, cuts)))
         for part, schedule in RATES:
             recipe = replace(task.recovery, learning_rate=task.recovery.learning_rate * part, schedule=schedule)
             tuned = ([fine_tuned(task, data, trained, each, recipe, seed) for seed in SEEDS] for each in cuts)
-            show(f"{start:g}, {part:g} {schedule}", (score(models, data) for models in tuned))
+            show(f"{start:g}, {part:g} {schedule}", (score(task, models, data) for models in tuned))
 
 
 def cut(task, trained, model, sparsity) -> torch.nn.Module:
@@ -64,9 +64,9 @@ def fine_tuned(task, data, trained, model, recipe, seed) -> torch.nn.Module:
     return model
 
 
-def score(models, data) -> str:
+def score(task, models, data) -> str:
     splits = (data.validation, data.test)
-    return " / ".join(f"{fmean(evaluation.accuracy(model, split) for model in models):.2%}" for split in splits)
+    return " / ".join(f"{fmean(evaluation.quality(task, model, split) for model in models):.2%}" for split in splits)
 
 
 def show(name: str, columns) -> None:

@@ -112,7 +112,7 @@ def trained(
 
 def score(problem: Layers | Digits, tuner: AmcTuner, target: float) -> tuple[float, float]:
     """Return the accuracy of the agent's walk without noise, and of its best episode within the target."""
-    found = [e.accuracy for e in tuner.episodes if problem.fraction(e.parameters) <= target]
+    found = [e.quality for e in tuner.episodes if problem.fraction(e.parameters) <= target]
     walk = problem.judge(tuner.propose(target))["accuracy"]
     return walk, max(found, default=walk)
 

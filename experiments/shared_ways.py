@@ -41,9 +41,9 @@ def main() -> None:
         for _ in range(12):
             subnet = subnets.build(model, subnets.random(chance))
             shared.recalibrate(task, subnet, data)
-            accuracies.append(evaluation.accuracy(subnet, data.validation))
+            accuracies.append(evaluation.quality(task, subnet, data.validation))
         what = f"{rate:g} x rate, labels {labels:g}"
-        whole = evaluation.accuracy(model, data.validation)
+        whole = evaluation.quality(task, model, data.validation)
         print(f"{what}: versions {fmean(accuracies):.4f}, whole {whole:.4f}, {seconds:.0f} CPU s", flush=True)
 
 

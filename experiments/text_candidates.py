@@ -37,7 +37,7 @@ def main() -> None:
             candidate = Candidate(uniform=sparsity, blocks=dropped, schedule=schedule, budget=budget)
             result = run_trial(task, candidate, data, trained)
             seconds, left = time.process_time() - started, result.measures["macs"] / trained.measures["macs"]
-            found = f"{result.measures['accuracy']:.4f} / {evaluation.accuracy(result.model, data.test):.4f}"
+            found = f"{result.measures['accuracy']:.4f} / {evaluation.quality(task, result.model, data.test):.4f}"
             print(
                 f"{sparsity:.0%} gone, layers {gone or 'none'}: {left:.1%} MACs, {name:<7} {found}, {seconds:.0f} s",
                 flush=True,

@@ -44,7 +44,7 @@ def main() -> None:
         return call
 
     loop.train = timed("training", loop.train)
-    evaluation.accuracy = timed("evaluation", evaluation.accuracy)
+    evaluation.quality = timed("evaluation", evaluation.quality)
     start = time.perf_counter()
     profile.enable()
     run_trial(task, candidate, data, model)

@@ -44,7 +44,7 @@ def test_a_search_gives_a_front_of_smaller_models_whose_accuracy_is_theirs(resul
     assert sizes == sorted(sizes, reverse=True)
     model = result.model(front[-1])
     assert sum(p.numel() for p in model.parameters()) == front[-1].metrics["params"] < result.dense["params"]
-    assert evaluation.accuracy(model, digits[1].validation) == front[-1].metrics["accuracy"]
+    assert evaluation.quality(digits[0], model, digits[1].validation) == front[-1].metrics["accuracy"]
 
 
 def test_the_same_call_gives_the_same_front(result, digits):
@@ -200,7 +200,7 @@ def test_amc_is_driven_from_python_and_leaves_global_generators_as_they_were(dig
     names = run_example("rl.md", digits, monkeypatch)
     result, tuner = names["result"], names["tuner"]
     assert not result.failed
-    assert [episode.accuracy for episode in tuner.episodes] == [t.metrics["accuracy"] for t in result.candidates]
+    assert [episode.quality for episode in tuner.episodes] == [t.metrics["accuracy"] for t in result.candidates]
     assert all(t.metrics["macs"] <= 0.25 * result.dense["macs"] for t in result.candidates)
     assert next_draws() == before
 

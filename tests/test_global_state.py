@@ -110,7 +110,7 @@ def test_building_and_training_a_dense_model(quick, unchanged, tmp_path, monkeyp
     for splits in (data, Splits(*(Pairs(split) for split in data))):
         with unchanged():
             dense.prepare(task, splits, seed=len(splits.train) % 7)
-            evaluation.accuracy(task.build(), splits.validation)
+            evaluation.quality(task, task.build(), splits.validation)
 
 
 @pytest.mark.parametrize("schedule", ["one_shot", "shared", "lottery_ticket", "set"])

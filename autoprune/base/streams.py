@@ -7,6 +7,8 @@ import json
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,13 +38,46 @@ def seeded(seed: int) -> Iterator[None]:
 @contextmanager
 def fixed(seed: int = 0) -> Iterator[None]:
     """Seed the global generators of Python, NumPy and PyTorch (CPU), and give them back as they were."""
-    python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        random.seed(seed)
-        np.random.seed(seed)
-        torch.manual_seed(seed)
+    with State.of(seed).current():
+        yield
+
+
+@dataclass
+class State:
+    """The state of the global generators of Python, NumPy and PyTorch (CPU) for one use, which comes back to it."""
+
+    python: Any
+    numpy: Any
+    torch: torch.Tensor
+
+    @classmethod
+    def of(cls, seed: int) -> State:
+        """Return the state right after seeding all three."""
+        return cls(
+            random.Random(seed).getstate(),
+            np.random.RandomState(seed % 2**32).get_state(),
+            torch.Generator().manual_seed(seed).get_state(),
+        )
+
+    @classmethod
+    def now(cls) -> State:
+        """Return the present state."""
+        return cls(random.getstate(), np.random.get_state(), torch.get_rng_state())
+
+    def restore(self) -> None:
+        """Set the three generators."""
+        random.setstate(self.python)
+        np.random.set_state(self.numpy)
+        torch.set_rng_state(self.torch)
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Let the generators go on from this state for a while, and keep where they come to; then give them back."""
+        before = State.now()
+        self.restore()
         try:
             yield
         finally:
-            random.setstate(python)
-            np.random.set_state(numpy)
+            after = State.now()
+            self.python, self.numpy, self.torch = after.python, after.numpy, after.torch
+            before.restore()

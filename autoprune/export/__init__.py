@@ -148,7 +148,7 @@ def _export(name, task, model, dense, validation, inputs, file, threads, runs) -
         name,
         file,
         file.stat().st_size,
-        evaluation.accuracy(AsModule(run), validation),
+        evaluation.quality(task, AsModule(run), validation),
         error,
         time_beside_dense(name, task, run, dense, threads, runs),
         kind.how_to_load.format(file=file.name, task=task.name),

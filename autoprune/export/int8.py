@@ -19,7 +19,7 @@ from autoprune.task.task import Splits, Task
 from autoprune.train import evaluation
 
 LARGEST_LOSS = 0.05
-"""Validation accuracy that quantisation may cost before the file is refused."""
+"""What quantisation may cost of the validation metric, as a limit on the drop counts it, before the file is refused."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Quantized:
     Args:
         exported: the file.
         method: how it was quantised, for people.
-        tried: validation accuracy by method tried, and ``float``, the model's own.
+        tried: validation metric by method tried, and ``float``, the model's own.
     """
 
     exported: Exported
@@ -66,12 +66,14 @@ def export_int8(
             if method := quantiser.method(asked):
                 files[method] = Path(folder, f"{name}.onnx")
                 quantiser.write(asked, files[method])
-        found = {how: evaluation.accuracy(AsModule(load(each)), data.validation) for how, each in files.items()}
-        best = max(reversed(found), key=found.__getitem__)
-        own = evaluation.accuracy(model, data.validation)
-        if own - found[best] > LARGEST_LOSS:
+        found = {how: evaluation.quality(task, AsModule(load(each)), data.validation) for how, each in files.items()}
+        metric = task.metric
+        best = min(reversed(found), key=lambda how: metric.cost(found[how]))
+        own = evaluation.quality(task, model, data.validation)
+        if metric.drop(found[best], own) > LARGEST_LOSS:
             raise ExportMismatch(
-                f"eight bits cost {100 * (own - found[best]):.1f} points of validation accuracy ({own:.4f} to "
+                f"eight bits cost {100 * metric.drop(found[best], own):.1f} "
+                f"{'points' if metric.is_share else 'percent'} of validation {metric.noun} ({own:.4f} to "
                 f"{found[best]:.4f}): no file was written; try quantisation-aware fine-tuning, --qat-steps"
             )
         shutil.copy(files[best], file)
@@ -84,6 +86,6 @@ def export_int8(
             None,
             time_beside_dense("onnx", task, run, dense.model, threads, runs),
             FORMAT.how_to_load.format(file=file.name),
-            test_accuracy=evaluation.accuracy(AsModule(run), data.test),
+            test_accuracy=evaluation.quality(task, AsModule(run), data.test),
         )
     return Quantized(exported, best, {"float": own} | found)

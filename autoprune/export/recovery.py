@@ -57,5 +57,5 @@ def recover(task: Task, model: nn.Module, dense: Dense, data: Splits, steps: int
 
     recipe = replace(task.recovery, steps=steps)
     loop.train(task, tuned, data.train, recipe, seed, dense.model, after_step=apply_masks)
-    before, after = (evaluation.accuracy(each, data.validation) for each in (model, tuned))
+    before, after = (evaluation.quality(task, each, data.validation) for each in (model, tuned))
     return Recovery(tuned if after >= before else model, steps, before, after)

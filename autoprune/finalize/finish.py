@@ -24,7 +24,7 @@ from autoprune.measure import latency
 from autoprune.prune.dense import Dense
 from autoprune.results.experiment import Experiment, Trial
 from autoprune.task.task import Splits, Task
-from autoprune.train import evaluation
+from autoprune.train import evaluation, loading
 from autoprune.trial.setup import load_settings
 
 
@@ -110,7 +110,7 @@ def finish(
         best = recovered[chosen.id]
         model = export.load_pruned(task, best.file)
         if best.steps:
-            recovery = Recovery(model, best.steps, best.before, max(best.validation))
+            recovery = Recovery(model, best.steps, best.before, min(best.validation, key=task.metric.cost))
     elif options.recovery_steps:
         recovery = recover(task, model, dense, data, options.recovery_steps, experiment.settings.seed)
         model = recovery.model
@@ -126,9 +126,9 @@ def finish(
     final = Final(
         chosen=chosen,
         reason=reason,
-        test_accuracy=evaluation.accuracy(model, data.test),
-        dense_test_accuracy=evaluation.accuracy(dense.model, data.test),
-        test_examples=len(data.test),
+        test_accuracy=evaluation.quality(task, model, data.test),
+        dense_test_accuracy=evaluation.quality(task, dense.model, data.test),
+        test_examples=loading.count(data.test),
         latency_ms={} if one_file else _latencies(experiment, task, dense, chosen),
         files={name: each.file for name, each in exported.items()},
         exported=exported,

@@ -83,7 +83,7 @@ def recover_all(
             before=trial.quality,
             validation=tuple(each.validation for each in mine),
             test=tuple(each.test for each in mine),
-            file=max(mine, key=lambda each: each.validation).file,
+            file=min(mine, key=lambda each: loaded[0].metric.cost(each.validation)).file,
             steps=0 if is_complete(trial) else loaded[0].recovery.steps,
             failures=tuple(each.failure for each in mine if each.failure),
         )
@@ -141,8 +141,8 @@ class _Job:
         return model, self._file("pt")
 
     def _record(self, model: nn.Module, file: Path, failure: str | None = None) -> None:
-        _, data, _ = self.loaded
-        validation, test = (evaluation.accuracy(model, split) for split in (data.validation, data.test))
+        task, data, _ = self.loaded
+        validation, test = (evaluation.quality(task, model, split) for split in (data.validation, data.test))
         outcome = _Outcome(validation, test, file, failure)
         write_json(self._file("json"), outcome._asdict() | {"file": str(file)})
 

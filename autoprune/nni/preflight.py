@@ -66,7 +66,7 @@ def check(config: ExperimentConfig) -> None:
             space = load_yaml(config.search_space_file)
         groups = find_groups(model, task.example_input, task.keep)
         check_task_space(task, model, groups, space, settings.knows_initial)
-        check_data(task, task.data(), model)
+        check_data(task, task.splits(), model)
     # Not in that folder: the tuner's process begins where this one is, and a storage may be named from there.
     check_algorithm("tuner", config.tuner, space, settings.warm_start)
     if config.assessor is not None:

@@ -125,13 +125,16 @@ def drop(model: nn.Module, blocks: Iterable[Block]) -> nn.Module:
 
 @torch.no_grad()
 def block_importance(
-    model: nn.Module, blocks: Iterable[Block], loss: Callable[[Tensor, Tensor], Tensor], batch: tuple[Tensor, Tensor]
+    model: nn.Module, blocks: Iterable[Block], loss_of: Callable[[nn.Module], Tensor]
 ) -> dict[str, float]:
-    """Return by how much the loss on a batch of training data rises when each block alone is dropped, by its name."""
-    x, y = batch
+    """Return by how much the loss rises when each block alone is dropped, by its name.
+
+    Args:
+        loss_of: gives a network's loss on a batch of training data.
+    """
     model = copy.deepcopy(model).eval()
-    dense = float(loss(model(x), y))
-    return {block.name: float(loss(remove_blocks(model, [block])(x), y)) - dense for block in blocks}
+    dense = float(loss_of(model))
+    return {block.name: float(loss_of(remove_blocks(model, [block]))) - dense for block in blocks}
 
 
 def zero_branches(model: nn.Module, blocks: Iterable[Block]) -> nn.Module:

@@ -17,7 +17,7 @@ from autoprune.errors import TrialFailure, UserError
 from autoprune.measure import measure
 from autoprune.prune.find import find_groups
 from autoprune.prune.groups import Groups
-from autoprune.results import finite
+from autoprune.results.measures import METRIC
 from autoprune.task.task import Splits, Task
 from autoprune.train import evaluation, loop
 from autoprune.train.fit import check_data
@@ -31,7 +31,7 @@ class Dense:
         model: the trained network, in evaluation mode.
         initial: the weights it had before training, which lottery tickets rewind to; None if a checkpoint was given
             without them.
-        measures: its ``accuracy`` on the validation split, ``params``, ``macs``, ``bytes`` and ``latency_ms``.
+        measures: its metric on the validation split, ``params``, ``macs``, ``bytes`` and ``latency_ms``.
         key: names all that decides it, its groups included (:mod:`autoprune.cache`).
         groups: its coupled channel groups, found once for all trials.
     """
@@ -73,7 +73,7 @@ def prepare(
         try:
             if not checkpoint:
                 loop.train(task, model, data.train, task.training, seed)
-            measures = finite.checked({"accuracy": evaluation.accuracy(model, data.validation)})
+            measures = {task.metric.name: evaluation.quality(task, model, data.validation)}
         except TrialFailure as failure:
             raise UserError(f"the dense model of task {task.name}: {failure}") from None
         measures |= measure.measure(model, task.example_input)
@@ -147,6 +147,11 @@ def training_key(task: Task, data: Splits, model: nn.Module, seed: int, checkpoi
         weights=model.state_dict(),
         tied=tuple((name, owner) for name, owner in owners.items() if name != owner),
         loss=task.loss,
+        forward=task.forward,
+        distill=task.distill,
+        evaluate=task.evaluate,
+        metric=task.metric if task.metric != METRIC else None,
+        fit=task.fit,
         recipe=task.training,
         seed=seed,
         example=tree_map(_kind, task.example_input),

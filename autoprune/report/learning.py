@@ -18,14 +18,14 @@ class Episode:
     Args:
         episode: its number.
         reward: what the agent was given for it.
-        accuracy: of its candidate, on validation data; None if the trial failed.
+        quality: the metric of its candidate, on validation data; None if the trial failed.
         target: the fraction of the dense model's MACs that it had to meet, or None.
         random: whether the agent acted by chance, before it began to learn.
     """
 
     episode: int
     reward: float
-    accuracy: float | None
+    quality: float | None
     target: float | None
     random: bool
 
@@ -39,9 +39,9 @@ def read_episodes(experiment: Experiment) -> list[Episode]:
             entry = json.loads(line)
         except json.JSONDecodeError:
             continue
-        fields = {name: entry.get(name) for name in ("accuracy", "target")}
+        quality = entry.get("quality", entry.get("accuracy"))  # as earlier versions called it
         random = bool(entry.get("random"))
-        episodes.append(Episode(entry["episode"], entry["reward"], random=random, **fields))
+        episodes.append(Episode(entry["episode"], entry["reward"], quality, entry.get("target"), random))
     return episodes
 
 

@@ -73,7 +73,7 @@ def write_report(experiment: Experiment, final: Final | None, file: Path) -> Pat
         agreement_plot=_html(agreement_plot(agreed, experiment.metric), "agreement") if agreed else None,
         probes=_probes(experiment),
         recipes=list(dict.fromkeys(_yaml(dict(each.recipe)) for each in experiment.prepared if each.recipe)),
-        learning=_html(learning_plot(episodes), "learning") if episodes else None,
+        learning=_html(learning_plot(episodes, experiment.metric), "learning") if episodes else None,
         files={file.name: file for file in final.files.values()} if final else {},
         facts=_facts(experiment),
         config=_yaml(_without_secrets({k: v for k, v in experiment.config.items() if k != "searchSpace"})),

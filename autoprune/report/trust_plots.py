@@ -58,10 +58,11 @@ def _hover(metric: Measure) -> str:
     return ".2%" if metric.is_share else ".4~g"
 
 
-def learning_plot(episodes: Sequence[Episode]) -> go.Figure:
-    """Plot an agent's reward and accuracy over its episodes, coloured by the target; open points acted by chance."""
+def learning_plot(episodes: Sequence[Episode], metric: Measure = METRIC) -> go.Figure:
+    """Plot an agent's reward and metric over its episodes, coloured by the target; open points acted by chance."""
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.06)
-    for row, name in enumerate(("reward", "accuracy"), start=1):
+    for row, name in enumerate(("reward", "quality"), start=1):
+        noun = metric.noun if name == "quality" else name
         known = [each for each in episodes if getattr(each, name) is not None]
         numbers, values = [each.episode for each in known], [getattr(each, name) for each in known]
         marker = {"size": 8, "symbol": ["circle-open" if each.random else "circle" for each in known]}
@@ -70,12 +71,12 @@ def learning_plot(episodes: Sequence[Episode]) -> go.Figure:
             bar = {"title": {"text": "target"}, "tickformat": ".0%", "thickness": 12}
             marker |= {"color": targets, "colorscale": "Viridis", "showscale": row == 1, "colorbar": bar}
         texts = ["" if each.target is None else f"<br>target {each.target:.0%}" for each in known]
-        hover = f"episode %{{x}}<br>{name} %{{y:.4f}}%{{text}}<extra></extra>"
+        hover = f"episode %{{x}}<br>{noun} %{{y:.4f}}%{{text}}<extra></extra>"
         look = {"mode": "markers", "marker": marker, "text": texts, "hovertemplate": hover}
         figure.add_scatter(x=numbers, y=values, row=row, col=1, **look)
         mean = {"mode": "lines", "line": {"color": INK, "width": 1.5}, "hoverinfo": "skip"}
         figure.add_scatter(x=numbers, y=smoothed(values), row=row, col=1, **mean)
-        figure.update_yaxes(title_text=name, row=row, col=1)
+        figure.update_yaxes(title_text=noun, row=row, col=1)
     style(figure, 520)
     figure.update_layout(showlegend=False)
     figure.update_xaxes(title_text="episode", row=2, col=1)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from autoprune.errors import UserError, unknown
 from autoprune.results import units
 
 FRACTION = {"": 1.0, "%": 0.01}
@@ -172,16 +174,50 @@ class Measure:
         """Return the mean of values and their standard deviation; of fractions, in percent and without the sign."""
         return units.spread(values) if self.is_share else units.spread_of_numbers(values)
 
+    def to_word(self) -> str:
+        """Return how the trial command names it, see :func:`read_metric`."""
+        if STANDARD.get(self.name) == self:
+            return self.name
+        return ":".join([self.name, self.direction, self.form, *(["proportion"] if self.proportion else [])])
+
     def declaration(self) -> dict[str, Any]:
         """Return all of it as plain values, for the page."""
         names = ("title", "side", "ideal", "comparison", "compared_in", "ticks")
         return asdict(self) | {name: getattr(self, name) for name in names} | {"suffixes": dict(self.suffixes)}
 
 
-ACCURACY = Measure("accuracy", "accuracy", "maximize", "percent", best="most accurate", proportion=True)
+def Metric(  # noqa: N802  (reads as the kind of thing that it makes)
+    name: str,
+    direction: Literal["maximize", "minimize"] = "maximize",
+    form: str = "number",
+    noun: str = "",
+    proportion: bool = False,
+) -> Measure:
+    """Return a measure of a task's own that judges its networks.
 
-METRIC = ACCURACY
-"""The one that judges a network; limits on the drop are limits on it."""
+    Args:
+        name: as ``evaluate`` returns it, and in objectives and limits: letters, digits and underscores.
+        direction: which way is better.
+        form: a name in :data:`FORMS`; ``percent`` is for fractions in [0, 1], of which a drop is counted in points; of
+            other numbers it is a share of the dense model's value.
+        noun: in a sentence; the name if empty.
+        proportion: whether it is the share of examples that are right, so that Wilson's interval holds.
+
+    Raises:
+        UserError: a name, direction or form that cannot be.
+
+    Example:
+        >>> Metric("rmse", direction="minimize").drop(3.3, dense=3.0)
+        0.09999999999999995
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) or name in RESERVED:
+        raise UserError(f"a metric cannot be called {name!r}: use letters, digits and _, and no other measure's name")
+    if direction not in ("maximize", "minimize"):
+        raise unknown("direction", direction, ("maximize", "minimize"))
+    if form not in FORMS:
+        raise unknown("form", form, FORMS)
+    return Measure(name, noun or name, direction, form, proportion=proportion)
+
 
 SIZES = {
     each.name: each
@@ -194,8 +230,66 @@ SIZES = {
 }
 """The measures of size and speed, by name: each better the smaller it is."""
 
-MEASURES: dict[str, Measure] = {METRIC.name: METRIC} | SIZES
+RESERVED = (*SIZES, "drop", "default", "budget", "latency", "loss")
+"""Names that a metric of one's own cannot have."""
+
+ACCURACY = Measure("accuracy", "accuracy", "maximize", "percent", best="most accurate", proportion=True)
+
+METRIC = ACCURACY
+"""The one that judges a network where nothing else is said; limits on the drop are limits on it."""
+
+METRICS: dict[str, Measure] = {
+    each.name: each
+    for each in (
+        ACCURACY,
+        Measure("top5", "top-5 accuracy", "maximize", "percent", proportion=True),
+        Measure("F1", "F1", "maximize", "percent"),
+        Measure("mIoU", "mIoU", "maximize", "percent"),
+        Measure("mAP", "mAP", "maximize", "percent"),
+        Measure("perplexity", "perplexity", "minimize", "number"),
+        Measure("rmse", "RMSE", "minimize", "number"),
+        Measure("mae", "MAE", "minimize", "number"),
+        Measure("r2", "R2", "maximize", "number"),
+    )
+}
+"""What can judge a network, by name: these, which :mod:`autoprune.train.metrics` computes, and what tasks declare."""
+
+STANDARD = dict(METRICS)
+"""Those that every process knows."""
+
+MEASURES: dict[str, Measure] = METRICS | SIZES
 """All that is declared, by name."""
+
+
+def declare(metric: Measure) -> Measure:
+    """Let this process know a task's own metric by its name, in objectives and limits; return it.
+
+    Another process learns it from the trial command (:meth:`Measure.to_word`).
+    """
+    METRICS[metric.name] = MEASURES[metric.name] = metric
+    return metric
+
+
+def read_metric(word: str) -> Measure:
+    """Read what :meth:`Measure.to_word` wrote, and declare it.
+
+    Raises:
+        UserError: it is not ``NAME`` of a known metric, or ``NAME:DIRECTION:FORM[:proportion]``.
+    """
+    name, *rest = word.split(":")
+    if not rest:
+        if name not in METRICS:
+            raise unknown("metric", name, METRICS)
+        return METRICS[name]
+    if len(rest) not in (2, 3) or rest[2:] not in ([], ["proportion"]):
+        raise UserError(f"--metric {word}: write NAME, or NAME:DIRECTION:FORM such as dice:maximize:percent")
+    noun = METRICS[name].noun if name in METRICS else ""
+    return declare(Metric(name, rest[0], rest[1], noun, proportion=bool(rest[2:])))
+
+
+def metric_among(names: Iterable[str]) -> Measure:
+    """Return the first of some objectives that is no size; :data:`METRIC` if all are."""
+    return next((MEASURES[name] for name in names if name in MEASURES and name not in SIZES), METRIC)
 
 
 def named(name: str) -> Measure | None:

@@ -10,9 +10,6 @@ from autoprune.errors import UserError, short
 from autoprune.results.limits import DROP, EXAMPLES, Limit
 from autoprune.results.measures import MEASURES, METRIC, SIZES, Measure
 
-DIRECTIONS = {name: each.direction for name, each in MEASURES.items()}
-"""What can be an objective, and which way is better."""
-
 DEFAULT_OBJECTIVES = (METRIC.name, "macs")
 
 Key = TypeVar("Key")

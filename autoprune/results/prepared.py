@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from autoprune.errors import UserError
+from autoprune.results.measures import METRIC
 from autoprune.results.size_model import SizeModel
 
 FILE = "prepared.json"
@@ -20,14 +21,15 @@ class Prepared:
     """What a tuner may know before its first candidate.
 
     Args:
-        dense: the dense model's ``accuracy``, ``params``, ``macs``, ``bytes`` and ``latency_ms``.
+        dense: the dense model's metric, ``params``, ``macs``, ``bytes`` and ``latency_ms``.
         sizes: the parameters and MACs of every candidate.
-        sensitivity: for each group alone, ``(sparsity, validation accuracy)`` pairs, the first of sparsity 0.
-        losses: the same with the task's loss on the validation split, which is finer than the accuracy.
+        sensitivity: for each group alone, ``(sparsity, metric)`` pairs on validation data, the first of sparsity 0.
+        losses: the same with the task's loss on the validation split, which is finer than the metric.
         criterion: by which the channels of that probe were chosen.
         schedule: the schedule that the probe stands for: ``shared`` if it used the shared weights.
         first: parameter sets worth trying first.
         recipe: the recovery recipe, where one was searched for (see :mod:`autoprune.trial.recipe_search`).
+        metric: the name of the measure that judges networks.
     """
 
     dense: Mapping[str, float]
@@ -38,6 +40,7 @@ class Prepared:
     schedule: str = "one_shot"
     first: Sequence[Mapping[str, Any]] = ()
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    metric: str = METRIC.name
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""

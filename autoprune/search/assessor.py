@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from autoprune.base.checked import Count, Share, check
-from autoprune.results.pareto import DEFAULT_OBJECTIVES, DIRECTIONS, check_objectives
+from autoprune.results.measures import MEASURES, SIZES
+from autoprune.results.pareto import DEFAULT_OBJECTIVES, check_objectives
 
 Point = dict[str, float]
 """An intermediate result: the objectives, and the ``budget`` that the trial may spend."""
@@ -32,19 +33,19 @@ class ParetoAssessor(Assessor):
     """Stop a trial that even with the best luck seen so far would end clearly behind a finished one.
 
     A trial's latest intermediate result is taken to improve, until its end, as much as a high quantile of the finished
-    trials did from the same round on: an accuracy by what they gained, a size by the ratio to which theirs shrank. If a
-    finished trial is then still no larger in any size, and more accurate by ``margin``, the trial is stopped. (Without
-    the accuracy among the objectives: smaller in all by the fraction ``margin``.)
+    trials did from the same round on: the metric by what they gained, a size by the ratio to which theirs shrank. If a
+    finished trial is then still no larger in any size, and better by ``margin``, the trial is stopped. (Without the
+    metric among the objectives: smaller in all by the fraction ``margin``.)
 
     Trials report dictionaries that have every objective; others are never stopped. If they also report their
     ``budget``, they are measured only against trials that had no more. NNI shows assessors intermediate results alone,
     so a trial's last one counts as its final result, and after a resume the assessor begins anew.
 
     Args:
-        objectives: names in :data:`autoprune.results.pareto.DIRECTIONS`.
+        objectives: names in :data:`autoprune.results.measures.MEASURES`.
         min_trials: finished trials that must have gone on from a round before any trial is stopped there.
         quantile: of the gains seen; 1 is the largest.
-        margin: accuracy, as a fraction.
+        margin: of the metric, as a limit on the drop counts it: points of a share, else a share of the value.
 
     Raises:
         UserError: an unknown objective, or a number out of its range.
@@ -123,16 +124,17 @@ class ParetoAssessor(Assessor):
 
     def _at_best(self, name: str, value: float, step: int, seen: Sequence[Sequence[Point]]) -> float:
         """Return what ``value`` may become until the end; it is never taken to get worse."""
-        if DIRECTIONS[name] == "maximize":
-            gains = [each[-1][name] - each[step][name] for each in seen]
-            return value + max(0.0, float(np.quantile(gains, self.quantile)))
+        if name not in SIZES:
+            sign = -MEASURES[name].cost(1.0)  # 1 for what is maximised
+            gains = [sign * (each[-1][name] - each[step][name]) for each in seen]
+            return value + sign * max(0.0, float(np.quantile(gains, self.quantile)))
         ratios = [each[-1][name] / each[step][name] for each in seen if each[step][name] > 0]
         return value * min([1.0, *([float(np.quantile(ratios, 1 - self.quantile))] if ratios else [])])
 
     def _clearly_beats(self, finished: Point, best: Point) -> bool:
-        sizes = [name for name in self.objectives if DIRECTIONS[name] == "minimize"]
-        gains = [name for name in self.objectives if DIRECTIONS[name] == "maximize"]
-        allowed = 1.0 if gains else 1 - self.margin
+        sizes = [name for name in self.objectives if name in SIZES]
+        metrics = [MEASURES[name] for name in self.objectives if name not in SIZES]
+        allowed = 1.0 if metrics else 1 - self.margin
         return all(finished[name] <= best[name] * allowed for name in sizes) and all(
-            finished[name] > best[name] + self.margin for name in gains
+            metric.drop(best[metric.name], finished[metric.name]) > self.margin + 1e-9 for metric in metrics
         )

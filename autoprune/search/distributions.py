@@ -38,6 +38,13 @@ def rounded(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {name: round(v, 6) if isinstance(v, float) else v for name, v in parameters.items()}
 
 
+def holds(distribution: BaseDistribution, value: Any) -> bool:
+    """Return whether a value is one of a distribution's, or lies within its bounds."""
+    if isinstance(distribution, CategoricalDistribution):
+        return value in distribution.choices
+    return isinstance(value, int | float) and distribution.low - 1e-9 <= value <= distribution.high + 1e-9
+
+
 def grid(distribution: BaseDistribution, points: int = 17) -> list[Any]:
     """Return the numbers of a distribution in rising order; ``points`` of them where it is continuous."""
     if isinstance(distribution, CategoricalDistribution):

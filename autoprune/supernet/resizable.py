@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -33,7 +33,13 @@ class Resizable:
             for name, _ in tensors
         }
 
-    def run(self, state: Mapping[str, Tensor], dropped: Iterable[Block], training: bool, x: Any) -> Tensor:
+    def run(
+        self,
+        state: Mapping[str, Tensor],
+        dropped: Iterable[Block],
+        training: bool,
+        forward: Callable[[nn.Module], Any],
+    ) -> Any:
         """Run the network once.
 
         Args:
@@ -41,7 +47,7 @@ class Resizable:
                 (statistics of batch norms) it writes to these tensors.
             dropped: residual blocks to leave out.
             training: the mode in which it runs.
-            x: one batch of input.
+            forward: runs the network that it is given on a batch.
         """
         for name, value in state.items():
             layer, key = self._owners[name]
@@ -53,7 +59,7 @@ class Resizable:
         try:
             for (name, _), block in zip(whole, dropped, strict=True):
                 self._model.set_submodule(name, block.stand_in().train(training))
-            return self._model(x)
+            return forward(self._model)
         finally:
             for name, module in whole:
                 self._model.set_submodule(name, module)

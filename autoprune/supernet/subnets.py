@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -90,10 +90,13 @@ class Subnets:
         """Return a copy of a version of ``model``, really smaller, in evaluation mode."""
         return drop(cut(model, removed_positions(self.groups, subnet.removal)), subnet.blocks)
 
-    def run(self, model: nn.Module, subnet: Subnet, x: Tensor, within: Resizable | None = None) -> Tensor:
+    def run(
+        self, model: nn.Module, subnet: Subnet, forward: Callable[[nn.Module], Any], within: Resizable | None = None
+    ) -> Any:
         """Run a version of ``model``, really smaller, such that gradients reach the parameters of ``model``.
 
         Args:
+            forward: runs the network that it is given on a batch, and returns its outputs.
             within: made of ``model``, where many versions of it are run.
         """
         gone = removed_positions(self.groups, subnet.removal)
@@ -103,7 +106,7 @@ class Subnets:
         for name, value in model.named_buffers():
             rest = _rest(name, value, gone)
             state[name] = rest.clone() if rest is value else rest  # the version's statistics are not the model's
-        return (within or Resizable(model)).run(state, subnet.blocks, model.training, x)
+        return (within or Resizable(model)).run(state, subnet.blocks, model.training, forward)
 
 
 def lacking(order: Mapping[str, list[int]], groups: Groups, sparsity: float, round_to: int) -> Removal:

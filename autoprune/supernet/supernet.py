@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from autoprune import cache
+from autoprune.base.tree import device_of, to_device
 from autoprune.errors import TrialFailure
 from autoprune.prune.blocks import Block
 from autoprune.prune.criteria import Context, channel_order, get_criterion
@@ -28,7 +29,7 @@ from autoprune.supernet.resizable import Resizable
 from autoprune.supernet.subnets import Subnets, constants
 from autoprune.task.recipe import Recipe
 from autoprune.task.task import Splits, Task
-from autoprune.train import batch_norm, distillation, evaluation, loading, loop
+from autoprune.train import batch_norm, evaluation, loading, loop
 
 LABELS = 0.3
 """The labels' share of a version's loss; the rest is what the teacher says (``experiments/shared_ways.py``)."""
@@ -40,7 +41,10 @@ SUBNETS, EXAMPLES = 4, 1024
 """Fixed random versions, and validation examples (a stratified sample), that say whether the training still helps."""
 
 NEAR = 0.01
-"""How much accuracy a version may lack before its training, to begin between the dense and the shared weights."""
+"""What a subnet may lack of the metric before its training, to begin between the dense and the shared weights."""
+
+GAIN = 0.001
+"""By how much the metric of the fixed subnets rises as long as the training helps, as a limit on the drop counts it."""
 
 
 def prepare(
@@ -113,21 +117,23 @@ def order(
 
 @dataclass
 class _Plateau:
-    """Says when the mean accuracy of some fixed versions has not risen for two checks."""
+    """Says when the mean metric of some fixed versions has not risen for two checks."""
 
     task: Task
     data: Splits
     subnets: Subnets
     seed: int
-    best: float = 0.0
+    best: float | None = None
     since: int = 0
 
     def __call__(self, step: int, model: nn.Module) -> bool:
         chance = random.Random(self.seed)
         subnets = [self.subnets.build(model, self.subnets.random(chance)) for _ in range(SUBNETS)]
-        mean = sum(_recalibrated_accuracy(self.task, each, self.data, self.seed) for each in subnets) / SUBNETS
-        self.since = 0 if mean > self.best + 0.001 else self.since + 1
-        self.best = max(self.best, mean)
+        mean = sum(_recalibrated_quality(self.task, each, self.data, self.seed) for each in subnets) / SUBNETS
+        metric = self.task.metric
+        better = self.best is None or metric.drop(self.best, mean) > GAIN
+        self.since = 0 if better else self.since + 1
+        self.best = mean if self.best is None else min(self.best, mean, key=metric.cost)
         return self.since >= 2
 
 
@@ -167,19 +173,19 @@ def interpolate(dense: nn.Module, model: nn.Module, part: float) -> nn.Module:
 
 def lacks_a_point_at_most(nearer: nn.Module, subnet: nn.Module, task: Task, data: Splits, seed: int = 0) -> bool:
     """Say whether a subnet lacks one point of accuracy at most where its training could begin (:func:`interpolate`)."""
-    there, here = (_recalibrated_accuracy(task, copy.deepcopy(model), data, seed) for model in (nearer, subnet))
-    return there > here - NEAR
+    there, here = (_recalibrated_quality(task, copy.deepcopy(model), data, seed) for model in (nearer, subnet))
+    return task.metric.drop(there, here) < NEAR
 
 
-def _recalibrated_accuracy(task: Task, subnet: nn.Module, data: Splits, seed: int) -> float:
+def _recalibrated_quality(task: Task, subnet: nn.Module, data: Splits, seed: int) -> float:
     recalibrate(task, subnet, data, seed)
-    return evaluation.accuracy(subnet, loading.sample_of(data.validation, EXAMPLES, seed))
+    return evaluation.quality(task, subnet, loading.sample_of(data.validation, EXAMPLES, seed))
 
 
 def recalibrate(task: Task, subnet: nn.Module, data: Splits, seed: int = 0) -> None:
     """Re-estimate the batch norms of a version, in place: all that it needs after the shared recovery."""
     recipe = replace(task.recovery, bn_reestimation=task.recovery.bn_reestimation or 8, batch_size=128)
-    batch_norm.reestimate_batch_norm(subnet, data.train, recipe, seed)
+    batch_norm.reestimate_batch_norm(task, subnet, data.train, recipe, seed)
 
 
 @torch.random.fork_rng(devices=[])
@@ -214,18 +220,22 @@ def train_supernet(
     decay_from, end = recipe.steps - recipe.steps // 4, recipe.steps
     batches = loading.endless_batches(data.train, recipe.batch_size, seed)
     within = Resizable(model)
-    for step, (x, y) in enumerate(batches, 1):
+    device = device_of(model)
+    for step, on_cpu in enumerate(batches, 1):
+        batch = to_device(on_cpu, device)
         factor = min(1.0, step / warm_up, (end - step + 1) / (end - decay_from + 1))
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * factor
         optimizer.zero_grad()
         with torch.no_grad():
-            target = teacher(x)
+            target = task.run(teacher, batch)
         asked = [subnets.smallest(), subnets.random_uniform(chance), subnets.random(chance)]
         for subnet in asked:
-            outputs = subnets.run(model, subnet, x, within)
-            told, taught = task.loss(outputs, y), distillation.distillation_loss(outputs, target, temperature=1.0)
-            loss = (LABELS * told + (1 - LABELS) * taught) / len(asked)
+            outputs = subnets.run(model, subnet, lambda smaller: task.run(smaller, batch), within)  # noqa: B023
+            loss, taught = task.loss(outputs, batch), task.distillation(outputs, target, batch, temperature=1.0)
+            if taught is not None:
+                loss = LABELS * loss + (1 - LABELS) * taught
+            loss = loss / len(asked)
             loss.backward()
             if not torch.isfinite(loss):
                 raise TrialFailure(

@@ -2,71 +2,161 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import KW_ONLY, InitVar, dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from autoprune.base import streams
+from autoprune.base.tree import call
+from autoprune.errors import UserError, unknown
+from autoprune.results.measures import METRIC, METRICS, Measure, declare
 from autoprune.task.accepted import accepted
+from autoprune.task.objective import default_distillation, default_loss, inputs_of
 from autoprune.task.recipe import Recipe
+
+Data = Dataset | DataLoader
+"""A split: a data set, or a loader of its batches."""
 
 
 class Splits(NamedTuple):
-    """The three splits of a data set, each a map-style dataset of ``(input, label)`` pairs.
+    """The three splits of a data set.
 
-    The search sees ``train`` and ``validation`` only; ``test`` is for the figures reported at the end.
-    A ``TensorDataset`` is read in whole batches and is much the fastest.
+    Each is a map-style data set, a ``DataLoader`` with its own batches, or an iterable data set. The search sees
+    ``train`` and ``validation`` only; ``test`` is for the figures reported at the end. A ``TensorDataset`` is read in
+    whole batches and is much the fastest.
     """
 
-    train: Dataset
-    validation: Dataset
-    test: Dataset
+    train: Data
+    validation: Data
+    test: Data
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is pruned.
+    """What is pruned: a network, its data, how it is trained and what it is judged by.
+
+    The smallest has a name, a model, an example and data of ``(input, label)`` pairs; it is a classifier then, trained
+    by cross-entropy and judged by accuracy.
 
     Args:
         name: a short name, for titles and caches.
-        model: builds the untrained model; called after seeding, so that its weights repeat.
-        data: loads the data.
-        example_input: one input batch of size 1, shape ``(1, ...)``.
+        model: builds the untrained model, called after seeding, so that its weights repeat; or a trained model, which
+            is not trained again and stays as it is.
+        data: loads the three splits; called when they are needed. Or give these themselves, below.
+        example_input: one input of batch size 1: a tensor ``(1, ...)``, a tuple of positional arguments, or a
+            dictionary of named ones.
         training: how the dense model is trained when no checkpoint is given.
         recovery: how a pruned model is fine-tuned.
-        loss: ``loss(outputs, labels) -> scalar``.
+        loss: ``loss(outputs, batch) -> scalar``. By default the model's own where its outputs have one, else the
+            cross-entropy with the batch's labels (:func:`autoprune.task.objective.default_loss`).
         keep: names of layers that are never pruned. The output layer is found by itself.
         shared_steps: optimiser steps of the recovery that all candidates share (:mod:`autoprune.supernet`); if
             None it ends by itself.
+        train: the training split, if not from ``data``: a data set or a ``DataLoader``. A batch may be any tree of
+            tensors.
+        validation: the split that the search judges by.
+        test: the split for the figures reported at the end.
+        example: another name of ``example_input``.
+        forward: ``forward(model, batch) -> outputs``; by default the model is called with as much of the batch as the
+            example has (:func:`autoprune.task.objective.inputs_of`), or with all of a dictionary.
+        distill: ``distill(outputs, teacher_outputs, batch) -> scalar``; by default by the kind of the outputs
+            (:func:`autoprune.task.objective.default_distillation`).
+        evaluate: ``evaluate(model, batches) -> {name: number}``, of which the metric's counts; a torchmetrics metric,
+            which is given the main output and the labels; or None, where the metric is one of
+            :mod:`autoprune.train.metrics`.
+        metric: what networks are judged by: a name in :data:`autoprune.results.measures.METRICS`, or one of the task's
+            own, ``autoprune.Metric("dice", form="percent")``.
+        fit: ``fit(model, steps)`` trains the model in place for so many steps, instead of AutoPrune's own loop. There
+            is no supernet then, which needs each step.
+
+    Raises:
+        UserError: splits that are missing, an unknown metric.
     """
 
     name: str
-    model: Callable[[], nn.Module]
-    data: Callable[[], Splits]
-    example_input: Tensor
+    model: Callable[[], nn.Module] | nn.Module
+    data: Callable[[], Splits] | None = None
+    example_input: Any = None
     training: Recipe = Recipe(steps=500)
     recovery: Recipe = Recipe(steps=200, learning_rate=0.02, distillation=0.9)
-    loss: Callable[[Tensor, Tensor], Tensor] = field(default=nn.functional.cross_entropy)
+    loss: Callable[[Any, Any], Tensor] = default_loss
     keep: tuple[str, ...] = ()
     shared_steps: int | None = None
+    _: KW_ONLY
+    train: Data | None = None
+    validation: Data | None = None
+    test: Data | None = None
+    example: InitVar[Any] = None
+    forward: Callable[[nn.Module, Any], Any] | None = None
+    distill: Callable[[Any, Any, Any], Tensor] | None = None
+    evaluate: Callable[[nn.Module, Iterable[Any]], Mapping[str, float]] | None = None
+    metric: Measure | str = METRIC
+    fit: Callable[[nn.Module, int], None] | None = None
+
+    def __post_init__(self, example: Any) -> None:
+        """Fill in what was said in another way."""
+        if example is not None:
+            object.__setattr__(self, "example_input", example)
+        object.__setattr__(self, "example", self.example_input)
+        if self.example_input is None:
+            raise UserError(f"task {self.name}: give it an example: one input of batch size 1")
+        given = Splits(self.train, self.validation, self.test)
+        missing = [name for name, split in zip(Splits._fields, given, strict=True) if split is None]
+        if self.data is None and missing:
+            raise UserError(f"task {self.name}: it has no {' and no '.join(missing)} split: give it all three, or data")
+        if isinstance(self.metric, str):
+            if self.metric not in METRICS:
+                raise unknown(f"metric of task {self.name}", self.metric, METRICS)
+            object.__setattr__(self, "metric", METRICS[self.metric])
+        declare(self.metric)
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the model came with its weights."""
+        return isinstance(self.model, nn.Module)
 
     def build(self, seed: int = 0) -> nn.Module:
-        """Return the untrained model, the same for the same seed.
+        """Return the untrained model, the same for the same seed; of a trained one a copy.
 
         Raises:
             UserError: it cannot be pruned (:func:`~autoprune.task.accepted.accepted`).
         """
+        if self.is_trained:
+            return copy.deepcopy(accepted(self.model))
         with streams.seeded(seed):
             return accepted(self.model())
+
+    def splits(self) -> Splits:
+        """Return the three splits, loaded now if need be."""
+        return Splits(self.train, self.validation, self.test) if self.data is None else self.data()
+
+    def run(self, model: nn.Module, batch: Any) -> Any:
+        """Return what a model, any version of the task's, computes of a batch."""
+        if self.forward is not None:
+            return self.forward(model, batch)
+        if isinstance(batch, Mapping):
+            return call(model, batch)
+        return call(model, inputs_of(batch, self.example_input))
+
+    def loss_of(self, model: nn.Module, batch: Any) -> Tensor:
+        """Return the loss of a model on a batch."""
+        return self.loss(self.run(model, batch), batch)
+
+    def distillation(self, outputs: Any, teacher: Any, batch: Any, temperature: float) -> Tensor | None:
+        """Return how far outputs are from a teacher's; None where nobody can say."""
+        if self.distill is not None:
+            return self.distill(outputs, teacher, batch)
+        return default_distillation(outputs, teacher, batch, temperature)
 
 
 def _import_file(path: Path) -> ModuleType:

@@ -6,14 +6,15 @@ from itertools import islice
 
 import torch
 from torch import nn
-from torch.utils.data import Dataset
 
+from autoprune.base.tree import device_of, to_device
 from autoprune.task.recipe import Recipe
+from autoprune.task.task import Data, Task
 from autoprune.train.loading import endless_batches
 
 
 @torch.no_grad()
-def reestimate_batch_norm(model: nn.Module, data: Dataset, recipe: Recipe, seed: int = 0) -> None:
+def reestimate_batch_norm(task: Task, model: nn.Module, data: Data, recipe: Recipe, seed: int = 0) -> None:
     """Compute the batch norms' statistics anew, as the plain mean over ``recipe.bn_reestimation`` training batches.
 
     Pruning shifts them, and an accuracy measured with the old ones tells little (EagleEye, Li et al. 2020).
@@ -26,8 +27,9 @@ def reestimate_batch_norm(model: nn.Module, data: Dataset, recipe: Recipe, seed:
         norm.momentum = None  # a plain mean
         norm.train()
     if norms:
-        for x, _ in islice(endless_batches(data, recipe.batch_size, seed), recipe.bn_reestimation):
-            model(x)
+        device = device_of(model)
+        for batch in islice(endless_batches(data, recipe.batch_size, seed), recipe.bn_reestimation):
+            task.run(model, to_device(batch, device))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()

@@ -1,39 +1,160 @@
-"""How good a network is."""
+"""How good a network is, by its task's metric."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
-from torch.utils.data import Dataset
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from autoprune.errors import TrialFailure
-from autoprune.train.loading import batches
+import torch
+from torch import nn
+
+from autoprune.base.tree import device_of, examples_in, said, to_device
+from autoprune.errors import TrialFailure, UserError, short
+from autoprune.task.objective import labels_in, main_output
+from autoprune.task.task import Data, Task
+from autoprune.train import loading
+from autoprune.train.metrics import METERS, Meter
 from autoprune.train.modes import evaluating
+
+BATCH_SIZE = 512
+"""Examples in a batch of an evaluation, where the data are no loader's."""
+
+
+def quality(task: Task, model: nn.Module, data: Data) -> float:
+    """Return the task's metric of ``model`` on a split.
+
+    Raises:
+        TrialFailure: it is not a finite number.
+    """
+    return evaluate(task, model, data)[task.metric.name]
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, data: Dataset, batch_size: int = 512) -> float:
-    """Return the fraction of ``data`` that ``model`` classifies correctly, in [0, 1].
+def evaluate(task: Task, model: nn.Module, data: Data) -> dict[str, float]:
+    """Return all numbers that the task's evaluation gives of ``model`` on a split, the metric among them.
 
     Raises:
-        TrialFailure: outputs are not numbers.
+        TrialFailure: the metric is not a finite number.
+        UserError: the evaluation does not return the metric.
     """
-    correct = total = 0
     with evaluating(model):
-        for x, y in batches(data, batch_size):
-            correct += count_correct(model(x), y)
-            total += len(y)
-    return correct / total
+        if callable(task.evaluate) and not isinstance(task.evaluate, nn.Module):
+            return _checked(task, task.evaluate(model, _Batches(data, device_of(model))))
+        meter = meter_of(task)
+        for batch in _Batches(data, device_of(model)):
+            meter.add(task.run(model, batch), batch)
+    return _checked(task, meter.result())
 
 
-def count_correct(outputs: Tensor, labels: Tensor) -> int:
-    """Return how many of the ``outputs``, shape ``(N, classes)``, are largest at their label.
+@torch.no_grad()
+def quality_and_loss(task: Task, model: nn.Module, data: Data) -> tuple[float, float]:
+    """Return the task's metric and the mean loss of ``model`` on a split, in one pass where that will do.
 
     Raises:
-        TrialFailure: outputs are not numbers: the class that argmax finds among them means nothing.
+        TrialFailure: one of them is not finite.
     """
-    if outputs.isnan().any():
-        raise TrialFailure(
-            "the network's outputs became NaN at the evaluation: lower the learning rate, or look for NaN in the data"
+    total = loss = 0.0
+    own = callable(task.evaluate) and not isinstance(task.evaluate, nn.Module)
+    meter = None if own else meter_of(task)
+    with evaluating(model):
+        for batch in _Batches(data, device_of(model)):
+            outputs, count = task.run(model, batch), examples_in(batch)
+            loss += _evaluation_loss(task, model, outputs, batch) * count
+            total += count
+            if meter is not None:
+                meter.add(outputs, batch)
+    if not math.isfinite(loss):
+        raise TrialFailure(f"the loss at the evaluation is {loss}: lower the learning rate")
+    measured = quality(task, model, data) if meter is None else _checked(task, meter.result())[task.metric.name]
+    return measured, loss / total
+
+
+def loss_of(task: Task, model: nn.Module, batch: Any) -> float:
+    """Return the loss of a model in evaluation mode on a batch."""
+    return _evaluation_loss(task, model, task.run(model, batch), batch)
+
+
+def _evaluation_loss(task: Task, model: nn.Module, outputs: Any, batch: Any) -> float:
+    """Return the loss; of a model that computes it in training mode only (detectors), that one."""
+    try:
+        return float(task.loss(outputs, batch))
+    except Exception:
+        modes = [(layer, layer.training) for layer in model.modules()]
+        model.train()
+        for layer in model.modules():
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+                layer.eval()  # its statistics stay
+        try:
+            return float(task.loss_of(model, batch))
+        finally:
+            for layer, mode in modes:
+                layer.training = mode
+
+
+def meter_of(task: Task) -> Meter:
+    """Return what adds the batches' results up to the task's metric.
+
+    Raises:
+        UserError: nothing knows how to compute it.
+    """
+    if task.evaluate is not None:
+        return _Torchmetrics(task.metric.name, task.evaluate)
+    if task.metric.name not in METERS:
+        raise UserError(
+            f"task {task.name}: nobody computes its metric {task.metric.name}: give it evaluate(model, batches), which "
+            f"returns it, or use {', '.join(METERS)}"
         )
-    return int((outputs.argmax(-1) == labels).sum())
+    return METERS[task.metric.name](task)
+
+
+class _Torchmetrics(Meter):
+    """A torchmetrics metric, which is given the main output and the labels of each batch."""
+
+    def __init__(self, name: str, metric: Any) -> None:
+        self._name, self._metric = name, metric.clone()
+        self._metric.reset()
+
+    def add(self, outputs: Any, batch: Any) -> None:
+        logits = main_output(outputs)
+        given = outputs if logits is None else logits
+        self._metric.to(logits.device if logits is not None else "cpu").update(given, labels_in(batch))
+
+    def result(self) -> dict[str, float]:
+        found = self._metric.compute()
+        found = found if isinstance(found, Mapping) else {self._name: found}
+        return {name: float(value) for name, value in found.items() if getattr(value, "numel", lambda: 1)() == 1}
+
+
+class _Batches:
+    """A split's batches on a device, as often as they are asked for."""
+
+    def __init__(self, data: Data, device: torch.device) -> None:
+        self._data, self._device = data, device
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in loading.batches(self._data, BATCH_SIZE):
+            yield to_device(batch, self._device)
+
+    def __len__(self) -> int:
+        count = loading.count(self._data)
+        if count is None:
+            raise TypeError("a stream of batches has no length")
+        size = getattr(self._data, "batch_size", None) or BATCH_SIZE
+        return math.ceil(count / size)
+
+
+def _checked(task: Task, found: Any) -> dict[str, float]:
+    name = task.metric.name
+    if not isinstance(found, Mapping) or name not in found:
+        names = ", ".join(map(str, found)) if isinstance(found, Mapping) else said(found)
+        raise UserError(f"task {task.name}: evaluate must return its metric {name} by name, not {names or 'nothing'}")
+    numbers: dict[str, float] = {}
+    for key, value in found.items():
+        try:
+            numbers[str(key)] = float(value)
+        except (TypeError, ValueError):
+            raise UserError(f"task {task.name}: evaluate returns {short(value)} as {key}: no number") from None
+    if not math.isfinite(numbers[name]):
+        raise TrialFailure(f"the {task.metric.noun} at the evaluation is {numbers[name]}: lower the learning rate")
+    return numbers

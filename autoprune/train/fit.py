@@ -1,7 +1,4 @@
-"""Whether a task's data, model and loss fit together: one batch goes through all of them before anything long begins.
-
-What AutoPrune can train on is said here and nowhere else.
-"""
+"""Whether a task's parts fit together: one batch goes through all of them before anything long begins."""
 
 from __future__ import annotations
 
@@ -10,134 +7,165 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset, Subset, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
 
 from autoprune.base import streams
+from autoprune.base.tree import device_of, said, tensors_of, to_device
 from autoprune.errors import UserError
-from autoprune.task.task import Splits, Task
-from autoprune.train import distillation, loading
+from autoprune.task.objective import class_axis, default_loss, labels_in, main_output, own_loss
+from autoprune.task.task import Data, Splits, Task
+from autoprune.train import evaluation, loading
 
 EXAMPLES = 4
 """Examples in the batch that is tried."""
 
 
-def check_data(task: Task, data: Splits, model: nn.Module) -> None:
-    """Put one small batch of each split through the model, and one of the training split through the loss.
+def check_data(task: Task, data: Splits, model: nn.Module) -> list[str]:
+    """Put one small batch of each split through the model, and one of the training split through loss and evaluation.
 
     Nothing is changed: neither the model nor the random numbers that others draw.
 
+    Returns:
+        What a user should know, a line each: that nothing is learnt from the dense model's outputs, say.
+
     Raises:
-        UserError: AutoPrune cannot train on this data, or the model, the loss and the data do not fit together; in one
-            line, with the shapes.
+        UserError: the model, the loss, the evaluation and the data do not fit together; in one line, with the shapes.
     """
     if not all(hasattr(data, name) for name in Splits._fields):
         raise UserError(
-            f"task {task.name}: data() must return autoprune.Splits(train, validation, test), not {_said(data)}"
+            f"task {task.name}: data() must return autoprune.Splits(train, validation, test), not {said(data)}"
         )
-    model = copy.deepcopy(model)
+    model, notes = copy.deepcopy(model), []
     with streams.fixed():
         for name in Splits._fields:
             where, split = f"task {task.name}, {name} split", getattr(data, name)
-            x, y = _batch(where, split)
-            classes = _classes(where, model, x, y)
-            _check_labels(where, loading.labels_of(split) if _in_memory(split) else y, classes)
+            batch = _batch(where, split)
+            outputs = _outputs(where, task, model, batch)
+            _check_classes(where, task, split, outputs, batch)
             if type(split) is TensorDataset and split.tensors[0].isnan().any():
                 raise UserError(f"{where}: NaN is among its inputs: take those examples out, or fill them in")
             if name == "train":
-                _check_loss(where, task, model, x, y)
+                notes += _check_loss(where, task, model, batch)
+            if name == "validation":
+                _check_evaluation(where, task, model, split)
+    return notes
 
 
-def _in_memory(data: Dataset) -> bool:
+def _in_memory(data: Data) -> bool:
     """Whether its labels are read as they are: elsewhere they may be changed on the way."""
     return _in_memory(data.dataset) if isinstance(data, Subset) else isinstance(data, TensorDataset)
 
 
-def _batch(where: str, split: Dataset) -> tuple[Tensor, Tensor]:
-    """Return a small batch of inputs and labels."""
+def _batch(where: str, split: Data) -> Any:
+    """Return a small batch."""
+    streamed = isinstance(split, DataLoader | IterableDataset)
     try:
-        count = len(split)
+        count = None if streamed else len(split)
     except TypeError:
         raise UserError(
-            f"{where}: {_said(split)} has no length: use a map-style data set, such as TensorDataset"
+            f"{where}: {said(split)} has no length: use a map-style data set, an IterableDataset or a DataLoader"
         ) from None
-    if not count:
+    if count == 0:
         raise UserError(f"{where}: it is empty")
+    sample = split if streamed else loading.sample_of(split, EXAMPLES)
     try:
-        batch = next(loading.batches(loading.sample_of(split, EXAMPLES), EXAMPLES))
+        batch = next(loading.batches(sample, EXAMPLES), None)
     except Exception as error:
         raise UserError(f"{where}: its examples cannot be read as a batch: {_line(error)}") from error
-    pair = isinstance(batch, tuple | list) and len(batch) == 2
-    if not pair or not all(isinstance(part, Tensor) for part in batch):
-        raise UserError(f"{where}: a batch must be a pair of tensors, inputs and labels, not {_said(batch)}")
-    x, y = batch
-    if y.ndim != 1 or y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
-        raise UserError(
-            f"{where}: its labels have shape {tuple(y.shape)} and type {_type(y)} in a batch of {len(x)}: AutoPrune "
-            f"trains classifiers, whose labels are one whole number for each example, shape ({len(x)},); "
-            f"{_guess(y)} cannot be trained on"
-        )
-    return x, y
+    if batch is None:
+        raise UserError(f"{where}: it is empty")
+    if next(tensors_of(batch), None) is None:
+        raise UserError(f"{where}: a batch must hold tensors, not be {said(batch)}")
+    return batch
 
 
-def _guess(labels: Tensor) -> str:
-    if labels.ndim >= 3:
-        return "masks of segmentation"
-    if labels.ndim == 2 and bool(((labels == 0) | (labels == 1)).all() and (labels.sum(1) == 1).all()):
-        return "one-hot labels (use labels.argmax(1))"
-    return "targets of regression" if labels.is_floating_point() else "several labels for each example"
-
-
-def _classes(where: str, model: nn.Module, x: Tensor, y: Tensor) -> int:
-    """Return the number of the model's classes."""
+def _outputs(where: str, task: Task, model: nn.Module, batch: Any) -> Any:
     try:
         with torch.no_grad():
-            outputs = model.eval()(x)
+            return task.run(model.eval(), to_device(batch, device_of(model)))
     except Exception as error:
-        raise UserError(f"{where}: the model cannot take its inputs, {_said(x)}: {_line(error)}") from error
-    if not isinstance(outputs, Tensor) or outputs.ndim != 2 or len(outputs) != len(y):
+        raise UserError(f"{where}: the model cannot take a batch, {said(batch)}: {_line(error)}") from error
+
+
+def _check_classes(where: str, task: Task, split: Data, outputs: Any, batch: Any) -> None:
+    """Check the labels of a classifier that AutoPrune's own loss trains."""
+    if task.loss is not default_loss or own_loss(outputs) is not None:
+        return
+    logits, labels = main_output(outputs), labels_in(batch)
+    axis = class_axis(logits, labels)
+    if axis is None:
+        if isinstance(logits, Tensor):  # else the model may have a loss of its own in training
+            raise UserError(
+                f"{where}: the default loss is a classifier's, for outputs (N, classes, ...) and whole numbers "
+                f"(N, ...), but the labels are {said(labels)} and the outputs {said(outputs)}{_guess(labels)}: give "
+                "the task a loss(outputs, batch)"
+            )
+        return
+    found = loading.labels_of(split) if _in_memory(split) else None
+    seen = labels if found is None else found
+    seen, classes = seen[seen != -100], logits.shape[axis]
+    if seen.numel() and (int(seen.min()) < 0 or int(seen.max()) >= classes):
         raise UserError(
-            f"{where}: for inputs {_said(x)} the model returns {_said(outputs)}: AutoPrune trains classifiers, whose "
-            f"output has shape ({len(x)}, classes)"
-        )
-    return outputs.shape[1]
-
-
-def _check_labels(where: str, labels: Tensor, classes: int) -> None:
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= classes:
-        raise UserError(
-            f"{where}: its labels go from {low} to {high}, but the model has {classes} outputs: labels are 0 to "
-            f"{classes - 1}"
+            f"{where}: its labels go from {int(seen.min())} to {int(seen.max())}, but the model has {classes} outputs: "
+            f"labels are 0 to {classes - 1}"
         )
 
 
-def _check_loss(where: str, task: Task, model: nn.Module, x: Tensor, y: Tensor) -> None:
+def _guess(labels: Any) -> str:
+    if not isinstance(labels, Tensor):
+        return ""
+    if labels.ndim == 2 and bool(((labels == 0) | (labels == 1)).all() and (labels.sum(1) == 1).all()):
+        return ", one-hot labels (use labels.argmax(1))"
+    return ", targets of regression" if labels.is_floating_point() else ""
+
+
+def _check_loss(where: str, task: Task, model: nn.Module, batch: Any) -> list[str]:
+    batch, soft = to_device(batch, device_of(model)), None
     try:
-        outputs = model.train()(x)
-        loss = task.loss(outputs, y)
-        if task.recovery.distillation:
-            distillation.distillation_loss(outputs, outputs.detach(), task.recovery.temperature)
+        outputs = task.run(model.train(), batch)
+        loss = task.loss(outputs, batch)
     except Exception as error:
-        raise UserError(f"{where}: no loss for inputs {_said(x)}, labels {_said(y)}: {_line(error)}") from error
+        hint = _former_loss(task, model, batch)
+        raise UserError(f"{where}: no loss for a batch, {said(batch)}: {hint or _line(error)}") from error
     if not isinstance(loss, Tensor) or loss.ndim or not loss.requires_grad:
-        raise UserError(f"{where}: the loss must be one number with a gradient, not {_said(loss)}")
+        raise UserError(f"{where}: the loss must be one number with a gradient, not {said(loss)}")
     if not torch.isfinite(loss):
         raise UserError(f"{where}: the loss of the first batch is {loss.item()}: are inputs and outputs finite?")
+    if not task.recovery.distillation:
+        return []
+    with torch.no_grad():
+        taught = task.run(model.eval(), batch)
+    try:
+        student = task.run(model.train(), batch)
+        soft = task.distillation(student, taught, batch, task.recovery.temperature)
+    except Exception as error:
+        raise UserError(f"{where}: no distillation for outputs {said(outputs)}: {_line(error)}") from error
+    if soft is None:
+        return [
+            f"task {task.name}: nothing is learnt from the dense model's outputs ({said(outputs)}): give the task a "
+            "distill(outputs, teacher_outputs, batch), or its recovery distillation=0"
+        ]
+    if not isinstance(soft, Tensor) or soft.ndim:
+        raise UserError(f"{where}: distill must return one number, not {said(soft)}")
+    return []
 
 
-def _said(value: Any) -> str:
-    """Return what ``value`` is, in a few words: shapes and types of tensors, keys, the kind of anything else."""
-    if isinstance(value, Tensor):
-        return f"of shape {tuple(value.shape)} and type {_type(value)}"
-    if isinstance(value, dict):
-        return "a dictionary of " + ", ".join(map(str, list(value)[:6]))
-    if isinstance(value, tuple | list):
-        return f"{len(value)} parts ({', '.join(_said(part) for part in value[:6])})"
-    return f"a {type(value).__name__}"
+def _former_loss(task: Task, model: nn.Module, batch: Any) -> str | None:
+    """Return what to change where a loss takes the labels, as it did before version 0.2."""
+    try:
+        task.loss(task.run(model, batch), labels_in(batch))
+    except Exception:
+        return None
+    return "a loss takes the batch since version 0.2, not the labels: loss(outputs, batch), with batch[1] the labels"
 
 
-def _type(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
+def _check_evaluation(where: str, task: Task, model: nn.Module, split: Data) -> None:
+    try:
+        evaluation.evaluate(task, model, loading.sample_of(split, EXAMPLES))
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+    except Exception as error:
+        raise UserError(f"{where}: its evaluation fails: {_line(error)}") from error
 
 
 def _line(error: Exception) -> str:

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
 
 from autoprune.base import streams
+from autoprune.base.tree import examples_in
+from autoprune.errors import UserError
+from autoprune.task.task import Data
 
 
-def sample_of(data: Dataset, most: int, seed: int = 0) -> Dataset:
+def sample_of(data: Data, most: int, seed: int = 0) -> Data:
     """Return ``most`` examples of ``data`` drawn by ``seed``, in their order, or all if it has no more.
 
     Where the labels are known without reading the examples (:func:`labels_of`), each class has its share of them, and
-    at least one example if there are as many.
+    at least one example if there are as many. Of a stream, whose length nobody knows, the first are taken.
     """
+    if isinstance(data, DataLoader) and not isinstance(data.dataset, IterableDataset):
+        how = {"collate_fn": data.collate_fn, "num_workers": data.num_workers, "pin_memory": data.pin_memory}
+        return DataLoader(sample_of(data.dataset, most, seed), data.batch_size or 1, **how)
+    if isinstance(data, DataLoader | IterableDataset):
+        return _First(data, most)
     if len(data) <= most:
         return data
     order = torch.randperm(len(data), generator=streams.generator(seed, "sample"))
@@ -33,7 +42,27 @@ def sample_of(data: Dataset, most: int, seed: int = 0) -> Dataset:
     return Subset(data, chosen.tolist())
 
 
-def labels_of(data: Dataset) -> Tensor | None:
+class _First(IterableDataset):
+    """The first batches of a stream, kept, with so many examples at least."""
+
+    def __init__(self, data: Data, most: int) -> None:
+        self.batches, found = [], 0
+        for batch in batches(data, min(most, 64)):
+            self.batches.append(batch)
+            found += examples_in(batch)
+            if found >= most:
+                return
+
+
+def count(data: Data) -> int | None:
+    """Return how many examples a split has; None where only reading it would tell."""
+    try:
+        return len(data.dataset if isinstance(data, DataLoader) else data)
+    except TypeError:
+        return None
+
+
+def labels_of(data: Data) -> Tensor | None:
     """Return the labels of all examples, shape ``(N,)``, where they can be had without reading these; else None.
 
     They are the second tensor of a ``TensorDataset``, or the ``targets`` or ``labels`` that torchvision's data sets
@@ -54,24 +83,70 @@ def labels_of(data: Dataset) -> Tensor | None:
     return labels if labels.shape == (len(data),) and whole else None
 
 
-def endless_batches(data: Dataset, batch_size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield shuffled batches for ever, a new order each epoch, the same for the same seed."""
+def endless_batches(data: Data, batch_size: int, seed: int) -> Iterator[Any]:
+    """Yield shuffled batches for ever, a new order each epoch, the same for the same seed.
+
+    Raises:
+        UserError: there are none.
+    """
     generator = torch.Generator().manual_seed(seed)
     while True:
-        yield from batches(data, batch_size, generator)
+        found = False
+        for batch in batches(data, batch_size, generator):
+            found = True
+            yield batch
+        if not found:
+            raise UserError("the training split gives no batches: it is empty, or an iterator that has ended")
 
 
-def batches(data: Dataset, batch_size: int, shuffle: torch.Generator | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(data: Data, batch_size: int, shuffle: torch.Generator | None = None) -> Iterator[Any]:
     """Yield one epoch of batches; a ``TensorDataset`` is indexed whole, which is far faster than item by item.
 
-    Shuffled batches leave out an incomplete last one (batch norm cannot train on a single example).
+    Shuffled batches leave out an incomplete last one (batch norm cannot train on a single example). A ``DataLoader``
+    keeps its own size, order, workers and collation; its random numbers, and those of augmentations, come from
+    ``shuffle``, and the same state of it gives the same batches.
     """
+    if isinstance(data, _First):
+        yield from data.batches
+        return
+    if isinstance(data, DataLoader | IterableDataset):
+        loader = data if isinstance(data, DataLoader) else DataLoader(data, batch_size)
+        yield from _seeded_batches(loader, shuffle)
+        return
     drop_last = shuffle is not None and len(data) > batch_size
-    if not isinstance(data, TensorDataset):
-        chance = shuffle or torch.Generator()  # without one of its own it draws from the global generator
-        yield from DataLoader(data, batch_size, shuffle=shuffle is not None, generator=chance, drop_last=drop_last)
+    if type(data) is not TensorDataset:
+        generator = shuffle or torch.Generator()  # without one of its own it draws from the global generator
+        loader = DataLoader(data, batch_size, shuffle=shuffle is not None, generator=generator, drop_last=drop_last)
+        yield from _seeded_batches(loader, shuffle)
         return
     order = torch.arange(len(data)) if shuffle is None else torch.randperm(len(data), generator=shuffle)
     for part in order.split(batch_size):
         if not drop_last or len(part) == batch_size:
             yield tuple(tensor[part] for tensor in data.tensors)
+
+
+def _seeded_batches(loader: DataLoader, shuffle: torch.Generator | None) -> Iterator[Any]:
+    """Yield a loader's batches while the generators that its augmentations draw from follow ``shuffle``.
+
+    The random numbers of whoever takes the batches go on as if none were drawn in between.
+    """
+    seed = 0 if shuffle is None else int(torch.randint(2**31, (), generator=shuffle))
+    own = None if loader.generator is None or loader.generator is shuffle else loader.generator.get_state()
+    chance = streams.State.of(seed)
+    try:
+        if own is not None:
+            loader.generator.manual_seed(seed)
+        with chance.current():
+            iterator = iter(loader)
+        while True:
+            with chance.current():
+                batch = next(iterator, _END)
+            if batch is _END:
+                return
+            yield batch
+    finally:
+        if own is not None:
+            loader.generator.set_state(own)
+
+
+_END = object()

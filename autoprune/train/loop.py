@@ -8,13 +8,12 @@ from itertools import islice
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
+from autoprune.base.tree import device_of, to_device
 from autoprune.errors import TrialFailure
 from autoprune.task.recipe import Recipe
-from autoprune.task.task import Task
+from autoprune.task.task import Data, Task
 from autoprune.train.batch_norm import reestimate_batch_norm
-from autoprune.train.distillation import distillation_loss
 from autoprune.train.loading import endless_batches
 
 
@@ -26,7 +25,7 @@ def nothing() -> None:
 def train(
     task: Task,
     model: nn.Module,
-    data: Dataset,
+    data: Data,
     recipe: Recipe,
     seed: int = 0,
     teacher: nn.Module | None = None,
@@ -59,14 +58,17 @@ def train(
         schedule = make_schedule(optimizer, recipe, start)
     model.train()
     data_from_start = islice(endless_batches(data, recipe.batch_size, seed), start, None)
-    for step, (x, y) in zip(range(start, stop), data_from_start, strict=False):
-        outputs = model(x)
-        loss = task.loss(outputs, y)
+    device = device_of(model)
+    for step, on_cpu in zip(range(start, stop), data_from_start, strict=False):
+        batch = to_device(on_cpu, device)
+        outputs = task.run(model, batch)
+        loss = task.loss(outputs, batch)
         if teacher is not None and recipe.distillation:
             with torch.no_grad():
-                target = teacher(x)
-            soft = distillation_loss(outputs, target, recipe.temperature)
-            loss = (1 - recipe.distillation) * loss + recipe.distillation * soft
+                target = task.run(teacher, batch)
+            soft = task.distillation(outputs, target, batch, recipe.temperature)
+            if soft is not None:
+                loss = (1 - recipe.distillation) * loss + recipe.distillation * soft
         if penalty is not None:
             loss = loss + penalty()
         if not torch.isfinite(loss):
@@ -78,7 +80,7 @@ def train(
         schedule.step()
         after_step()
     if recipe.bn_reestimation and stop == recipe.steps:
-        reestimate_batch_norm(model, data, recipe, seed)
+        reestimate_batch_norm(task, model, data, recipe, seed)
     model.eval()
 
 

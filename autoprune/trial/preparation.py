@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autoprune import cache
+from autoprune.base.tree import device_of, to_device
 from autoprune.errors import UserError
 from autoprune.prune.allocation import allocate
 from autoprune.prune.blocks import Block, block_importance, choose_blocks, find_blocks
@@ -19,7 +20,7 @@ from autoprune.results.prepared import Prepared
 from autoprune.search.warm_start import first_candidates
 from autoprune.supernet import supernet as shared
 from autoprune.task.task import Splits, Task
-from autoprune.train import loading
+from autoprune.train import evaluation, loading
 from autoprune.trial.sensitivity import EXAMPLES, RATIOS, Probe, probe
 
 ALLOCATIONS = (("lamp", 0.8), ("erk", 0.8), ("lamp", 0.5), ("erk", 0.5))
@@ -60,7 +61,8 @@ def prepare_search(
     if blocks:
         size = task.recovery.batch_size
         batch = next(loading.batches(loading.sample_of(data.train, size, seed), size))
-        rise = block_importance(dense.model, blocks, task.loss, batch)
+        batch = to_device(batch, device_of(dense.model))
+        rise = block_importance(dense.model, blocks, lambda model: evaluation.loss_of(task, model, batch))
         spare = sorted(rise, key=rise.get)
     allocations = []
     for method, ratio in ALLOCATIONS:
@@ -70,8 +72,9 @@ def prepare_search(
             continue
     return Prepared(
         dense=dense.measures,
+        metric=task.metric.name,
         sizes=sizes,
-        sensitivity=found.accuracy,
+        sensitivity=found.quality,
         losses=found.loss,
         criterion=candidate.criterion,
         schedule=candidate.schedule,

@@ -30,10 +30,10 @@ SEARCHED = ("learning_rate", "distillation", "temperature", "schedule")
 
 @dataclass(frozen=True)
 class Tried:
-    """One recipe and the mean validation accuracy of the networks that it recovered, in [0, 1]."""
+    """One recipe and the mean validation metric of the networks that it recovered; None if it diverged."""
 
     recipe: dict[str, Any]
-    accuracy: float
+    quality: float | None
 
 
 def search_recipe(
@@ -49,7 +49,7 @@ def search_recipe(
 
     Each recovers networks of uniform sparsity (:data:`SPARSITIES`, L1 norm) in the recovery's own number of steps. The
     task's own recipe is the first; Optuna's TPE proposes the others: the learning rate within a factor of eight, the
-    weight and the temperature of the distillation, the learning rate's schedule. A recipe that diverges counts 0.
+    weight and the temperature of the distillation, the learning rate's schedule. One that diverges comes last.
 
     Args:
         trials: how many.
@@ -70,7 +70,8 @@ def search_recipe(
     )
     file = cache.cached("recipe", task.name, key, ".json", make)
     found = [Tried(**each) for each in json.loads(file.read_text())]
-    return sorted(found, key=lambda each: -each.accuracy)
+    metric = task.metric
+    return sorted(found, key=lambda each: (each.quality is None, metric.cost(each.quality or 0.0)))
 
 
 def with_best_recipe(task: Task, tried: list[Tried]) -> Task:
@@ -83,7 +84,7 @@ def _search(
     task: Task, data: Splits, dense: Dense, trials: int, seed: int, round_to: int, on_tried: Callable[[Tried], None]
 ) -> list[Tried]:
     sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(3, trials // 2), multivariate=True)
-    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study = optuna.create_study(direction=task.metric.direction, sampler=sampler)
     own = task.recovery
     study.enqueue_trial({name: getattr(own, name) for name in SEARCHED})
     found = []
@@ -98,16 +99,17 @@ def _search(
             "schedule": trial.suggest_categorical("schedule", ["onecycle", "cosine", "constant"]),
         }
         tried = Tried(recipe, _judge(task, data, dense, replace(own, **recipe), seed, round_to))
-        study.tell(trial, tried.accuracy)
+        failed = optuna.trial.TrialState.FAIL
+        study.tell(trial, tried.quality, state=failed if tried.quality is None else None)
         found.append(tried)
         on_tried(tried)
     return found
 
 
-def _judge(task: Task, data: Splits, dense: Dense, recipe: Recipe, seed: int, round_to: int) -> float:
+def _judge(task: Task, data: Splits, dense: Dense, recipe: Recipe, seed: int, round_to: int) -> float | None:
     task = replace(task, recovery=recipe)
     try:
         models = [run_trial(task, Candidate(uniform=s), data, dense, seed, round_to).model for s in SPARSITIES]
     except TrialFailure:
-        return 0.0
-    return fmean(evaluation.accuracy(model, data.validation) for model in models)
+        return None
+    return fmean(evaluation.quality(task, model, data.validation) for model in models)

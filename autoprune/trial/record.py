@@ -11,6 +11,7 @@ from autoprune.base.files import read_object, replacing, write_json, write_text
 from autoprune.errors import TrialFailure, UserError
 from autoprune.results import finite
 from autoprune.results.experiment import FAILURE, MODEL, RESULT
+from autoprune.results.measures import METRIC, Measure
 from autoprune.results.prepared import FILE as PREPARED
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def execute(
         loaded: task, data and dense model.
         channels: channels of each group of the dense model.
         folder: of this trial; its neighbours are the search's other trials.
-        on_round: called with the validation accuracy after every round of the schedule but the last.
+        on_round: called with the validation metric after every round of the schedule but the last.
 
     Raises:
         TrialFailure: the candidate cannot be carried through.
@@ -56,9 +57,9 @@ def execute(
     pruned_ms, dense_ms = reference_latency.beside_reference(dense, result.model, task.example_input, *how)
     measures = finite.checked(result.measures | {"latency_ms": pruned_ms})
     dense_measures = dense.measures | {"latency_ms": dense_ms}
-    metrics = default_metric(measures, dense_measures, settings.size_weight) | measures
+    metrics = default_metric(measures, dense_measures, settings.size_weight, task.metric) | measures
     if candidate.baseline is None:
-        metrics |= baselines.margins(measures, dense_measures, finished_baselines(folder.parent))
+        metrics |= baselines.margins(measures, dense_measures, finished_baselines(folder.parent), task.metric)
     finite.checked(metrics)
     with replacing(folder / MODEL) as draft:
         torch.save(result.model.state_dict(), draft)
@@ -96,15 +97,18 @@ def record_failure(error: Exception, folder: Path) -> str:
     return reason
 
 
-def default_metric(measures: dict[str, float], dense: dict[str, float], weight: float) -> dict[str, float]:
+def default_metric(
+    measures: dict[str, float], dense: dict[str, float], weight: float, metric: Measure = METRIC
+) -> dict[str, float]:
     """Return the one number that NNI's own tuners maximise, as ``default``.
 
-    Accuracy times (MACs / dense MACs) ** -weight, the weighted product of MnasNet (Tan et al. 2019, equation 2); for
-    unstructured sparsity, which saves no MACs, with the parameters in the MACs' place.
+    The metric, as :meth:`.Measure.gain` counts it, times (MACs / dense MACs) ** -weight, the weighted product of
+    MnasNet (Tan et al. 2019, equation 2); for unstructured sparsity, which saves no MACs, with the parameters in the
+    MACs' place.
     """
     size = "macs" if measures["macs"] < dense["macs"] else "params"
     ratio = max(measures[size], 1) / max(dense[size], 1)
-    return {"default": round(measures["accuracy"] * ratio**-weight, 6)}
+    return {"default": round(metric.gain(measures[metric.name], dense[metric.name]) * ratio**-weight, 6)}
 
 
 def finished_baselines(trials: Path) -> dict[str, list[dict[str, float]]]:

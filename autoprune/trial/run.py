@@ -34,8 +34,8 @@ class TrialResult:
 
     Args:
         model: the pruned, recovered network, in evaluation mode.
-        measures: ``accuracy`` on the validation split (of the removed network; of the masked weights where they are
-            unstructured), ``params`` (non-zeros), ``macs``, ``bytes`` and ``latency_ms``.
+        measures: the task's metric on the validation split (of the removed network; of the masked weights where they
+            are unstructured), ``params`` (non-zeros), ``macs``, ``bytes`` and ``latency_ms``.
         kept: channels left in each group; 0 in one that went with a dropped block.
         masks: where single weights went, ones and zeros by parameter name; empty if whole channels did.
     """
@@ -53,7 +53,7 @@ def run_trial(
     dense: Dense,
     seed: int = 0,
     round_to: int = 8,
-    on_round: Callable[[float], None] = lambda accuracy: None,
+    on_round: Callable[[float], None] = lambda quality: None,
     groups: Groups | None = None,
     repeat: int = 0,
 ) -> TrialResult:
@@ -62,7 +62,7 @@ def run_trial(
     Args:
         seed: of the recovery; the same seed gives the same accuracy on the same machine.
         round_to: kept channels are a multiple of this where a group is large enough.
-        on_round: called with the validation accuracy after every round of the schedule but the last.
+        on_round: called with the validation metric after every round of the schedule but the last.
         groups: the dense model's groups, if not those that ``dense`` holds.
         repeat: another number gives the candidate's own training another seed; the shared weights stay what they are.
 
@@ -104,7 +104,8 @@ def run_trial(
         model, masks = _train_sparse(run)
     else:
         model, masks = _prune_weights(run)
-    measures = {"accuracy": evaluation.accuracy(model, data.validation)} | measure.measure(model, task.example_input)
+    measures = {task.metric.name: evaluation.quality(task, model, data.validation)}
+    measures |= measure.measure(model, task.example_input)
     return TrialResult(model, finite.checked(measures), kept, masks)
 
 
@@ -251,8 +252,7 @@ class _Run:
         seed = self.seed + self.repeat
         loop.train(self.task, model, self.data.train, recipe, seed, teacher, start=start, **hooks)
         if t < 1:
-            reached = finite.checked({"accuracy": evaluation.accuracy(model, self.data.validation)})
-            self.on_round(reached["accuracy"])
+            self.on_round(evaluation.quality(self.task, model, self.data.validation))
 
     @property
     def training_recipe(self) -> Recipe:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
-from autoprune.errors import TrialFailure, UserError
+from autoprune.errors import UserError
 from autoprune.prune import dense
 from autoprune.prune.criteria import get_criterion
 from autoprune.prune.groups import Group, Groups, removed_positions
@@ -21,7 +19,6 @@ from autoprune.task.accepted import accepted
 from autoprune.task.find import load_task
 from autoprune.task.task import Splits, Task
 from autoprune.train import evaluation, loading
-from autoprune.train.modes import evaluating
 
 RATIOS = (0.25, 0.5, 0.75, 15 / 16)
 """The sparsities at which each group is probed."""
@@ -35,7 +32,7 @@ Curve = list[tuple[float, float]]
 class Probe(NamedTuple):
     """What a network is without a part of each group alone, by the group's name."""
 
-    accuracy: dict[str, Curve]
+    quality: dict[str, Curve]
     loss: dict[str, Curve]
 
 
@@ -61,39 +58,20 @@ def probe(
     seen = loading.sample_of(data.validation, EXAMPLES, seed)
     order = shared.order(task, data, ranked, groups, criterion, seed)
     gone = {ratio: lacking(order, groups, ratio, round_to) for ratio in RATIOS}
-    whole = evaluate(task, model, seen)
+    whole = evaluation.quality_and_loss(task, model, seen)
     found = Probe({g.name: [(0.0, whole[0])] for g in groups}, {g.name: [(0.0, whole[1])] for g in groups})
     for group in groups:
         for ratio in RATIOS:
             units = gone[ratio].get(group.name, [])
             sparsity = len(units) / group.channels
-            if sparsity <= found.accuracy[group.name][-1][0]:
+            if sparsity <= found.quality[group.name][-1][0]:
                 continue
             subnet = cut(model, removed_positions(groups, {group.name: units}))
             shared.recalibrate(task, subnet, data, seed)
-            accuracy, loss = evaluate(task, subnet, seen)
-            found.accuracy[group.name].append((round(sparsity, 6), accuracy))
+            quality, loss = evaluation.quality_and_loss(task, subnet, seen)
+            found.quality[group.name].append((round(sparsity, 6), quality))
             found.loss[group.name].append((round(sparsity, 6), loss))
     return found
-
-
-@torch.no_grad()
-def evaluate(task: Task, model: nn.Module, data: Dataset) -> tuple[float, float]:
-    """Return the accuracy, in [0, 1], and the mean loss of ``model`` on ``data``.
-
-    Raises:
-        TrialFailure: the outputs or the loss are not finite.
-    """
-    correct = total = loss = 0.0
-    with evaluating(model):
-        for x, y in loading.batches(data, 512):
-            outputs = model(x)
-            loss += task.loss(outputs, y).item() * len(y)
-            correct += evaluation.count_correct(outputs, y)
-            total += len(y)
-    if not math.isfinite(loss):
-        raise TrialFailure(f"the loss at the evaluation is {loss}: lower the learning rate")
-    return correct / total, loss / total
 
 
 def task_curves(reference: str, criterion: str = "l1_norm", on_shared: bool = False) -> dict[str, Curve]:
@@ -109,10 +87,10 @@ def task_curves(reference: str, criterion: str = "l1_norm", on_shared: bool = Fa
     task = load_task(reference)
     if not get_criterion(criterion).structured:
         raise UserError(f"criterion {criterion} removes no whole channels: use l1_norm, l2_norm, fpgm or another")
-    data = task.data()
+    data = task.splits()
     trained = dense.prepare(task, data)
     model = shared.prepare(task, data, trained, trained.groups, criterion) if on_shared else trained.model
-    return probe(task, data, model, trained.model, trained.groups, criterion).accuracy
+    return probe(task, data, model, trained.model, trained.groups, criterion).quality
 
 
 def task_sensitivities(task: Task, share: float = 0.5) -> dict[str, float]:
@@ -120,11 +98,11 @@ def task_sensitivities(task: Task, share: float = 0.5) -> dict[str, float]:
 
     Each group is pruned alone, and nothing is fine-tuned.
     """
-    data = task.data()
+    data = task.splits()
     trained = dense.prepare(task, data)
 
     def score(model) -> float:
-        return evaluation.accuracy(model, data.validation)
+        return -task.metric.cost(evaluation.quality(task, model, data.validation))
 
     return sensitivities(trained.model, task.example_input, trained.groups, score, share)
 

@@ -41,7 +41,7 @@ def load_settings(settings: TrialCommand) -> tuple[Task, Splits, Dense]:
         UserError: an unknown task, a missing data set, a checkpoint that does not fit.
     """
     task = settings_task(settings)
-    data = task.data()
+    data = task.splits()
     trained = dense.prepare(task, data, settings.checkpoint, settings.seed, settings.initial)
     if settings.recipe_trials:
         tried = search_recipe(task, data, trained, settings.recipe_trials, settings.seed, settings.round_to)

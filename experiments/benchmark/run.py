@@ -134,7 +134,7 @@ def _train_dense(task: Task) -> None:
 
 def _record(run: Run, bench: Bench) -> dict[str, Any]:
     """Return all that is kept of a run; its fronts are measured on the test split, once, after the time."""
-    front = {id(each): evaluation.accuracy(each.model, bench.data.test) for each in bench.front()}
+    front = {id(each): evaluation.quality(bench.task, each.model, bench.data.test) for each in bench.front()}
     trials = []
     for each in bench.judged:
         measures = {name: each.measures[name] for name in ("accuracy", "params", "macs")}
@@ -143,7 +143,7 @@ def _record(run: Run, bench: Bench) -> dict[str, Any]:
     model = bench.dense
     return asdict(run) | {
         "dense": {name: model.measures[name] for name in ("accuracy", "params", "macs")}
-        | {"test": evaluation.accuracy(model.model, bench.data.test)},
+        | {"test": evaluation.quality(bench.task, model.model, bench.data.test)},
         "recovery": asdict(bench.task.recovery),
         "notes": bench.notes,
         "failures": bench.failures,

@@ -147,8 +147,8 @@ class Net(nn.Module):
         self.net, self.act, self.seen = nn.Linear(4, 2), nn.functional.gelu, object()
     def forward(self, x):
         return neighbour.scaled(self.act(self.net(x)))
-def loss(outputs, labels):
-    return len(LABELS) * nn.functional.cross_entropy(outputs, labels)
+def loss(outputs, batch):
+    return len(LABELS) * nn.functional.cross_entropy(outputs, batch[1])
 task = autoprune.Task("noisy", Net, lambda: autoprune.Splits(*[Noisy()] * 3), torch.zeros(1, 4), loss=loss)
 """
 NEIGHBOUR = """

@@ -50,16 +50,16 @@ def test_every_format_loads_in_its_own_runtime_with_the_same_outputs(home, model
 def test_the_card_says_what_the_files_are(home, model, digits_search):
     final, folder = home
     card = json.loads((folder / "model_card.json").read_text())
-    _, data, dense = digits_search.loaded
+    task, data, dense = digits_search.loaded
     assert card["trial"] == final.chosen.id
     assert set(card["files"]) == {"model.pt2", "model.onnx", "model.state_dict.pt"}
     for name, file in card["files"].items():
         assert file["bytes"] == (folder / name).stat().st_size
-        assert file["validation accuracy"] == pytest.approx(evaluation.accuracy(model, data.validation))
+        assert file["validation accuracy"] == pytest.approx(evaluation.quality(task, model, data.validation))
         assert file["latency"]["pruned"]["median_ms"] > 0
     test = card["test accuracy"]
-    assert test["pruned"] == pytest.approx(evaluation.accuracy(model, data.test))
-    assert test["dense"] == pytest.approx(evaluation.accuracy(dense.model, data.test))
+    assert test["pruned"] == pytest.approx(evaluation.quality(task, model, data.test))
+    assert test["dense"] == pytest.approx(evaluation.quality(task, dense.model, data.test))
     low, high = test["pruned 95 % interval"]
     assert low < test["pruned"] < high
     text = (folder / "model_card.md").read_text()
@@ -144,7 +144,7 @@ def test_further_recovery_improves_a_poor_model_keeps_zeros_and_never_reads_the_
     assert found.before < 0.5 < found.after
     assert found.kept
     assert int((found.model.hidden.weight[:, ::2] != 0).sum()) == 0
-    assert evaluation.accuracy(found.model, data.validation) == found.after
+    assert evaluation.quality(task, found.model, data.validation) == found.after
 
 
 def test_further_recovery_that_harms_is_not_taken(digits):

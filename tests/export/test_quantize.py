@@ -21,8 +21,8 @@ def home(digits_search, tmp_path_factory):
     return digits_search.export("knee", folder / "net.onnx", int8=True, runs=5), folder
 
 
-def accuracy(file, split):
-    return evaluation.accuracy(export.AsModule(load(file)), split)
+def accuracy(search, file, split):
+    return evaluation.quality(search.loaded[0], export.AsModule(load(file)), split)
 
 
 def test_an_eight_bit_file_is_smaller_and_about_as_accurate_and_the_card_says_how_much(home, digits_search):
@@ -31,9 +31,9 @@ def test_an_eight_bit_file_is_smaller_and_about_as_accurate_and_the_card_says_ho
     card = json.loads((folder / "net_card.json").read_text())
     plain, small = card["files"]["net.onnx"], card["files"]["net.int8.onnx"]
     assert small["bytes"] == (folder / "net.int8.onnx").stat().st_size < 0.75 * plain["bytes"]
-    assert small["validation accuracy"] == accuracy(folder / "net.int8.onnx", data.validation)
+    assert small["validation accuracy"] == accuracy(digits_search, folder / "net.int8.onnx", data.validation)
     assert small["validation accuracy"] > plain["validation accuracy"] - 0.03
-    assert small["test accuracy"] == accuracy(folder / "net.int8.onnx", data.test)
+    assert small["test accuracy"] == accuracy(digits_search, folder / "net.int8.onnx", data.test)
     assert card["quantised"]["method"].startswith("post-training")
     assert "net.int8.onnx" in (folder / "net_card.md").read_text()
 
@@ -71,7 +71,7 @@ def test_quantisation_aware_fine_tuning_gives_an_eight_bit_file_too(digits_searc
     quantize.quantization_aware(task, dense.model, dense.model, data._replace(validation=None, test=None), 20, file)
     weights = [tensor for tensor in onnx.load(file).graph.initializer if len(tensor.dims) > 1]
     assert {tensor.data_type for tensor in weights} == {onnx.TensorProto.INT8}
-    assert accuracy(file, data.validation) > dense.measures["accuracy"] - 0.03
+    assert accuracy(digits_search, file, data.validation) > dense.measures["accuracy"] - 0.03
     assert all(torch.equal(before[name], tensor) for name, tensor in dense.model.state_dict().items())
 
 

@@ -212,7 +212,9 @@ def test_importance_is_the_rise_of_the_loss_and_zero_for_a_block_that_does_nothi
     model = randomise(ResNet(14)).eval()
     nn.init.zeros_(model.layer1[1].bn2.weight)
     nn.init.zeros_(model.layer1[1].bn2.bias)
-    rises = block_importance(model, find_blocks(model, IMAGE), nn.functional.cross_entropy, (IMAGE, torch.tensor([3])))
+    rises = block_importance(
+        model, find_blocks(model, IMAGE), lambda each: nn.functional.cross_entropy(each(IMAGE), torch.tensor([3]))
+    )
     assert list(rises) == ["layer1.0", "layer1.1", "layer2.1", "layer3.1"]
     assert rises["layer1.1"] == 0 != rises["layer1.0"]
 

@@ -166,8 +166,8 @@ def test_measuring_leaves_every_layer_in_its_mode(tied):
     task, data, dense = tied
     dense.model.train().inner_bn.eval()
     before = state(dense.model)
-    evaluation.accuracy(dense.model, data.validation)
-    sensitivity.evaluate(task, dense.model, data.validation)
+    evaluation.quality(task, dense.model, data.validation)
+    evaluation.quality_and_loss(task, dense.model, data.validation)
     latency.compare(dense.model, dense.model, task.example_input, runs=1, warmup=0)
     preparation.size_model(dense.model, task.example_input, dense.groups)
     run_trial(task, Candidate(uniform=0.5, schedule="shared"), data, dense)

@@ -60,12 +60,12 @@ def test_reestimation_mends_what_pruning_did_to_the_accuracy(tiny):
     task, data, dense = tiny
     model = copy.deepcopy(dense.model)
     loop.train(task, model, data.train, Recipe(steps=150, batch_size=32, learning_rate=0.05))
-    good = evaluation.accuracy(model, data.validation)
+    good = evaluation.quality(task, model, data.validation)
     for norm in (model.stem_bn, model.inner_bn):
         norm.running_mean.add_(20)
-    assert evaluation.accuracy(model, data.validation) < 0.5 < 0.8 < good
+    assert evaluation.quality(task, model, data.validation) < 0.5 < 0.8 < good
     loop.train(task, model, data.train, Recipe(steps=0, batch_size=32, bn_reestimation=3))
-    assert evaluation.accuracy(model, data.validation) > good - 0.05
+    assert evaluation.quality(task, model, data.validation) > good - 0.05
 
 
 def test_no_recovery_at_all_changes_nothing(tiny):
@@ -81,7 +81,7 @@ def test_every_optimizer_with_every_schedule_lowers_the_loss(tiny, optimizer, sc
     rate = 0.05 if optimizer == "sgd" else 0.01
     model = recover(tiny, Recipe(steps=40, batch_size=32, learning_rate=rate, optimizer=optimizer, schedule=schedule))
     with torch.no_grad():
-        assert task.loss(model(x), y) < 0.9 * task.loss(dense.model(x), y)
+        assert task.loss(model(x), (x, y)) < 0.9 * task.loss(dense.model(x), (x, y))
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_distillation_alone_brings_the_student_to_the_teacher_and_not_to_the_lab
             return float((student.eval()(x).softmax(-1) - teacher(x).softmax(-1)).abs().mean())
 
     before = apart()
-    wrong = replace(task, loss=lambda outputs, labels: task.loss(outputs, labels) * 1e3)  # has no weight at all
+    wrong = replace(task, loss=lambda outputs, batch: task.loss(outputs, batch) * 1e3)  # has no weight at all
     loop.train(wrong, student, data.train, recipe, teacher=teacher)
     assert apart() < 0.5 * before
 

@@ -17,7 +17,7 @@ from autoprune.results.candidate import Candidate
 from autoprune.results.experiment import RESULT
 from autoprune.results.settings import TrialCommand
 from autoprune.train import evaluation
-from autoprune.trial import reference_latency, sensitivity
+from autoprune.trial import reference_latency
 from autoprune.trial.record import execute, finished_baselines
 from autoprune.trial.run import run_trial
 
@@ -40,16 +40,16 @@ def test_outputs_of_nan_have_no_accuracy_and_no_loss(digits):
     model = task.build()
     with torch.no_grad():
         model.head.bias.fill_(math.nan)
-    for judge in (evaluation.accuracy, lambda *a: sensitivity.evaluate(task, *a)):
+    for judge in (evaluation.quality, evaluation.quality_and_loss):
         with pytest.raises(TrialFailure, match="outputs became NaN"):
             judge(model, data.validation)
 
 
 def test_a_loss_that_is_infinite_at_the_evaluation_is_a_failure(digits):
     task, data, dense = digits
-    task = replace(task, loss=lambda outputs, labels: outputs.sum() * math.inf)
+    task = replace(task, loss=lambda outputs, batch: outputs.sum() * math.inf)
     with pytest.raises(TrialFailure, match="the loss at the evaluation is"):
-        sensitivity.evaluate(task, dense.model, data.validation)
+        evaluation.quality_and_loss(task, dense.model, data.validation)
 
 
 def test_an_infinite_latency_is_a_failed_trial_that_leaves_no_result(digits, tmp_path, monkeypatch):
@@ -61,7 +61,7 @@ def test_an_infinite_latency_is_a_failed_trial_that_leaves_no_result(digits, tmp
 
 
 def test_a_search_from_python_records_it_and_goes_on(digits, monkeypatch):
-    real = evaluation.accuracy
+    real = evaluation.quality
     broken = iter([math.nan])
     task = digits[0]
     search = {"trials": 3, "baselines": False, "warm_start": False, "rungs": False}

@@ -151,7 +151,7 @@ def test_several_trials_at_once_are_told_apart_by_their_ids(tmp_path):
     for i in (2, 0, 3, 1):
         tuner.tell(i, running[i], problem.judge(running[i]))
     assert [e.parameters for e in tuner.episodes] == [running[i] for i in (2, 0, 3, 1)]
-    assert all(e.accuracy == problem.judge(e.parameters)["accuracy"] for e in tuner.episodes)
+    assert all(e.quality == problem.judge(e.parameters)["accuracy"] for e in tuner.episodes)
 
 
 def test_the_first_of_several_criteria_and_schedules_is_taken(tmp_path):
@@ -186,8 +186,8 @@ def test_the_learning_curve_has_a_line_for_each_episode(tmp_path):
     assert [line["random"] for line in lines] == [True] * 3 + [False] * 3
     assert lines[3]["noise"] >= lines[5]["noise"] > 0
     for line in lines:
-        assert set(line) == {"episode", "reward", "accuracy", "macs", "target", "noise", "random"}
-        assert line["reward"] == pytest.approx(line["accuracy"] - 1)
+        assert set(line) == {"episode", "reward", "quality", "macs", "target", "noise", "random"}
+        assert line["reward"] == pytest.approx(line["quality"] - 1)
         assert 0 < line["target"] <= 1
 
 

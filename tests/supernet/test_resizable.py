@@ -33,9 +33,9 @@ def test_versions_in_turn_compute_what_networks_that_were_cut_do(name):
         removal = {g.name: chance.sample(range(g.channels), chance.randrange(g.channels)) for g in groups}
         dropped = tuple(block for block in blocks if chance.random() < 0.3)
         expected = call(remove_blocks(cut(model, removed_positions(groups, removal)), dropped), example)
-        found = subnets.run(model, Subnet(removal, dropped), example, within)
+        found = subnets.run(model, Subnet(removal, dropped), lambda each: each(example), within)
         for one, other in zip(tensors(expected), tensors(found), strict=True):
             assert torch.allclose(one, other, atol=1e-5)
     model.train()
-    subnets.run(model, Subnet(removal, dropped), torch.cat([example, example]), within)
+    subnets.run(model, Subnet(removal, dropped), lambda each: each(torch.cat([example, example])), within)
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())

@@ -117,12 +117,12 @@ def test_one_shared_recovery_serves_candidates_of_a_transformer(small):
     task, data, prepared = small
     subnets = Subnets.ordered_by("l1_norm", prepared.model, prepared.groups)
     before = [
-        evaluation.accuracy(small_version(task, prepared.model, subnets, level), data.validation)
+        evaluation.quality(task, small_version(task, prepared.model, subnets, level), data.validation)
         for level in (0.5, 0.9375)
     ]
     model = shared.train_supernet(task, data, prepared.model, subnets, replace(task.recovery, steps=60))
     after = [
-        evaluation.accuracy(small_version(task, model, subnets, level), data.validation) for level in (0.5, 0.9375)
+        evaluation.quality(task, small_version(task, model, subnets, level), data.validation) for level in (0.5, 0.9375)
     ]
     assert sum(after) >= sum(before) and min(after) > 0.8
 

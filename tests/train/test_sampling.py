@@ -78,7 +78,7 @@ def test_the_probe_sees_the_same_in_data_sorted_by_class(digits, monkeypatch):
     task, data, dense = digits
     monkeypatch.setattr(sensitivity, "EXAMPLES", 120)
     curves = [
-        probe(task, each, dense.model, dense.model, dense.groups, "l1_norm").accuracy for each in (data, by_class(data))
+        probe(task, each, dense.model, dense.model, dense.groups, "l1_norm").quality for each in (data, by_class(data))
     ]
     for name, curve in curves[0].items():
         for (_, a), (_, b) in zip(curve, curves[1][name], strict=True):
@@ -98,7 +98,7 @@ def test_the_plateau_and_the_beginning_of_fine_tuning_see_the_same_in_data_sorte
         shared.recalibrate(task, small, each)
     assert abs(best[0] - best[1]) < 0.1
     seen = []
-    monkeypatch.setattr(evaluation, "accuracy", lambda model, split: seen.append(labels(split)) or 0.0)
+    monkeypatch.setattr(evaluation, "quality", lambda task, model, split: seen.append(labels(split)) or 0.0)
     shared.lacks_a_point_at_most(dense.model, dense.model, task, by_class(data))
     assert seen[0] == seen[1] and len(seen[0]) == 10
 
@@ -107,14 +107,13 @@ def test_blocks_are_weighed_on_all_classes(digits, monkeypatch):
     task, data, dense = digits
     seen = []
 
-    def noted(model, blocks, loss, batch):
-        seen.append(Counter(batch[1].tolist()))
-        return {block.name: 0.0 for block in blocks}
-
     monkeypatch.setattr(preparation, "find_blocks", lambda *_: ())
     monkeypatch.setattr(preparation, "choose_blocks", lambda *_: ("block",))
     monkeypatch.setattr(preparation, "_probe", lambda *_: sensitivity.Probe({}, {g.name: [] for g in dense.groups}))
-    monkeypatch.setattr(preparation, "block_importance", lambda m, b, *rest: noted(m, (), *rest))
+    monkeypatch.setattr(preparation, "block_importance", lambda model, blocks, loss_of: {"block": loss_of(model)})
+    monkeypatch.setattr(
+        preparation.evaluation, "loss_of", lambda task, model, batch: seen.append(Counter(batch[1].tolist())) or 0.0
+    )
     monkeypatch.setattr(preparation, "first_candidates", lambda *_: [])
     preparation.prepare_search(task, by_class(data), dense, Candidate(blocks={"block": 0}))
     assert len(seen[0]) == 10

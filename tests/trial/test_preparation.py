@@ -50,7 +50,7 @@ def test_the_recipe_search_prefers_what_recovers_and_remembers_it(digits, monkey
     task = replace(task, recovery=replace(task.recovery, learning_rate=2e-4))  # far too small for twenty steps
     tried = recipe.search_recipe(task, data, dense, trials=5)
     own = next(each for each in tried if each.recipe["learning_rate"] == 2e-4)
-    assert len(tried) == 5 and tried[0].accuracy > own.accuracy and tried[0].recipe["learning_rate"] > 2e-4
+    assert len(tried) == 5 and tried[0].quality > own.quality and tried[0].recipe["learning_rate"] > 2e-4
     assert recipe.with_best_recipe(task, tried).recovery.learning_rate == tried[0].recipe["learning_rate"]
     monkeypatch.setattr(recipe, "run_trial", lambda *_: pytest.fail("searched again"))
     assert recipe.search_recipe(task, data, dense, trials=5) == tried
@@ -71,7 +71,7 @@ def test_the_front_is_fine_tuned_with_several_seeds_and_one_of_them_is_taken_hom
     _, data, _ = search.loaded
     best = final.recovered[final.chosen.id]
     model = autoprune.export.load_pruned(search.loaded[0], best.file)
-    assert evaluation.accuracy(model, data.validation) == max(best.validation)
+    assert evaluation.quality(search.loaded[0], model, data.validation) == max(best.validation)
     assert final.test_accuracy == best.test[best.validation.index(max(best.validation))]
 
     monkeypatch.setattr(recovered, "run_trial", lambda *_, **__: pytest.fail("fine-tuned again"))

@@ -30,7 +30,7 @@ def test_a_structured_candidate_comes_back_smaller_and_faster_to_compute(digits,
 
 def test_the_accuracy_is_that_of_the_network_that_comes_back(digits):
     result = run(digits, Candidate(uniform=0.5))
-    assert evaluation.accuracy(result.model, digits[1].validation) == result.measures["accuracy"]
+    assert evaluation.quality(digits[0], result.model, digits[1].validation) == result.measures["accuracy"]
 
 
 @pytest.mark.parametrize("schedule", ["one_shot", "gradual", "lottery_ticket"])

@@ -71,8 +71,8 @@ class Activations(Criterion):
                     )
         try:
             request.model.eval()
-            for x, _ in request.batches(self.batches):
-                request.model(x)
+            for batch in request.batches(self.batches):
+                request.need().task.run(request.model, batch)
         finally:
             for hook in hooks:
                 hook.remove()

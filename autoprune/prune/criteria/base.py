@@ -6,16 +6,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from autoprune.base import streams
+from autoprune.base.tree import device_of, to_device
 from autoprune.errors import UserError
 from autoprune.prune.groups import Group, Slice
-from autoprune.task.task import Task
+from autoprune.task.task import Data, Task
 from autoprune.train import loading
 
 
@@ -32,7 +32,7 @@ class Context:
     """
 
     task: Task
-    train: Dataset
+    train: Data
     seed: int = 0
     steps: int = 100
     batches: int = 8
@@ -79,11 +79,13 @@ class Request:
         """Return a stream of chance of its own for one purpose (see :func:`autoprune.base.streams.generator`)."""
         return streams.generator(self.context.seed if self.context else 0, *purpose)
 
-    def batches(self, count: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, count: int | None = None) -> Iterator[Any]:
         """Iterate over ``count`` training batches; if None over as many as may be looked at."""
         context = self.need()
         size = context.task.recovery.batch_size
-        yield from islice(loading.endless_batches(context.train, size, context.seed), count or context.batches)
+        device = device_of(self.model)
+        for batch in islice(loading.endless_batches(context.train, size, context.seed), count or context.batches):
+            yield to_device(batch, device)
 
 
 Need = Literal["data", "gradients", "training"]

@@ -11,10 +11,10 @@ from autoprune.prune.criteria.base import Request
 @contextmanager
 def accumulate_gradients(request: Request) -> Iterator[None]:
     """Leave the summed gradients in the model's parameters while the context lasts; the model does not change."""
-    loss = request.need().task.loss
+    task = request.need().task
     request.model.eval().zero_grad()
-    for x, y in request.batches():
-        loss(request.model(x), y).backward()
+    for batch in request.batches():
+        task.loss_of(request.model, batch).backward()
     try:
         yield
     finally:

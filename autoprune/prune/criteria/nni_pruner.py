@@ -9,6 +9,7 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
+from autoprune.base.tree import device_of, to_device
 from autoprune.errors import UserError
 from autoprune.prune.criteria.base import Context, Request, per_unit
 from autoprune.prune.groups import Group, Slice
@@ -145,8 +146,7 @@ def evaluator(model: nn.Module, context: Context, learning_rate: float):
     from nni.compression import TorchEvaluator
 
     def training_step(batch, model) -> Tensor:
-        x, y = batch
-        return context.task.loss(model(x), y)
+        return context.task.loss_of(model, to_device(batch, device_of(model)))
 
     # NNI passes these by position
     def train(model, optimizer, training_step, lr_scheduler, max_steps, max_epochs) -> None:

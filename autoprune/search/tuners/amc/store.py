@@ -21,21 +21,26 @@ class Episode:
         target: the largest size it was allowed, as a fraction of the dense network's.
         noise: standard deviation of the exploration, as a fraction of the range of actions.
         random: whether its actions were drawn with no regard to the agent.
-        accuracy: of the candidate; None while it runs.
+        quality: the metric of the candidate; None while it runs.
         macs: of the candidate.
+        reward: AMC's under a limit on resources: what is missing to a perfect network, negated.
     """
 
     parameters: dict[str, Any]
     target: float
     noise: float
     random: bool
-    accuracy: float | None = None
+    quality: float | None = None
     macs: float | None = None
+    reward: float | None = None
 
-    @property
-    def reward(self) -> float | None:
-        """AMC's reward under a limit on resources: the error, negated."""
-        return None if self.accuracy is None else self.accuracy - 1
+    @classmethod
+    def read(cls, content: dict[str, Any]) -> Episode:
+        """Return an episode as it was saved, also by earlier versions, which knew no metric but accuracy."""
+        if "accuracy" in content:
+            quality = content.pop("accuracy")
+            content = content | {"quality": quality, "reward": None if quality is None else quality - 1}
+        return cls(**content)
 
 
 @dataclass
@@ -86,11 +91,11 @@ class Store:
         if saved is None:
             return State()
         content = json.loads(saved)
-        content["episodes"] = [Episode(**each) for each in content["episodes"]]
+        content["episodes"] = [Episode.read(each) for each in content["episodes"]]
         content["lessons"] = [(number, target) for number, target in content["lessons"]]
         # Ids may start anew in the next process: only the parameters tell these trials apart.
         content["running"] = {
-            f"interrupted-{number}": Episode(**each) for number, each in enumerate(content["running"].values())
+            f"interrupted-{number}": Episode.read(each) for number, each in enumerate(content["running"].values())
         }
         return State(**content)
 
@@ -115,7 +120,7 @@ def _line(number: int, episode: Episode) -> str:
     shown = {
         "episode": number,
         "reward": episode.reward,
-        "accuracy": episode.accuracy,
+        "quality": episode.quality,
         "macs": episode.macs,
         "target": episode.target,
         "noise": episode.noise,

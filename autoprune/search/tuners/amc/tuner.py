@@ -17,6 +17,7 @@ from autoprune.base.checked import Count, Seed, Text, check
 from autoprune.base.places import check_folder
 from autoprune.errors import UserError, unknown
 from autoprune.results.candidate import PREFIX, Candidate
+from autoprune.results.measures import MEASURES
 from autoprune.results.prepared import Prepared
 from autoprune.search.tuners.amc.store import Episode, Store
 from autoprune.search.tuners.amc.walk import Walk, check_space, predicted_loss
@@ -194,7 +195,7 @@ class AmcTuner(Tuner):
         return dict(parameters)
 
     def tell(self, number: int, parameters: Mapping[str, Any], metrics: Metrics | None) -> None:
-        """Learn from a trial's metrics, which have ``accuracy``; the candidate of one without is not proposed again."""
+        """Learn from a trial's metrics, which have the task's; the candidate of one without is not proposed again."""
         self._take(self._running(str(number), parameters), parameters, metrics)
 
     def resume(self, results: Sequence[tuple[Mapping[str, Any], Any]]) -> None:
@@ -236,7 +237,8 @@ class AmcTuner(Tuner):
         """Make the agent, remind it of all that happened, and hear the results that came before it was made."""
         from autoprune.search.tuners.amc.agent import Agent
 
-        self._walk = Walk(self._prepared.sizes, self._space, self._prepared.sensitivity, self.size)
+        self._metric = MEASURES[self._prepared.metric]
+        self._walk = Walk(self._prepared.sizes, self._space, self._curves(), self.size)
         self._agent = Agent(self._walk.state_size, len(self._walk.grid), self.seed)
         lessons, self._state.lessons = self._state.lessons, []
         for number, target in lessons:
@@ -246,6 +248,14 @@ class AmcTuner(Tuner):
             self._agent.load_bytes(networks)
         early, self._early = self._early, []
         self.resume(early)
+
+    def _curves(self) -> dict[str, list[tuple[float, float]]]:
+        """Return for each group ``(sparsity, 1 - drop)`` pairs: what the probe says is left of the network."""
+        dense = self._prepared.dense[self._metric.name]
+        return {
+            name: [(sparsity, 1 - self._metric.drop(value, dense)) for sparsity, value in curve]
+            for name, curve in self._prepared.sensitivity.items()
+        }
 
     def _ready(self) -> tuple[Walk, Agent]:
         if self._walk is None or self._agent is None:
@@ -277,18 +287,20 @@ class AmcTuner(Tuner):
         return walk.go(target, act)
 
     def _take(self, episode: Episode | None, parameters: Mapping[str, Any], metrics: Metrics | None) -> None:
-        accuracy = None if metrics is None else metrics.get("accuracy")
-        if not _finite(accuracy):
+        walk, agent = self._ready()
+        quality = None if metrics is None else metrics.get(self._metric.name)
+        if not _finite(quality):
             if metrics is not None:
-                _log.warning("a trial reported %s: no finite number as its accuracy", metrics)
+                _log.warning("a trial reported %s: no finite number as its %s", metrics, self._metric.noun)
             self._state.failed.append(dict(parameters))
             self._store.save(self._state)
             return
-        walk, agent = self._ready()
         sparsity = self._sparsity(parameters)
         if episode is None:  # a result of another search
             episode = Episode(dict(parameters), walk.fraction(sparsity), 0.0, False)
-        episode.accuracy, episode.macs = float(accuracy), float(metrics.get("macs", walk.macs(sparsity)))
+        dense = self._prepared.dense[self._metric.name]
+        episode.quality, episode.macs = float(quality), float(metrics.get("macs", walk.macs(sparsity)))
+        episode.reward = self._metric.gain(episode.quality, dense) - 1
         self._state.episodes.append(episode)
         number = len(self._state.episodes) - 1
         self._learn(number, episode.target)
@@ -306,11 +318,12 @@ class AmcTuner(Tuner):
         walk, agent = self._ready()
         episode = self._state.episodes[number]
         sparsity = self._sparsity(episode.parameters)
-        curves = self._prepared.sensitivity if self.shaping else {}
+        curves = self._curves() if self.shaping else {}
+        drop = self._metric.drop(episode.quality, self._prepared.dense[self._metric.name])
         kept = {name: walk.nearest(name, sparsity.get(name, 0.0)) for name in walk.grid}
         losses = [predicted_loss(curves.get(name, ()), level) for name, level in kept.items()]
         rewards = [-loss / UNIT for loss in losses]
-        rewards[-1] += (episode.accuracy - self._prepared.dense["accuracy"] + sum(losses)) / UNIT
+        rewards[-1] += (sum(losses) - drop) / UNIT
         agent.remember(walk.retrace(sparsity, target), rewards)
         self._state.lessons.append((number, target))
 

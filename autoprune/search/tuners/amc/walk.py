@@ -17,7 +17,7 @@ from autoprune.results.size_model import SizeModel
 Size = Literal["macs", "params"]
 
 PROBES = (0.25, 0.5, 0.75)
-"""The sparsities whose probed accuracy an agent sees, for each group."""
+"""The sparsities whose probed quality an agent sees, for each group."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,15 @@ class Walk:
 
     At each group the sparsity is bounded on both sides. From below, as in AMC (He et al. 2018, algorithm 1): with every
     later group at its highest sparsity the target can still be met. And from above: with every later group at its
-    lowest, no more than the target is asked for, since pruning beyond it costs accuracy for nothing. So a walk ends
+    lowest, no more than the target is asked for, since pruning beyond it costs quality for nothing. So a walk ends
     just below its target, whatever the actions; only a target smaller than anything in the space is not met, and
     then every group is at its highest.
 
     Args:
         sizes: the network's.
         space: in NNI's format. Groups that it does not name stay whole.
-        sensitivity: for each group alone, ``(sparsity, accuracy)`` pairs, the first of sparsity 0; may lack groups.
+        sensitivity: for each group alone, ``(sparsity, quality)`` pairs, the first of sparsity 0, the quality in [0, 1]
+            and better the higher it is; may lack groups.
         size: what the target limits.
 
     Raises:
@@ -200,7 +201,7 @@ def check_space(space: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def predicted_loss(curve: Sequence[tuple[float, float]], sparsity: float) -> float:
-    """Return the accuracy that a probe says is lost at ``sparsity``, in [0, 1]; 0 without a probe."""
+    """Return the quality that a probe says is lost at ``sparsity``, in [0, 1]; 0 without a probe."""
     if not curve:
         return 0.0
     xs, ys = zip(*sorted(curve), strict=True)

@@ -18,10 +18,11 @@ from autoprune.base.checked import Seed, Text, check
 from autoprune.errors import UserError, unknown
 from autoprune.results.candidate import PREFIX, Candidate
 from autoprune.results.limits import read_limits
-from autoprune.results.pareto import DEFAULT_OBJECTIVES, DIRECTIONS, check_objectives, costs
+from autoprune.results.measures import MEASURES, SIZES, metric_among
+from autoprune.results.pareto import DEFAULT_OBJECTIVES, check_objectives, costs
 from autoprune.results.prepared import Prepared
 from autoprune.search import halving
-from autoprune.search.distributions import draw, grid, nearest, rounded, to_distribution
+from autoprune.search.distributions import draw, grid, holds, nearest, rounded, to_distribution
 from autoprune.search.known import Known, shrink
 from autoprune.search.tuners.base import Metrics, Tuner
 from autoprune.search.tuners.optuna.samplers import COSTLY, SAMPLERS, SCALAR
@@ -37,7 +38,7 @@ COSTLY_ATTEMPTS, COSTLY_REFUSALS = 4, 1
 """The same for samplers that take seconds for each."""
 
 NO_DENSE = (
-    "constraints: a drop is counted from the dense model's accuracy, which the trial that prepares the "
+    "constraints: a drop is counted from the dense model's metric, which the trial that prepares the "
     "search measures: take --no-warm-start out of the trial command, or write accuracy>=0.98"
 )
 
@@ -53,7 +54,7 @@ class OptunaTuner(Tuner):
     sampler learns from the first rung, and each further one has a study of its own.
 
     Args:
-        objectives: names in :data:`autoprune.results.pareto.DIRECTIONS`, each taken from the trials' metrics.
+        objectives: names in :data:`autoprune.results.measures.MEASURES`, each taken from the trials' metrics.
         sampler: a name in :data:`autoprune.search.tuners.optuna.samplers.SAMPLERS`.
         seed: of the sampler.
         storage: a journal file, or an URL such as ``sqlite:///study.db``; if None, ``optuna.journal`` in the
@@ -98,7 +99,8 @@ class OptunaTuner(Tuner):
         self.study.sampler = SAMPLERS[sampler](seed, told)
         self._rng = np.random.default_rng([seed, told])
         self._known = Known()
-        self._dense_accuracy: float | None = self.study.user_attrs.get("dense accuracy")
+        self._metric = metric_among(self.objectives)
+        self._dense_quality: float | None = self.study.user_attrs.get("dense accuracy")
         self._running: dict[int, tuple[int, optuna.Trial]] = {}
         self._identities: dict[tuple[int, int], Hashable] = {}
         self._early: list[tuple[Mapping[str, Any], Any]] = []
@@ -163,7 +165,7 @@ class OptunaTuner(Tuner):
         self._studies[1:] = [self._open(rung) for rung in range(1, rungs)]
 
     def prepare(self, prepared: Sequence[Prepared]) -> None:
-        """Take what was learnt before the search: the dense accuracy, the sizes, and candidates to try first.
+        """Take what was learnt before the search: the dense model's metric, the sizes, and candidates to try first.
 
         The candidates of a study that has had them already are not queued again.
 
@@ -174,8 +176,9 @@ class OptunaTuner(Tuner):
             return
         self._known = Known(prepared[0].sizes)
         self._identities.clear()
-        self._dense_accuracy = prepared[0].dense["accuracy"]
-        self.study.set_user_attr("dense accuracy", self._dense_accuracy)
+        self._metric = MEASURES[prepared[0].metric]
+        self._dense_quality = prepared[0].dense[self._metric.name]
+        self.study.set_user_attr("dense accuracy", self._dense_quality)
         early, self._early = self._early, []
         self.resume(early)
         self._check_space()
@@ -189,7 +192,7 @@ class OptunaTuner(Tuner):
 
         It was not judged before, unless the search space holds hardly any other.
         """
-        if self._dense_accuracy is None and any(limit.measure == "drop" for limit in self.limits):
+        if self._dense_quality is None and any(limit.measure == "drop" for limit in self.limits):
             raise UserError(NO_DENSE)
         rung, trial = self._promotion() or (0, self._new())
         self._running[number] = (rung, trial)
@@ -209,8 +212,8 @@ class OptunaTuner(Tuner):
 
     def resume(self, results: Sequence[tuple[Mapping[str, Any], Any]]) -> None:
         """Take the results that a resumed experiment already has; those that the studies know are not counted twice."""
-        if self._dense_accuracy is None and any(limit.measure == "drop" for limit in self.limits):
-            self._early += results  # they cannot be judged before the dense accuracy is known
+        if self._dense_quality is None and any(limit.measure == "drop" for limit in self.limits):
+            self._early += results  # they cannot be judged before the dense model's metric is known
             return
         for given, metrics in results:
             parameters = rounded(given)
@@ -228,7 +231,7 @@ class OptunaTuner(Tuner):
 
     def _open(self, rung: int) -> optuna.Study:
         objectives = ("default",) if self._scalar and not rung else self.objectives
-        directions = [DIRECTIONS.get(name, "maximize") for name in objectives]
+        directions = [MEASURES[name].direction if name in MEASURES else "maximize" for name in objectives]
         study = open_study(self._storage, f"{self._name} rung {rung}" if rung else self._name, objectives, directions)
         if rung:
             study.sampler = optuna.samplers.RandomSampler(seed=0)  # is never asked for a value
@@ -260,7 +263,13 @@ class OptunaTuner(Tuner):
         raise UserError(f"nothing found in the search space that keeps within {self._words()}: loosen it")
 
     def _refuse(self, trial: optuna.Trial) -> bool:
-        """Tell the sampler of a proposal that is known to be too large, without running it."""
+        """Tell the sampler of a proposal that is known to be too large, without running it.
+
+        One that lies outside of the search space is from a damaged storage.
+        """
+        if not all(holds(each, trial.params[name]) for name, each in self._distributions.items()):
+            self.study.tell(trial, state=TrialState.FAIL)
+            return True
         violations = self._known.violations(trial.params, self.limits)
         if all(value <= 0 for value in violations.values()):
             return False
@@ -373,7 +382,7 @@ class OptunaTuner(Tuner):
             if not measures or key in found:
                 continue
             violations = self._violations(measures)
-            too_large = any(v > 0 for name, v in violations.items() if name not in ("drop", "accuracy"))
+            too_large = any(v > 0 for name, v in violations.items() if name in SIZES)
             further = len(halving.budgets(trial.params.get("schedule", Candidate.schedule), self.reduction)) > rung + 1
             violation = sum(max(0.0, value) for value in violations.values())
             judged = halving.Judged(key, costs(measures, self.objectives), violation, further and not too_large)
@@ -418,10 +427,10 @@ class OptunaTuner(Tuner):
         return [measures[name] for name in self._studies[rung].metric_names or ()]
 
     def _violations(self, measures: Mapping[str, float]) -> dict[str, float]:
-        return {limit.measure: limit.violation(measures, self._dense_accuracy) for limit in self.limits}
+        return {limit.measure: limit.violation(measures, self._dense_quality, self._metric) for limit in self.limits}
 
     def _missing(self, rung: int, measures: Mapping[str, float]) -> list[str]:
-        limited = ["accuracy" if limit.measure == "drop" else limit.measure for limit in self.limits]
+        limited = [self._metric.name if limit.measure == "drop" else limit.measure for limit in self.limits]
         needed = [*(self._studies[rung].metric_names or ()), *self.objectives, *limited]
         return [name for name in dict.fromkeys(needed) if name not in measures]
 
