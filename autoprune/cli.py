@@ -131,14 +131,16 @@ def export(
     from autoprune.finalize.finish import Options, finish
     from autoprune.nni.database import open_experiment
     from autoprune.report.exported import exported_table
-    from autoprune.report.terminal import show
+    from autoprune.report.terminal import show, side_console
+    from autoprune.report.waiting import waiting
 
     experiment = open_experiment(experiment_id)
     place = output or Path("outputs") / f"{experiment.name}-{experiment.id}"
     options = Options(
         formats_for(formats, place), recovery_steps, threads, int8=quantize == "int8", qat_steps=qat_steps
     )
-    final = finish(experiment, choose, place, options)
+    with waiting(side_console(), "Exporting"):
+        final = finish(experiment, choose, place, options)
     chosen = printable(f"trial {final.chosen.id}, chosen by {final.reason}")
     print(f"{chosen}: test accuracy {final.test_accuracy:.4f}")
     if final.recovery:
@@ -247,7 +249,8 @@ def groups(
     from autoprune.measure import measure
     from autoprune.prune.find import find_groups
     from autoprune.report.groups import groups_table, left_alone_lines
-    from autoprune.report.terminal import show
+    from autoprune.report.terminal import show, side_console
+    from autoprune.report.waiting import waiting
     from autoprune.task.find import load_task_or_model
     from autoprune.task.task import Task
     from autoprune.trial.sensitivity import task_sensitivities
@@ -259,7 +262,10 @@ def groups(
     model, keep = (found.build(), found.keep) if own else (found, ())
     coupled = find_groups(model, example_input, keep)
     totals = measure.measure(model, example_input, with_latency=False)
-    lost = task_sensitivities(found) if sensitivity else None
+    lost = None
+    if sensitivity:
+        with waiting(side_console(), "Probing each group"):
+            lost = task_sensitivities(found)
     show(groups_table(coupled, totals["params"], totals["macs"], lost), *left_alone_lines(coupled))
 
 
@@ -272,10 +278,12 @@ def sensitivity(
 ) -> None:
     """Print what a task's network loses without a part of each group alone, nothing fine-tuned."""
     from autoprune.report.sensitivity import draw_sensitivity, sensitivity_table
-    from autoprune.report.terminal import show
+    from autoprune.report.terminal import show, side_console
+    from autoprune.report.waiting import waiting
     from autoprune.trial.sensitivity import task_curves
 
-    curves = task_curves(task, criterion, shared)
+    with waiting(side_console(), "Probing each group"):
+        curves = task_curves(task, criterion, shared)
     show(sensitivity_table(curves))
     if plot:
         draw_sensitivity(curves, plot)
@@ -291,13 +299,15 @@ def recipe(
     """Search a task's recovery recipe: the learning rate, its schedule, the distillation's weight and temperature."""
     from autoprune.base.tables import Table
     from autoprune.prune import dense
-    from autoprune.report.terminal import show
+    from autoprune.report.terminal import show, side_console
+    from autoprune.report.waiting import waiting
     from autoprune.task.find import load_task
     from autoprune.trial.recipe_search import SEARCHED, search_recipe
 
     found = load_task(task)
     data = found.splits()
-    tried = search_recipe(found, data, dense.prepare(found, data, seed=seed), trials, seed)
+    with waiting(side_console(), "Searching a recipe"):
+        tried = search_recipe(found, data, dense.prepare(found, data, seed=seed), trials, seed)
     table = Table(*SEARCHED, found.metric.noun)
     for each in tried:
         table.add_row(

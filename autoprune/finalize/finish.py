@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import chdir
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,7 +79,6 @@ def finish(
     place: Path,
     options: Options | None = None,
     loaded: tuple[Task, Splits, Dense] | None = None,
-    on_recovered: Callable[[int, int], None] = lambda done, total: None,
 ) -> Final:
     """Choose a model and take it home: files that were loaded back and compared, a model card, and the front.
 
@@ -89,7 +87,6 @@ def finish(
         place: the folder of the files, made if need be; or one file, if there is one format (it has a suffix then).
         options: formats and the like.
         loaded: the experiment's task, data and dense model; found by its trial command if None.
-        on_recovered: called with how many fine-tunings of the front are over, and how many there are.
 
     Raises:
         UserError: nothing can be chosen, or the task cannot be loaded any more.
@@ -103,7 +100,7 @@ def finish(
     recovery, recovered = None, {}
     if options.recovery_steps is None:
         trials = members(experiment.front()) if options.whole_front and chosen.id != rule else [chosen]
-        how = (experiment.settings.seeds, int(experiment.config.get("trialConcurrency") or 1), on_recovered)
+        how = (experiment.settings.seeds, int(experiment.config.get("trialConcurrency") or 1))
         recovered = recover_all(experiment, loaded, trials, *how)
         if len(trials) > 1:
             chosen, reason = choose_trial(experiment, rule)

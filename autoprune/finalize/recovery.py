@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from autoprune.base.files import replacing, write_json
+from autoprune.base.progress import track
 from autoprune.errors import TrialFailure
 from autoprune.export import load_pruned
 from autoprune.finalize.final import recovered_of
@@ -53,7 +54,6 @@ def recover_all(
     trials: Iterable[Trial],
     seeds: int = 3,
     processes: int = 1,
-    on_done: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Recovered]:
     """Fine-tune the networks of some trials to the end, with several seeds, and look at the test split at last.
 
@@ -63,7 +63,6 @@ def recover_all(
     Args:
         seeds: how often each network is fine-tuned.
         processes: how many at a time, on one thread each.
-        on_done: called with how many fine-tunings are over, and how many there are.
 
     Returns:
         What came out, by trial id. Where a fine-tuning fails, or its process is killed twice, the network stays as it
@@ -74,9 +73,9 @@ def recover_all(
     missing = [trial for trial in trials if len(known.get(trial.id, _NOTHING).validation) < seeds]
     jobs = [_Job(experiment, loaded, trial, repeat) for trial in missing for repeat in range(seeds)]
     done = {job: outcome for job in jobs if (outcome := job.outcome) is not None}
-    for job, outcome in _carried_out([job for job in jobs if job not in done], processes):
+    outcomes = _carried_out([job for job in jobs if job not in done], processes)
+    for job, outcome in track(outcomes, "fine-tuning", len(jobs), len(done)):
         done[job] = outcome
-        on_done(len(done), len(jobs))
     for trial in missing:
         mine = [done[job] for job in jobs if job.trial is trial]
         known[trial.id] = Recovered(

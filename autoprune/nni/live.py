@@ -9,13 +9,14 @@ from typing import Literal
 from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn
 
 from autoprune.base.printable import printable
 from autoprune.base.tables import Table
 from autoprune.nni.registry import Known
 from autoprune.nni.watch import Progress as Snapshot
 from autoprune.nni.watch import follow
+from autoprune.report.waiting import EVERY, bars, time_left
+from autoprune.results import units
 from autoprune.results.experiment import Experiment
 from autoprune.results.measures import SIZES
 
@@ -34,11 +35,11 @@ def watch(terminal: Console, folder: Path, port: int, prefix: str | None = None)
         The last that was seen.
     """
     if not terminal.is_terminal:
-        said = -10.0
+        said = -EVERY
 
         def say(now: Snapshot) -> None:
             nonlocal said
-            if now.over or now.elapsed >= said + 10:
+            if now.over or now.elapsed >= said + EVERY:
                 said = now.elapsed
                 terminal.print(one_line(now))
 
@@ -49,18 +50,16 @@ def watch(terminal: Console, folder: Path, port: int, prefix: str | None = None)
 
 def one_line(now: Snapshot) -> str:
     """Return how far an experiment is, for a log."""
-    left = f", about {now.seconds_left:.0f} s left" if now.seconds_left is not None and not now.over else ""
+    left = "" if now.over else time_left(now.seconds_left)
     best = " ".join(f"{t.quality:.3f}@{t.metrics['macs'] / 1e6:.3g}M" for t in now.experiment.front()[:6])
     return f"{now.elapsed:4.0f} s: {now.ended} of {now.total} trials done, {now.unhappy}{left}; front: {best or '-'}"
 
 
 def picture(now: Snapshot) -> Group:
     """Return the bar, the front so far, and why the latest failures failed."""
-    left = f"{now.seconds_left:.0f} s left" if now.seconds_left is not None else "..."
-    bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f} of {task.total:.0f} trials")
-    )
-    bar.add_task(f"{now.elapsed:.0f} s, {left}, {now.unhappy}", total=now.total or 1, completed=now.ended)
+    bar = bars()
+    counts = f"{now.ended} of {now.total} trials, {now.unhappy}{time_left(now.seconds_left)}"
+    bar.add_task(units.duration(now.elapsed), total=now.total or 1, completed=now.ended, counts=counts)
     return Group(bar, _live_front(now.experiment), *failures(now.experiment))
 
 

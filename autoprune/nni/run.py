@@ -18,6 +18,7 @@ from autoprune.nni.registry import known_experiment
 from autoprune.nni.signals import Signalled, signals_raise
 from autoprune.nni.watch import Progress
 from autoprune.report.terminal import Console, console
+from autoprune.report.waiting import waiting
 from autoprune.results.baselines import left_out
 from autoprune.results.experiment import Experiment
 from autoprune.results.measures import METRIC
@@ -101,7 +102,7 @@ def _prepare_dense(terminal: Console, settings: TrialCommand, code: str | Path) 
     from autoprune.trial.setup import load_settings
 
     start = time.monotonic()
-    with terminal.status("Training the dense model, or taking it from the cache ..."), chdir(code):
+    with waiting(terminal, "Training the dense model, or taking it from the cache"), chdir(code):
         import torch
 
         torch.set_num_threads(1)
@@ -141,13 +142,9 @@ def _take_home(
     from autoprune.report.table import front_table
 
     folder = output / f"{experiment.name}-{experiment.id}"
-    with terminal.status("Fine-tuning the front ...") as status:
-
-        def say(done: int, total: int) -> None:
-            status.update(f"Fine-tuning the front: {done} of {total} ..." if done < total else "Exporting ...")
-
+    with waiting(terminal, "Fine-tuning the front, and exporting"):
         try:
-            final = finish(experiment, rule, folder, Options(whole_front=True), on_recovered=say)
+            final = finish(experiment, rule, folder, Options(whole_front=True))
         except Signalled:
             _leave_report(terminal, experiment.folder, output, _over(experiment))
             raise

@@ -8,6 +8,8 @@ import traceback
 from pathlib import Path
 
 from autoprune.errors import TrialFailure, UserError
+from autoprune.report.terminal import console
+from autoprune.report.waiting import waiting
 from autoprune.results.candidate import Candidate
 from autoprune.results.settings import TrialCommand
 from autoprune.trial import record
@@ -89,7 +91,9 @@ class Prepared:
             nni.report_intermediate_result(default_metric | measures | budget)
 
         loaded = (self.task, self.data, self.dense)
-        nni.report_final_result(record.execute(self.settings, loaded, self.channels, candidate, folder, report))
+        with waiting(console(), "this trial"):
+            result = record.execute(self.settings, loaded, self.channels, candidate, folder, report)
+        nni.report_final_result(result)
 
     def _sizes(self, candidate: Candidate) -> dict[str, float]:
         """Return the ``params`` and ``macs`` at which a candidate ends; of sparse ones, the least that is possible."""

@@ -25,6 +25,11 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else 140, highlight=False)
 
 
+def side_console() -> Console:
+    """Return the console for what is not the result: stderr."""
+    return Console(stderr=True, highlight=False)
+
+
 def show(*what: rich.console.RenderableType) -> None:
     """Print tables and lines, one below the other."""
     page = console()

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from autoprune import cache
+from autoprune.base.progress import track
 from autoprune.base.tree import device_of, to_device
 from autoprune.errors import TrialFailure
 from autoprune.prune.blocks import Block
@@ -221,7 +222,7 @@ def train_supernet(
     batches = loading.endless_batches(data.train, recipe.batch_size, seed)
     within = Resizable(model)
     device = device_of(model)
-    for step, on_cpu in enumerate(batches, 1):
+    for step, on_cpu in track(enumerate(batches, 1), "step of the shared recovery", recipe.steps):
         batch = to_device(on_cpu, device)
         factor = min(1.0, step / warm_up, (end - step + 1) / (end - decay_from + 1))
         for group, rate in zip(optimizer.param_groups, rates, strict=True):

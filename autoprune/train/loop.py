@@ -9,6 +9,7 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
+from autoprune.base.progress import track
 from autoprune.base.tree import device_of, to_device
 from autoprune.errors import TrialFailure
 from autoprune.task.recipe import Recipe
@@ -59,7 +60,8 @@ def train(
     model.train()
     data_from_start = islice(endless_batches(data, recipe.batch_size, seed), start, None)
     device = device_of(model)
-    for step, on_cpu in zip(range(start, stop), data_from_start, strict=False):
+    steps = zip(range(start, stop), data_from_start, strict=False)
+    for step, on_cpu in track(steps, "training step", stop - start):
         batch = to_device(on_cpu, device)
         outputs = task.run(model, batch)
         loss = task.loss(outputs, batch)
