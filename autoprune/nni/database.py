@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from autoprune.base.files import read_regular
 from autoprune.errors import UserError
 from autoprune.nni.rescue import rescued
 from autoprune.results import finite
@@ -139,12 +138,5 @@ def _finish(trial: Trial, metrics: Any, folder: Path) -> Trial:
     ended_empty = trial.status == "SUCCEEDED" and not changes["metrics"]
     if trial.status == "FAILED" or ended_empty:
         changes["status"] = "FAILED"
-        changes["reason"] = _failure(trial.folder) or f"ended without a result: see {trial.folder / 'trial.stderr'}"
+        changes["reason"] = trial.own_text(FAILURE) or f"ended without a result: see {trial.folder / 'trial.stderr'}"
     return replace(trial, **changes)
-
-
-def _failure(folder: Path) -> str:
-    try:
-        return "" if folder.is_symlink() else read_regular(folder / FAILURE).decode(errors="replace").strip()
-    except OSError:
-        return ""

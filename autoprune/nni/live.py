@@ -9,6 +9,7 @@ from typing import Literal
 from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
+from rich.text import Text
 
 from autoprune.base.printable import printable
 from autoprune.base.tables import Table
@@ -52,7 +53,8 @@ def one_line(now: Snapshot) -> str:
     """Return how far an experiment is, for a log."""
     left = "" if now.over else time_left(now.seconds_left)
     best = " ".join(f"{t.quality:.3f}@{t.metrics['macs'] / 1e6:.3g}M" for t in now.experiment.front()[:6])
-    return f"{now.elapsed:4.0f} s: {now.ended} of {now.total} trials done, {now.unhappy}{left}; front: {best or '-'}"
+    line = f"{now.elapsed:4.0f} s: {now.ended} of {now.total} trials done, {now.unhappy}{left}; front: {best or '-'}"
+    return "; ".join([line, *doing(now.experiment, most=1)])
 
 
 def picture(now: Snapshot) -> Group:
@@ -60,7 +62,8 @@ def picture(now: Snapshot) -> Group:
     bar = bars()
     counts = f"{now.ended} of {now.total} trials, {now.unhappy}{time_left(now.seconds_left)}"
     bar.add_task(units.duration(now.elapsed), total=now.total or 1, completed=now.ended, counts=counts)
-    return Group(bar, _live_front(now.experiment), *failures(now.experiment))
+    running = [Text(f"  {line}", style="dim") for line in doing(now.experiment)]
+    return Group(bar, *running, _live_front(now.experiment), *failures(now.experiment))
 
 
 def how_it_ended(known: Known, last: Snapshot) -> int | None:
@@ -110,6 +113,12 @@ def time_is_over(experiment: Experiment) -> str:
     """Say that a search has used its time, and how to go on."""
     limit = experiment.config["maxExperimentDuration"]
     return f"the time allowed, {limit}, was over; go on with `autoprune resume {experiment.id} --duration {limit}`"
+
+
+def doing(experiment: Experiment, most: int = 3) -> list[str]:
+    """Return what the trials that have run longest are doing, a line each."""
+    said = ((trial, trial.doing) for trial in experiment.trials if trial.status == "RUNNING")
+    return [f"trial {trial.id}: {words}" for trial, words in said if words][:most]
 
 
 def failures(experiment: Experiment) -> list[str]:

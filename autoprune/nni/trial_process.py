@@ -8,9 +8,9 @@ import traceback
 from pathlib import Path
 
 from autoprune.errors import TrialFailure, UserError
-from autoprune.report.terminal import console
-from autoprune.report.waiting import waiting
+from autoprune.report.waiting import noted
 from autoprune.results.candidate import Candidate
+from autoprune.results.experiment import PROGRESS
 from autoprune.results.settings import TrialCommand
 from autoprune.trial import record
 
@@ -91,7 +91,7 @@ class Prepared:
             nni.report_intermediate_result(default_metric | measures | budget)
 
         loaded = (self.task, self.data, self.dense)
-        with waiting(console(), "this trial"):
+        with noted(folder / PROGRESS):
             result = record.execute(self.settings, loaded, self.channels, candidate, folder, report)
         nni.report_final_result(result)
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from autoprune.base import progress
+from autoprune.base.files import write_text
 from autoprune.base.progress import Stage
 from autoprune.results import units
 
 EVERY = 10.0
 """Seconds between two lines where there is no terminal."""
+
+NOTED_EVERY = 2.0
+"""Seconds between two notes in a file."""
 
 
 @contextmanager
@@ -24,8 +29,22 @@ def waiting(console: Console, heading: str) -> Iterator[None]:
         with bars(console) as shown, progress.reported_to(_Bars(shown, heading)):
             yield
     else:
-        with progress.reported_to(_Lines(console, heading)):
+
+        def say(text: str) -> None:
+            console.print(f"{heading}: {text}", markup=False, highlight=False, soft_wrap=True)
+
+        with progress.reported_to(_Words(say, EVERY)):
             yield
+
+
+@contextmanager
+def noted(file: Path) -> Iterator[None]:
+    """Keep what goes on within in a file, in words, for who watches from elsewhere; there is none at the end."""
+    try:
+        with progress.reported_to(_Words(lambda text: write_text(file, text), NOTED_EVERY)):
+            yield
+    finally:
+        file.unlink(missing_ok=True)
 
 
 def bars(console: Console | None = None) -> Progress:
@@ -60,15 +79,14 @@ class _Bars:
             self._shown.update(self._tasks[key][1], completed=stage.done, counts=counts)
 
 
-class _Lines:
-    def __init__(self, console: Console, heading: str) -> None:
-        self._console, self._heading = console, heading
+class _Words:
+    def __init__(self, say: Callable[[str], None], every: float) -> None:
+        self._say, self._every = say, every
         self._said = time.monotonic()
 
     def __call__(self, stages: list[Stage]) -> None:
         now = time.monotonic()
-        if stages and now >= self._said + EVERY:
+        if stages and now >= self._said + self._every:
             self._said = now
             known = next((each.seconds_left for each in stages if each.seconds_left is not None), None)
-            text = f"{self._heading}: {', '.join(map(_counts, stages))}{time_left(known)}"
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._say(f"{', '.join(map(_counts, stages))}{time_left(known)}")

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoprune.base.files import read_object
+from autoprune.base.files import read_object, read_regular
 from autoprune.errors import UserError
 from autoprune.results import baselines, finite, prepared
 from autoprune.results.limits import Limit, read_limits, satisfies
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 RESULT, MODEL, FAILURE = "result.json", "model.pt", "failure.txt"
 """What a trial leaves in its folder: its result and its model, or the reason of its failure."""
+
+PROGRESS = "progress.txt"
+"""There as long as a trial runs: what it is doing, in words."""
 
 RUNNING = ("WAITING", "RUNNING", "UNKNOWN")
 STOPPED = ("EARLY_STOPPED", "USER_CANCELED")
@@ -83,6 +86,18 @@ class Trial:
     def model_file(self) -> Path:
         """Its model's state dict."""
         return self.folder / MODEL
+
+    def own_text(self, name: str) -> str:
+        """Return a text file of its own folder; nothing if there is none, or it lies elsewhere."""
+        try:
+            return "" if self.folder.is_symlink() else read_regular(self.folder / name).decode(errors="replace").strip()
+        except OSError:
+            return ""
+
+    @property
+    def doing(self) -> str:
+        """What it is doing, where it runs and says so: ``training step 120 of 400, about 8 s left``."""
+        return self.own_text(PROGRESS) if self.status == "RUNNING" else ""
 
     @cached_property
     def record(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from autoprune.base.progress import track
 from autoprune.report import waiting as module
-from autoprune.report.waiting import time_left, waiting
+from autoprune.report.waiting import noted, time_left, waiting
 
 
 @pytest.fixture
@@ -58,3 +58,15 @@ def test_a_terminal_has_a_bar_for_each_stage_and_none_at_the_end():
 
 def test_the_time_left_in_words():
     assert [time_left(each) for each in (None, 42, 112)] == ["", ", about 42 s left", ", about 1 min 52 s left"]
+
+
+def test_a_note_for_others_is_there_while_it_lasts(now, tmp_path):
+    file, seen = tmp_path / "progress.txt", []
+    with noted(file):
+        for _ in track(range(4), "training step", 4):
+            now.seconds += 1
+            seen.append(file.read_text() if file.exists() else None)
+    assert seen == [None, None, "training step 2 of 4, about 2 s left", "training step 2 of 4, about 2 s left"]
+    assert not file.exists()
+    with pytest.raises(ZeroDivisionError), noted(file):
+        1 / 0  # noqa: B018
