@@ -36,7 +36,7 @@ from autoprune.search.tuners.optuna.tuner import OptunaTuner
 from autoprune.task.find import load_task
 from autoprune.task.task import Splits, Task
 from autoprune.trial.record import execute, record_failure
-from autoprune.trial.setup import check_task_space
+from autoprune.trial.setup import check_objectives, check_task_space, default_schedules
 
 if TYPE_CHECKING:
     from autoprune.finalize.final import Final
@@ -125,7 +125,7 @@ class SearchResult(Experiment):
 def run_search(
     task: Task | str,
     trials: int = 30,
-    objectives: Sequence[str] = DEFAULT_OBJECTIVES,
+    objectives: Sequence[str] | None = None,
     sampler: str = "tpe",
     seed: int = 0,
     space: Mapping[str, Mapping[str, Any]] | None = None,
@@ -152,7 +152,8 @@ def run_search(
     Args:
         task: a task, a built-in one's name, ``FILE.py[:ATTRIBUTE]`` or ``MODULE:ATTRIBUTE``.
         trials: candidates that the tuner proposes; the baselines come on top.
-        objectives: usually two of ``accuracy``, ``params``, ``macs``, ``bytes``, ``latency_ms``.
+        objectives: usually the task's metric and one of ``params``, ``macs``, ``bytes``, ``latency_ms``; the metric and
+            ``macs`` if None.
         sampler: a name in :data:`autoprune.search.tuners.optuna.tuner.SAMPLERS`.
         seed: of the dense training, the recoveries and the sampler.
         space: a search space in NNI's format; built from the model's coupled groups if None.
@@ -185,6 +186,7 @@ def run_search(
     """
     check("trials", trials, Count)
     latency.check(latency_runtime, latency_batch, 1)
+    found = load_task(task) if isinstance(task, str) else task
     settings = TrialCommand.checked(
         task=task if isinstance(task, str) else task.name,
         checkpoint=None if checkpoint is None else str(checkpoint),
@@ -195,17 +197,20 @@ def run_search(
         latency=latency_runtime,
         latency_batch=latency_batch,
         warm_start=warm_start,
+        rewinding=not found.is_trained,
+        metric=found.metric.to_word(),
     )
+    objectives = (found.metric.name, *DEFAULT_OBJECTIVES[1:]) if objectives is None else objectives
     arguments = {"objectives": objectives, "sampler": sampler, "seed": seed, "constraints": constraints, "rungs": rungs}
     OptunaTuner.validate(**arguments)
+    check_objectives(found, objectives, constraints)
     _check_tuner(tuner, sampler, rungs)
     if folder is not None:
         check_folder(Path(folder))
     with latency.pinned(1), quiet_optuna():
-        found = load_task(task) if isinstance(task, str) else task
         model = found.build(seed)
         groups = find_groups(model, found.example_input, found.keep)
-        space = dict(space) if space is not None else build_space(groups)
+        space = dict(space) if space is not None else build_space(groups, schedules=default_schedules(found))
         check_task_space(found, model, groups, space, settings.knows_initial)
         kind = TUNERS[tuner] if isinstance(tuner, str) else type(tuner)
         own = _own_arguments(tuner, kind, arguments)
@@ -230,7 +235,7 @@ def run_search(
             loop.search(
                 tuner, engine.run, range(trials), baselines_.first(config["trialCommand"], space), engine.folders
             )
-    return SearchResult(place.name, place, config, engine.trials, loaded, keeper)
+    return SearchResult(place.name, place, config, engine.trials, loaded, keeper, metric=found.metric)
 
 
 def _check_tuner(tuner: Tuner | str, sampler: str, rungs: bool) -> None:
@@ -293,7 +298,8 @@ class _Engine:
         except Exception as error:
             reason = record_failure(error, folder)
         status = "FAILED" if reason else "SUCCEEDED"
-        trial = Trial(folder.name, number, parameters, status, metrics, reason, folder, started, _now())
+        metric = self.loaded[0].metric
+        trial = Trial(folder.name, number, parameters, status, metrics, reason, folder, started, _now(), metric=metric)
         self.trials.append(trial)
         if self.on_trial:
             self.on_trial(trial)

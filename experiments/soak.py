@@ -147,9 +147,11 @@ class Soak:
         """Return the phase and the target of the next kill in one of these phases, or None: on to what comes after."""
         if self.over:
             return None
-        if not self.plan:
-            self.plan = [(phase, target) for phase, targets in TARGETS.items() for target in targets]
-            self.chance.shuffle(self.plan)
+        # Resumes follow kills of a search: without one of these in the plan the others would never come.
+        if not self.plan or ("search" in phases and "search" not in [phase for phase, _ in self.plan]):
+            more = [(phase, target) for phase, targets in TARGETS.items() for target in targets]
+            self.chance.shuffle(more)
+            self.plan += more
         found = next((each for each in self.plan if each[0] in phases), None)
         if found:
             self.plan.remove(found)

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from importlib import metadata
+from itertools import islice
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -25,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 from torch.utils.hooks import RemovableHandle
 
 from autoprune.base import streams
@@ -44,15 +45,22 @@ def fingerprint(value: Any) -> str:
     return _Reader().read(value).hex()
 
 
-def fingerprint_data(data: Dataset) -> str:
+def fingerprint_data(data: Dataset | DataLoader) -> str:
     """Return 64 hex digits that name a data set by its content.
 
     A ``TensorDataset`` is read whole. Of any other its class, its state, its length and its examples count: all of
     them where they are few or small (:data:`BYTES`), else a sample, the same each time; and the size and the
     modification time of each file that its state names. Random augmentations see the same random numbers each time.
+    Of a loader its data set and how it makes batches of it count; of a stream its class and its first examples.
     """
     if type(data) is TensorDataset:
         return fingerprint(data.tensors)
+    if isinstance(data, DataLoader):
+        sampler = type(data.batch_sampler or data.sampler)
+        return fingerprint([fingerprint_data(data.dataset), data.batch_size, data.drop_last, data.collate_fn, sampler])
+    if isinstance(data, IterableDataset):
+        with streams.fixed():
+            return fingerprint([type(data), list(islice(iter(data), FEWEST))])
     with streams.fixed():
         reader = _Reader(files=True)
         state, count = reader.read(data), len(data)

@@ -10,13 +10,24 @@ import torch
 from torch import Tensor, nn
 
 
-def call(model: nn.Module, inputs: Any) -> Any:
+def call(model: Callable[..., Any], inputs: Any) -> Any:
     """Run ``model`` on a tensor, a tuple or list of positional arguments, or a mapping of named ones."""
+    positional, named = as_arguments(inputs)
+    return model(*positional, **named)
+
+
+def as_arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the positional and the named arguments that inputs stand for, see :func:`call`."""
     if isinstance(inputs, Mapping):
-        return model(**inputs)
-    if isinstance(inputs, tuple | list):
-        return model(*inputs)
-    return model(inputs)
+        return (), dict(inputs)
+    return (tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)), {}
+
+
+def as_inputs(positional: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
+    """Return the inputs that arguments are: the inverse of :func:`as_arguments`."""
+    if named:
+        return dict(named)
+    return positional[0] if len(positional) == 1 else positional
 
 
 def map_tensors(function: Callable[[Tensor], Any], tree: Any) -> Any:
@@ -65,6 +76,11 @@ def examples_in(batch: Any) -> int:
                 return count
     first = next(tensors_of(batch), None)
     return len(first) if first is not None and first.ndim else 1
+
+
+def examples(batch: Any, start: int, stop: int | None = None) -> Any:
+    """Return some of the examples of a batch whose tensors each have one row for an example."""
+    return map_tensors(lambda tensor: tensor[start:stop] if tensor.ndim else tensor, batch)
 
 
 def repeated(example: Any, times: int) -> Any:

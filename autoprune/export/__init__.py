@@ -6,22 +6,24 @@ A new format is one small file with a :class:`Format`, and one line in :data:`FO
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from autoprune.base.files import replacing
 from autoprune.base.places import check_file, check_folder
 from autoprune.base.registry import Registry
+from autoprune.base.tree import as_inputs, call, examples, repeated
 from autoprune.errors import UserError
 from autoprune.export.formats.base import ExportMismatch, Format, Run
 from autoprune.export.formats.state_dict import load_pruned
 from autoprune.measure.latency import Comparison, compare_passes, pinned
-from autoprune.task.task import Task
+from autoprune.task.objective import main_output
+from autoprune.task.task import Data, Task
 from autoprune.train import evaluation, loading
 from autoprune.train.modes import evaluating
 
@@ -107,7 +109,7 @@ def export(
     task: Task,
     model: nn.Module,
     dense: nn.Module,
-    validation: Dataset,
+    validation: Data,
     files: dict[str, Path],
     threads: int = 1,
     runs: int = 50,
@@ -124,8 +126,9 @@ def export(
     Raises:
         ExportMismatch: a file's outputs differ from the model's. The file is removed.
     """
-    inputs = torch.cat([x for x, _ in loading.batches(validation, 64)][:2])
+    batch = next(loading.batches(validation, 128))
     with pinned(threads), torch.no_grad(), evaluating(model), evaluating(dense):
+        inputs = task.inputs(model, batch)
         return {
             name: _export(name, task, model, dense, validation, inputs, file, threads, runs)
             for name, file in files.items()
@@ -136,10 +139,16 @@ def _export(name, task, model, dense, validation, inputs, file, threads, runs) -
     kind = FORMATS[name]
     file.parent.mkdir(parents=True, exist_ok=True)
     with replacing(file) as draft:
-        kind.write(model, inputs, draft)
+        try:
+            kind.write(model, inputs, draft)
+        except Exception as error:
+            why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            raise UserError(f"format {name} cannot hold this model: {why}: leave it out with --format") from error
     run = kind.load(file, task, threads)
-    expected = model(inputs)
-    outputs = torch.cat([run(part) for part in (inputs[:1], inputs[1:])])  # two batch sizes
+    expected = main_output(call(model, inputs))
+    if expected is None:
+        raise UserError(f"task {task.name}: its outputs have no main tensor by which an exported file could be checked")
+    outputs = torch.cat([run(part) for part in (examples(inputs, 0, 1), examples(inputs, 1))])  # two batch sizes
     error = float((outputs - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
     if outputs.shape != expected.shape or not error <= TOLERANCE:
         file.unlink()
@@ -148,7 +157,7 @@ def _export(name, task, model, dense, validation, inputs, file, threads, runs) -
         name,
         file,
         file.stat().st_size,
-        evaluation.quality(task, AsModule(run), validation),
+        evaluation.quality(task, AsModule(run, task.example_input), validation),
         error,
         time_beside_dense(name, task, run, dense, threads, runs),
         kind.how_to_load.format(file=file.name, task=task.name),
@@ -160,7 +169,7 @@ def time_beside_dense(name: str, task: Task, run: Run, dense: nn.Module, threads
     one = task.example_input
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, f"dense.{FORMATS[name].suffix}")
-        FORMATS[name].write(dense, one.repeat_interleave(2, dim=0), file)
+        FORMATS[name].write(dense, repeated(one, 2), file)
         dense_run = FORMATS[name].load(file, task, threads)
     return compare_passes(lambda: dense_run(one), lambda: run(one), (name, 1, threads), runs, 10)
 
@@ -168,10 +177,13 @@ def time_beside_dense(name: str, task: Task, run: Run, dense: nn.Module, threads
 class AsModule(nn.Module):
     """A loaded file as a module, so that what evaluates models evaluates it too."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, example: Any = None) -> None:
         super().__init__()
         self._run = lambda inputs: run(inputs)  # hidden in a function: torch.export's modules refuse eval()
+        self._names = set(example) if isinstance(example, Mapping) else None
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return the file's outputs."""
-        return self._run(inputs)
+    def forward(self, *positional: Any, **named: Any) -> Tensor:
+        """Return the file's main output."""
+        if self._names is not None:
+            named = {name: value for name, value in named.items() if name in self._names}
+        return self._run(as_inputs(positional, named))

@@ -66,7 +66,10 @@ def export_int8(
             if method := quantiser.method(asked):
                 files[method] = Path(folder, f"{name}.onnx")
                 quantiser.write(asked, files[method])
-        found = {how: evaluation.quality(task, AsModule(load(each)), data.validation) for how, each in files.items()}
+        found = {
+            how: evaluation.quality(task, AsModule(load(each), task.example_input), data.validation)
+            for how, each in files.items()
+        }
         metric = task.metric
         best = min(reversed(found), key=lambda how: metric.cost(found[how]))
         own = evaluation.quality(task, model, data.validation)
@@ -86,6 +89,6 @@ def export_int8(
             None,
             time_beside_dense("onnx", task, run, dense.model, threads, runs),
             FORMAT.how_to_load.format(file=file.name),
-            test_accuracy=evaluation.quality(task, AsModule(run), data.test),
+            test_accuracy=evaluation.quality(task, AsModule(run, task.example_input), data.test),
         )
     return Quantized(exported, best, {"float": own} | found)

@@ -21,14 +21,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch import nn
 
 from autoprune.base.quiet import quiet
 from autoprune.base.registry import Registry
+from autoprune.base.tree import as_arguments, repeated, tensors_of
 from autoprune.errors import UserError
 from autoprune.export.formats import onnx
-from autoprune.task.task import Splits, Task
+from autoprune.measure import onnx as onnx_file
+from autoprune.task.task import Data, Splits, Task
 from autoprune.train import loading, loop
 
 CALIBRATION = 512
@@ -59,7 +60,7 @@ class Request:
     @property
     def reads_tokens(self) -> bool:
         """Whether the inputs are token ids."""
-        return not self.task.example_input.is_floating_point()
+        return not any(tensor.is_floating_point() for tensor in tensors_of(self.task.example_input))
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ QUANTISERS: Registry[Quantiser] = Registry(
 )
 
 
-def post_training(model: nn.Module, calibration: Dataset, file: Path, seed: int = 0, **options: Any) -> None:
+def post_training(task: Task, model: nn.Module, calibration: Data, file: Path, seed: int = 0, **options: Any) -> None:
     """Write ``model`` as an eight-bit ONNX file, by ONNX Runtime's static quantisation.
 
     Args:
@@ -98,14 +99,15 @@ def post_training(model: nn.Module, calibration: Dataset, file: Path, seed: int 
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Reader(CalibrationDataReader):
-        def __init__(self, parts: Iterator[Tensor]) -> None:
+        def __init__(self, parts: Iterator[Any]) -> None:
             self.parts = parts
 
         def get_next(self) -> dict | None:
             part = next(self.parts, None)
-            return None if part is None else {"input": part.numpy()}
+            return None if part is None else dict(zip(names, (each.numpy() for each in tensors_of(part)), strict=True))
 
-    parts = _calibration(calibration, seed)
+    parts = _calibration(task, model, calibration, seed)
+    names = list(parts[0]) if isinstance(parts[0], dict) else ["input"]
     with tempfile.TemporaryDirectory() as folder, quiet():
         plain, prepared = Path(folder, "plain.onnx"), Path(folder, "prepared.onnx")
         onnx.write(model, parts[0], plain)
@@ -122,11 +124,11 @@ def post_training(model: nn.Module, calibration: Dataset, file: Path, seed: int 
         )
 
 
-def dynamic(model: nn.Module, inputs: Tensor, file: Path) -> None:
+def dynamic(model: nn.Module, inputs: Any, file: Path) -> None:
     """Write ``model`` as an eight-bit ONNX file whose activations are quantised as it runs.
 
     Args:
-        inputs: shape ``(N, ...)`` with N of 2 or more, for tracing.
+        inputs: of 2 examples or more, for tracing.
     """
     import onnx as onnx_format
     from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -164,10 +166,13 @@ def quantization_aware(
 
         from autoprune.export.quantizer import Int8Quantizer
 
-        inputs = _calibration(data.train, seed)[0]
-        batch = ({0: torch.export.Dim("batch")},)
+        inputs = _calibration(task, model, data.train, seed)[0]
+        batch = onnx_file.batch_shapes(inputs)
+        positional, named = as_arguments(inputs)
         with torch.enable_grad():
-            traced = torch.export.export(copy.deepcopy(model).eval(), (inputs,), dynamic_shapes=batch).module()
+            traced = torch.export.export(
+                copy.deepcopy(model).eval(), positional, named or None, dynamic_shapes=batch
+            ).module()
             prepared = allow_exported_model_train_eval(prepare_qat_pt2e(traced, Int8Quantizer()))
             recipe = replace(
                 task.recovery,
@@ -178,21 +183,21 @@ def quantization_aware(
             loop.train(task, prepared, data.train, recipe, seed, teacher)
         converted = allow_exported_model_train_eval(convert_pt2e(prepared))
         converted.eval()
-        onnx.write(torch.export.export(converted, (inputs,), dynamic_shapes=batch), inputs, file)
+        onnx.write(torch.export.export(converted, positional, named or None, dynamic_shapes=batch), inputs, file)
 
 
-def _calibration(data: Dataset, seed: int, batch_size: int = 64) -> list[Tensor]:
+def _calibration(task: Task, model: nn.Module, data: Data, seed: int, batch_size: int = 64) -> list[Any]:
     parts = islice(loading.endless_batches(data, batch_size, seed), max(1, CALIBRATION // batch_size))
-    return [x for x, _ in parts]
+    return [task.inputs(model, part) for part in parts]
 
 
 STATIC = Quantiser(
     lambda asked: None if asked.reads_tokens else f"post-training, {CALIBRATION} training examples",
-    lambda asked, file: post_training(asked.model, asked.data.train, file, asked.seed),
+    lambda asked, file: post_training(asked.task, asked.model, asked.data.train, file, asked.seed),
 )
 DYNAMIC = Quantiser(
     lambda asked: "post-training, activations as it runs" if asked.reads_tokens else None,
-    lambda asked, file: dynamic(asked.model, asked.task.example_input.repeat_interleave(2, dim=0), file),
+    lambda asked, file: dynamic(asked.model, repeated(asked.task.example_input, 2), file),
 )
 AWARE = Quantiser(
     lambda asked: f"quantisation-aware, {asked.qat_steps} steps" if asked.qat_steps else None,

@@ -19,9 +19,10 @@ from typing import Annotated, Any
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from autoprune.base import checked
+from autoprune.base.tree import repeated
 from autoprune.errors import UserError, unknown
 from autoprune.measure.runtimes import RUNTIMES, Pass
 
@@ -77,7 +78,7 @@ class Comparison:
 def compare(
     dense: nn.Module,
     pruned: nn.Module,
-    example_input: Tensor,
+    example_input: Any,
     runtime: str = "eager",
     batch_size: int = 1,
     threads: int = 1,
@@ -87,7 +88,7 @@ def compare(
     """Time two networks in turn.
 
     Args:
-        example_input: shape ``(1, ...)``; repeated to the batch size.
+        example_input: one example, a tensor ``(1, ...)`` or several; repeated to the batch size.
         runtime: a name in :data:`RUNTIMES`.
         threads: CPU threads that the runtime may use.
         runs: timed passes of each network.
@@ -108,14 +109,14 @@ def compare_passes(dense: Pass, pruned: Pass, how: tuple[str, int, int], runs: i
     return Comparison(_timing(before, how), _timing(after, how), middle, low, high, min(before) / min(after))
 
 
-def prepare(model: nn.Module, example_input: Tensor, runtime: str, batch_size: int = 1, threads: int = 1) -> Pass:
+def prepare(model: nn.Module, example_input: Any, runtime: str, batch_size: int = 1, threads: int = 1) -> Pass:
     """Return one forward pass of ``model`` in a runtime, compiled or converted for it already, in evaluation mode.
 
     Raises:
         UserError: an unknown runtime, or a batch size or number of threads below 1.
     """
     check(runtime, batch_size, threads)
-    inputs = example_input.repeat_interleave(batch_size, dim=0)
+    inputs = repeated(example_input, batch_size)
     if any(layer.training for layer in model.modules()):
         model = copy.deepcopy(model).eval()  # the caller's stays in the mode that it is in
     return RUNTIMES[runtime](model, inputs, threads)

@@ -6,16 +6,18 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from autoprune.base.tree import call, examples_in
 from autoprune.measure.packing import pack
 from autoprune.train.modes import evaluating
 
 
-def measure(model: nn.Module, example_input: Tensor, with_latency: bool = True) -> dict[str, float]:
+def measure(model: nn.Module, example_input: Any, with_latency: bool = True) -> dict[str, float]:
     """Return ``params``, ``macs``, ``bytes`` and, unless told not to, ``latency_ms``, as counted below."""
     sizes = {"params": parameters(model), "macs": macs(model, example_input), "bytes": compressed_bytes(model)}
     return sizes | ({"latency_ms": latency_ms(model, example_input)} if with_latency else {})
@@ -26,7 +28,7 @@ def parameters(model: nn.Module) -> int:
     return sum(int(p.count_nonzero()) for p in model.parameters())
 
 
-def macs(model: nn.Module, example_input: Tensor) -> int:
+def macs(model: nn.Module, example_input: Any) -> int:
     """Return the multiply-accumulates that one example really costs, by PyTorch's own FLOP counter.
 
     Zeros in a weight tensor are multiplied like any other number on ordinary hardware, so they count: unstructured
@@ -36,10 +38,10 @@ def macs(model: nn.Module, example_input: Tensor) -> int:
     torch.backends.mha.set_fastpath_enabled(False)  # the counter does not see into fused attention
     try:
         with evaluating(model), frozen(model), FlopCounterMode(display=False) as counter, torch.no_grad():
-            model(example_input)
+            call(model, example_input)
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
-    return counter.get_total_flops() // 2 // len(example_input)
+    return counter.get_total_flops() // 2 // examples_in(example_input)
 
 
 @contextmanager
@@ -67,13 +69,13 @@ def compressed_bytes(model: nn.Module) -> int:
 
 
 @torch.no_grad()
-def latency_ms(model: nn.Module, example_input: Tensor, runs: int = 50, warmup: int = 10) -> float:
+def latency_ms(model: nn.Module, example_input: Any, runs: int = 50, warmup: int = 10) -> float:
     """Return the median time of one forward pass over ``example_input``, in milliseconds, in eager PyTorch."""
     return latencies_ms([model], example_input, runs, warmup)[0]
 
 
 @torch.no_grad()
-def latencies_ms(models: list[nn.Module], example_input: Tensor, runs: int = 50, warmup: int = 10) -> list[float]:
+def latencies_ms(models: list[nn.Module], example_input: Any, runs: int = 50, warmup: int = 10) -> list[float]:
     """Return each model's median forward time in milliseconds, timed in turn so that noise hits all of them alike."""
     times: list[list[float]] = [[] for _ in models]
     with ExitStack() as modes:
@@ -82,7 +84,7 @@ def latencies_ms(models: list[nn.Module], example_input: Tensor, runs: int = 50,
         for run in range(warmup + runs):
             for model, record in zip(models, times, strict=True):
                 start = time.perf_counter()
-                model(example_input)
+                call(model, example_input)
                 if run >= warmup:
                     record.append((time.perf_counter() - start) * 1000)
     return [statistics.median(record) for record in times]

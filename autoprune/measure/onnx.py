@@ -4,29 +4,36 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from autoprune.base.quiet import quiet
+from autoprune.base.tree import as_arguments, map_tensors, tensors_of
 from autoprune.train.modes import evaluating
 
 if TYPE_CHECKING:
     import onnxruntime
 
 
-def write(model: nn.Module | torch.export.ExportedProgram, inputs: Tensor, file: Path) -> None:
-    """Write ``model`` with a dynamic batch dimension, its input named ``input`` and its output ``output``."""
+def write(model: nn.Module | torch.export.ExportedProgram, inputs: Any, file: Path) -> None:
+    """Write ``model`` with a dynamic batch dimension.
+
+    Its input is named ``input``, or as a mapping of inputs names them, its output ``output``.
+    """
     import onnx
 
-    options = {"dynamic_shapes": ({0: torch.export.Dim("batch")},)} if isinstance(model, nn.Module) else {}
+    positional, named = as_arguments(inputs)
+    options = {"dynamic_shapes": batch_shapes(inputs)} if isinstance(model, nn.Module) else {}
+    names = list(named) or [f"input_{i}" if len(positional) > 1 else "input" for i in range(len(positional))]
     with quiet(), evaluating(model) if isinstance(model, nn.Module) else nullcontext():
         program = torch.onnx.export(
             model,
-            (inputs,),
+            positional,
+            kwargs=named or None,
             dynamo=True,
-            input_names=["input"],
+            input_names=names,
             output_names=["output"],
             verbose=False,
             **options,
@@ -35,10 +42,25 @@ def write(model: nn.Module | torch.export.ExportedProgram, inputs: Tensor, file:
     for node in proto.graph.node:  # the exporter's notes on Python source lines: a third of a small file, and private
         del node.metadata_props[:]
     for value in (*proto.graph.input, *proto.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+        if value.type.tensor_type.shape.dim:
+            value.type.tensor_type.shape.dim[0].dim_param = "batch"
     if not isinstance(model, nn.Module):
         del proto.graph.value_info[:]  # an exported program's batch dimension has another name there
     onnx.save(proto, file)
+
+
+def batch_shapes(inputs: Any) -> Any:
+    """Return the dynamic shapes of inputs for ``torch.export``: the first dimension of each tensor is the batch."""
+    batch = torch.export.Dim("batch")
+    positional, named = as_arguments(inputs)
+    return map_tensors(lambda tensor: {0: batch} if tensor.ndim else None, named or positional)
+
+
+def feed(session: onnxruntime.InferenceSession, inputs: Any) -> dict[str, Any]:
+    """Return inputs as a session takes them: arrays by name, in the order in which it has its inputs."""
+    return {
+        each.name: value.cpu().numpy() for each, value in zip(session.get_inputs(), tensors_of(inputs), strict=True)
+    }
 
 
 def session(file: Path, threads: int = 1) -> onnxruntime.InferenceSession:

@@ -15,7 +15,8 @@ from autoprune.errors import UserError
 from autoprune.nni.rescue import rescued
 from autoprune.results import finite
 from autoprune.results.experiment import ENDED, FAILURE, RUNNING, Experiment, Trial
-from autoprune.results.measures import MEASURES
+from autoprune.results.measures import MEASURES, METRIC, Measure
+from autoprune.results.settings import TrialCommand
 
 
 def find_experiment(experiment_id: str) -> Path:
@@ -95,13 +96,26 @@ def _read_database(db: sqlite3.Connection, folder: Path) -> Experiment:
     profile = dict(profiles[0]) if profiles else {"params": "{}"}
     if profile.get("id", folder.name) != folder.name:
         raise sqlite3.DatabaseError(f"it is that of experiment {profile['id']}")
+    config = dict(json.loads(profile["params"]))
+    metric = _metric(config)
+    ended = [_finish(trial, metrics.get(trial.id), folder) for trial in sorted(trials, key=lambda t: t.sequence)]
     return Experiment(
         folder.name,
         folder,
-        dict(json.loads(profile["params"])),
-        [_finish(trial, metrics.get(trial.id), folder) for trial in sorted(trials, key=lambda t: t.sequence)],
+        config,
+        [replace(trial, metric=metric) for trial in ended],
         seconds=profile.get("execDuration") or 0,
+        metric=metric,
     )
+
+
+def _metric(config: dict[str, Any]) -> Measure:
+    """Return the measure that judges an experiment's networks."""
+    try:
+        settings = TrialCommand.parse(str(config.get("trialCommand", "")))
+    except UserError:  # whoever asks for its settings hears of it
+        return METRIC
+    return settings.measure if settings else METRIC
 
 
 def _trials(events, folder: Path) -> list[Trial]:

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import json
 import re
+import shlex
 import subprocess
 import sys
 from contextlib import chdir
@@ -18,6 +19,8 @@ from autoprune.base.yaml_file import load_yaml
 from autoprune.errors import UserError, short
 from autoprune.nni.algorithms import Kind, one_line
 from autoprune.nni.config import load_config
+from autoprune.results.measures import METRIC
+from autoprune.results.pareto import DEFAULT_OBJECTIVES
 from autoprune.results.settings import TrialCommand
 
 if TYPE_CHECKING:
@@ -52,7 +55,7 @@ def check(config: ExperimentConfig) -> None:
         from autoprune.prune.dense import load_checkpoint
         from autoprune.prune.find import find_groups
         from autoprune.train.fit import check_data
-        from autoprune.trial.setup import check_task_space, settings_task
+        from autoprune.trial.setup import check_objectives, check_task_space, settings_task
 
         latency.check(settings.latency, settings.latency_batch, 1)
         task = settings_task(settings)
@@ -66,11 +69,36 @@ def check(config: ExperimentConfig) -> None:
             space = load_yaml(config.search_space_file)
         groups = find_groups(model, task.example_input, task.keep)
         check_task_space(task, model, groups, space, settings.knows_initial)
-        check_data(task, task.splits(), model)
+        notes = check_data(task, task.splits(), model)
+        config.trial_command = _of_task(str(config.trial_command), settings, task.metric.to_word(), task.is_trained)
+        given = (config.tuner.class_args if config.tuner else None) or {}
+        if isinstance(given.get("objectives", []), list) and isinstance(given.get("constraints") or [], list):
+            check_objectives(task, given.get("objectives", DEFAULT_OBJECTIVES), given.get("constraints") or ())
+    for note in notes:
+        print(f"autoprune: {note}", file=sys.stderr)
     # Not in that folder: the tuner's process begins where this one is, and a storage may be named from there.
     check_algorithm("tuner", config.tuner, space, settings.warm_start)
     if config.assessor is not None:
         check_algorithm("assessor", config.assessor, space, settings.warm_start)
+
+
+def _of_task(command: str, settings: TrialCommand, word: str, is_trained: bool) -> str:
+    """Return the trial command with what the task says, for the tuner's process and whoever reads the results.
+
+    Args:
+        word: names the task's metric.
+        is_trained: whether the task comes with a trained model.
+
+    Raises:
+        UserError: it names another metric.
+    """
+    if is_trained and settings.rewinding:
+        command += " --no-rewinding"
+    if word == settings.metric:
+        return command
+    if settings.metric != METRIC.name:
+        raise UserError(f"the trial command has --metric {settings.metric}, and task {settings.task} {word}")
+    return f"{command} --metric {shlex.quote(word)}"
 
 
 def check_algorithm(kind: Kind, section: AlgorithmConfig | None, space: Any, warm_start: bool = True) -> None:

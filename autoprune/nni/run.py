@@ -21,7 +21,6 @@ from autoprune.report.terminal import Console, console
 from autoprune.report.waiting import waiting
 from autoprune.results.baselines import left_out
 from autoprune.results.experiment import Experiment
-from autoprune.results.measures import METRIC
 from autoprune.results.pareto import read_rule
 from autoprune.results.settings import TrialCommand
 
@@ -109,7 +108,7 @@ def _prepare_dense(terminal: Console, settings: TrialCommand, code: str | Path) 
         task, _, dense = load_settings(settings)
     m = dense.measures
     terminal.print(
-        f"Dense model of [bold]{task.name}[/]: validation {METRIC.noun} {m[METRIC.name]:.4f}, "
+        f"Dense model of [bold]{task.name}[/]: validation {task.metric.noun} {m[task.metric.name]:.4f}, "
         f"{m['params']:,} parameters, {m['macs']:,} MACs ({time.monotonic() - start:.1f} s)"
     )
     if without := left_out(settings):

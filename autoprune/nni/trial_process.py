@@ -82,12 +82,14 @@ class Prepared:
 
         sizes: dict[str, float] = {}
 
-        def report(accuracy: float) -> None:
+        def report(quality: float) -> None:
             if not sizes:  # most trials have nothing to report on the way
                 sizes.update(self._sizes(candidate))
-            measures = {"accuracy": accuracy} | sizes
+            measures = {self.task.metric.name: quality} | sizes
             budget = {} if candidate.budget is None else {"budget": candidate.budget}
-            default_metric = record.default_metric(measures, self.dense.measures, self.settings.size_weight)
+            default_metric = record.default_metric(
+                measures, self.dense.measures, self.settings.size_weight, self.task.metric
+            )
             nni.report_intermediate_result(default_metric | measures | budget)
 
         loaded = (self.task, self.data, self.dense)

@@ -20,6 +20,7 @@ from autoprune.nni import algorithms
 from autoprune.nni.bridge.serializer import load, receive_plain_json
 from autoprune.nni.channel import Channel, ManagerLost
 from autoprune.results import baselines
+from autoprune.results.settings import TrialCommand
 from autoprune.search import loop
 
 _logger = logging.getLogger("autoprune.tuner")
@@ -147,6 +148,7 @@ def run(config: dict[str, Any], channel: Channel) -> str | None:
     try:
         # Advisors open a channel of their own: let it be this one.
         msg_dispatcher_base.TunerCommandChannel = lambda _url: channel
+        TrialCommand.parse(config.get("trialCommand") or "")  # it declares the task's metric, an objective
         tuner = algorithms.create(config["tuner"], "tuner")
         if isinstance(tuner, MsgDispatcherBase):
             serve(tuner, channel)

@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from autoprune.base.tree import call
 from autoprune.errors import UserError
 from autoprune.measure.measure import frozen
-from autoprune.prune.graph.trace import call, tensors
+from autoprune.prune.graph.trace import tensors
 from autoprune.prune.proof import random_subject, relative_difference
 from autoprune.task.accepted import accepted
 

@@ -68,10 +68,11 @@ def prepare(
     if checkpoint:
         load_checkpoint(model, checkpoint, task.name)
     check_data(task, data, model)
+    is_trained = bool(checkpoint) or task.is_trained
 
     def make(file: Path) -> None:
         try:
-            if not checkpoint:
+            if not is_trained:
                 loop.train(task, model, data.train, task.training, seed)
             measures = {task.metric.name: evaluation.quality(task, model, data.validation)}
         except TrialFailure as failure:
@@ -79,12 +80,12 @@ def prepare(
         measures |= measure.measure(model, task.example_input)
         torch.save({"weights": model.state_dict(), "measures": measures}, file)
 
-    key = training_key(task, data, model, seed, bool(checkpoint))
+    key = training_key(task, data, model, seed, is_trained)
     saved = torch.load(cache.cached("dense", task.name, key, ".pt", make), weights_only=True)
     model.load_state_dict(saved["weights"])
     groups = find_groups(model.eval(), task.example_input, task.keep)
     key = cache.key_of(dense=key, keep=tuple(task.keep), groups=groups.prunable)
-    return Dense(model, None if checkpoint and not initial else before, saved["measures"], key, groups)
+    return Dense(model, None if is_trained and not initial else before, saved["measures"], key, groups)
 
 
 WITHIN = ("state_dict", "model_state_dict", "model")

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_map
 
+from autoprune.base.tree import call
 from autoprune.errors import TrialFailure
-from autoprune.prune.graph.trace import call, tensors
+from autoprune.prune.graph.trace import tensors
 from autoprune.prune.groups import Group, Groups, removed_positions
 from autoprune.prune.random_values import NoChance, random_input, randomise
 from autoprune.prune.removal import cut, remove_channels

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from autoprune.base.tree import call
 from autoprune.errors import TrialFailure
-from autoprune.prune.graph.trace import call, tensors
+from autoprune.prune.graph.trace import tensors
 from autoprune.prune.groups import Groups, removed_positions
 from autoprune.prune.resize import fit_attributes
 from autoprune.task.accepted import accepted

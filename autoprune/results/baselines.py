@@ -78,8 +78,8 @@ def left_out(command: TrialCommand) -> str | None:
     if command.knows_initial or not command.baselines:
         return None
     return (
-        f"Baseline {' and '.join(REWINDING)} left out: it goes back to the weights before training, which the "
-        "checkpoint does not hold; name them with --initial FILE."
+        f"Baseline {' and '.join(REWINDING)} left out: it goes back to the weights before training, which "
+        "nobody knows of a trained model; name them with --initial FILE."
     )
 
 

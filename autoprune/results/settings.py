@@ -18,6 +18,7 @@ from pydantic.dataclasses import dataclass
 
 from autoprune.base.checked import STRICT, Batch, Count, Seed, Text, Whole, plainly
 from autoprune.errors import UserError, short
+from autoprune.results.measures import METRIC, Measure, read_metric
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -42,6 +43,10 @@ class TrialCommand:
         latency: the runtime in which trials measure ``latency_ms``, a name in the registry of
             ``autoprune.measure.runtimes``, which is checked against it before anything starts.
         latency_batch: examples per pass in that measurement.
+        rewinding: whether there are the weights from which the dense model was trained; ``--no-rewinding`` is written
+            here when an experiment starts whose task comes with a trained model.
+        metric: the measure that judges networks, as :func:`autoprune.results.measures.read_metric` reads it; written
+            here for those who do not load the task, when an experiment starts.
 
     Raises:
         pydantic.ValidationError: a value of another kind (:meth:`checked` says the same in one line).
@@ -62,6 +67,8 @@ class TrialCommand:
     warm_start: bool = True
     latency: Text = "eager"
     latency_batch: Batch = 1
+    rewinding: bool = True
+    metric: Text = METRIC.name
 
     @classmethod
     def checked(cls, **values: object) -> TrialCommand:
@@ -74,14 +81,20 @@ class TrialCommand:
             return cls(**values)  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
-        """Refuse initial weights of no checkpoint."""
-        if self.initial and not self.checkpoint:
+        """Refuse initial weights of no checkpoint, and a metric that is none."""
+        read_metric(self.metric)
+        if self.initial and self.rewinding and not self.checkpoint:
             raise UserError("--initial FILE holds the weights that the training of --checkpoint began with: name both")
+
+    @property
+    def measure(self) -> Measure:
+        """The measure that judges networks."""
+        return read_metric(self.metric)
 
     @property
     def knows_initial(self) -> bool:
         """Whether the weights before the dense model's training are known."""
-        return not self.checkpoint or bool(self.initial)
+        return bool(self.initial) or (self.rewinding and not self.checkpoint)
 
     @classmethod
     def parse(cls, command: str) -> TrialCommand | None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from autoprune.base import streams
-from autoprune.base.tree import call
+from autoprune.base.tree import as_inputs, call
 from autoprune.errors import UserError, unknown
 from autoprune.results.measures import METRIC, METRICS, Measure, declare
 from autoprune.task.accepted import accepted
@@ -147,6 +147,18 @@ class Task:
         if isinstance(batch, Mapping):
             return call(model, batch)
         return call(model, inputs_of(batch, self.example_input))
+
+    def inputs(self, model: nn.Module, batch: Any) -> Any:
+        """Return what a model is called with for a batch, in the form of the example input, without labels."""
+        if self.forward is None:
+            return inputs_of(batch, self.example_input)
+        seen: list[Any] = []
+        hook = model.register_forward_pre_hook(
+            lambda _, positional, named: seen.append(as_inputs(positional, named)), with_kwargs=True
+        )
+        with hook:
+            self.run(model, batch)
+        return inputs_of(seen[0], self.example_input) if isinstance(seen[0], Mapping) else seen[0]
 
     def loss_of(self, model: nn.Module, batch: Any) -> Tensor:
         """Return the loss of a model on a batch."""

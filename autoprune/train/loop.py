@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from autoprune.base.progress import track
 from autoprune.base.tree import device_of, to_device
-from autoprune.errors import TrialFailure
+from autoprune.errors import TrialFailure, UserError
 from autoprune.task.recipe import Recipe
 from autoprune.task.task import Data, Task
 from autoprune.train.batch_norm import reestimate_batch_norm
@@ -51,9 +51,15 @@ def train(
 
     Raises:
         TrialFailure: the loss is NaN or infinite.
+        UserError: the task has its own ``fit``, and each step is needed here.
     """
     torch.default_generator.manual_seed(seed)
     stop = recipe.steps if stop is None else stop
+    if task.fit is not None:
+        if before_step is not nothing or penalty is not None:
+            raise UserError(f"task {task.name} has its own fit, and this criterion or schedule needs each of its steps")
+        _fit(task, model, stop - start, after_step)
+        stop = start
     if start < stop:
         optimizer = make_optimizer(model, recipe)
         schedule = make_schedule(optimizer, recipe, start)
@@ -81,9 +87,26 @@ def train(
         optimizer.step()
         schedule.step()
         after_step()
-    if recipe.bn_reestimation and stop == recipe.steps:
+    if recipe.bn_reestimation and (stop == recipe.steps or task.fit is not None):
         reestimate_batch_norm(task, model, data, recipe, seed)
     model.eval()
+
+
+def _fit(task: Task, model: nn.Module, steps: int, after_step: Callable[[], None]) -> None:
+    """Have the task's own loop train the model; what follows each step follows before each pass instead."""
+    if steps < 1:
+        return
+    handle = None if after_step is nothing else model.register_forward_pre_hook(lambda *_: after_step())
+    try:
+        task.fit(model, steps)
+    except TrialFailure:
+        raise
+    except Exception as error:
+        raise TrialFailure(f"the task's fit failed: {type(error).__name__}: {' '.join(str(error).split())}") from error
+    finally:
+        if handle is not None:
+            handle.remove()
+    after_step()
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from autoprune.base.machine import processor
 from autoprune.cache import cached, key_of
@@ -13,7 +14,7 @@ from autoprune.measure.latency import compare, median, pinned, prepare, time_in_
 from autoprune.prune.dense import Dense
 
 
-def reference_ms(dense: Dense, example_input: Tensor, runtime: str, batch_size: int) -> float:
+def reference_ms(dense: Dense, example_input: Any, runtime: str, batch_size: int) -> float:
     """Return the dense model's median latency in milliseconds, measured once on this machine and then remembered.
 
     A search multiplies the measured ratios with it, so that all of its trials refer to the same dense latency.
@@ -30,7 +31,7 @@ def reference_ms(dense: Dense, example_input: Tensor, runtime: str, batch_size: 
 
 
 def beside_reference(
-    dense: Dense, pruned: nn.Module, example_input: Tensor, runtime: str, batch_size: int
+    dense: Dense, pruned: nn.Module, example_input: Any, runtime: str, batch_size: int
 ) -> tuple[float, float]:
     """Return a pruned network's latency and the dense one's in milliseconds, as a search's trials report them.
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
+from autoprune.errors import UserError
 from autoprune.prune import dense
 from autoprune.prune.allocation import METHODS
 from autoprune.prune.blocks import find_blocks
 from autoprune.prune.criteria import CRITERIA
 from autoprune.prune.dense import Dense
 from autoprune.prune.groups import Groups
-from autoprune.prune.schedules import SCHEDULES, check_blocks, check_initial
+from autoprune.prune.schedules import SCHEDULES, check_blocks, check_initial, get_schedule
 from autoprune.results.candidate import BLOCK_PREFIX
+from autoprune.results.limits import read_limits
+from autoprune.results.measures import METRICS
 from autoprune.results.settings import TrialCommand
-from autoprune.search.space import check_space
+from autoprune.search.space import DEFAULT_SCHEDULES, check_space
 from autoprune.task.find import load_task
 from autoprune.task.task import Splits, Task
 from autoprune.trial.recipe_search import search_recipe, with_best_recipe
@@ -30,6 +34,21 @@ def settings_task(settings: TrialCommand) -> Task:
     if settings.shared_steps:
         task = replace(task, shared_steps=settings.shared_steps)
     return task
+
+
+def check_objectives(task: Task, objectives: Sequence[str], constraints: Sequence[str] = ()) -> None:
+    """Check that a search is judged by the task's metric and no other.
+
+    Raises:
+        UserError: an objective or a constraint is another metric.
+    """
+    limited = [limit.measure for limit in read_limits(constraints or ())]
+    strange = [name for name in (*objectives, *limited) if name in METRICS and name != task.metric.name]
+    if strange:
+        raise UserError(
+            f"task {task.name} is judged by {task.metric.name}, not by {strange[0]}: name {task.metric.name} among the "
+            f"objectives and constraints, or give the task metric={strange[0]!r}"
+        )
 
 
 def load_settings(settings: TrialCommand) -> tuple[Task, Splits, Dense]:
@@ -49,6 +68,11 @@ def load_settings(settings: TrialCommand) -> tuple[Task, Splits, Dense]:
     return task, data, trained
 
 
+def default_schedules(task: Task) -> tuple[str, ...]:
+    """Return the schedules of a task's search where its space names none: a training of its own allows no supernet."""
+    return DEFAULT_SCHEDULES if task.fit is None else ("one_shot",)
+
+
 def check_task_space(task: Task, model: nn.Module, groups: Groups, space: Any, knows_initial: bool = True) -> None:
     """Check a search space against a task's model and its groups.
 
@@ -65,6 +89,11 @@ def check_task_space(task: Task, model: nn.Module, groups: Groups, space: Any, k
     group_names, block_names = [group.name for group in groups], [block.name for block in blocks]
     check_space(space, group_names, CRITERIA, SCHEDULES, block_names, METHODS)
     for name in space["schedule"]["_value"] if "schedule" in space else ():
+        if task.fit is not None and get_schedule(name).retrain == "shared":
+            raise UserError(
+                f"schedule {name} trains one network for all candidates, step by step, but task {task.name} has its "
+                "own fit: use one_shot or another schedule"
+            )
         if names_blocks:
             check_blocks(name)
         if not knows_initial:

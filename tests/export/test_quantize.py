@@ -53,7 +53,7 @@ def test_a_file_that_lost_too_much_is_refused(digits_search, tmp_path, monkeypat
     monkeypatch.setattr(quantize, "CALIBRATION", 64)
     broken = dense.model.to(torch.float32)
 
-    def write_untrained(model, calibration, file, seed=0):
+    def write_untrained(task, model, calibration, file, seed=0):
         onnx_format.write(task.build(7), torch.zeros(2, 1, 8, 8), file)
 
     monkeypatch.setattr(quantize, "post_training", write_untrained)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
 from autoprune.errors import UserError
 from autoprune.task.task import Task
 
-Run = Callable[[Tensor], Tensor]
-"""Inputs of shape ``(N, ...)`` -> outputs, in a file's own runtime."""
+Run = Callable[[Any], Tensor]
+"""Inputs of N examples, as the task's example has them -> the main output, in a file's own runtime."""
 
 
 class ExportMismatch(UserError):
@@ -26,7 +27,7 @@ class Format:
     Args:
         suffix: ending of the file's name, after the dot.
         runtime: what runs it, for people.
-        write: ``write(model, inputs, file)``; the inputs, shape ``(N, ...)`` with N of 2 or more, are for tracing.
+        write: ``write(model, inputs, file)``; the inputs, of 2 examples or more, are for tracing.
         load: ``load(file, task, threads)`` returns a function that runs the file in its own runtime.
         how_to_load: lines of Python that load and run a file; ``{file}`` is its name.
         standalone: whether it runs without the code of the model's class.
@@ -34,7 +35,7 @@ class Format:
 
     suffix: str
     runtime: str
-    write: Callable[[nn.Module, Tensor, Path], None]
+    write: Callable[[nn.Module, Any, Path], None]
     load: Callable[[Path, Task, int], Run]
     how_to_load: str
     standalone: bool = True

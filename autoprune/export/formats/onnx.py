@@ -7,14 +7,14 @@ from pathlib import Path
 import torch
 
 from autoprune.export.formats.base import Format, Run
-from autoprune.measure.onnx import session, write
+from autoprune.measure.onnx import feed, session, write
 from autoprune.task.task import Task
 
 
 def load(file: Path, task: Task | None = None, threads: int = 1) -> Run:
     """Return a function that runs the file."""
     loaded = session(file, threads)
-    return lambda inputs: torch.from_numpy(loaded.run(None, {"input": inputs.numpy()})[0])
+    return lambda inputs: torch.from_numpy(loaded.run(None, feed(loaded, inputs))[0])
 
 
 FORMAT = Format(

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from autoprune.base.quiet import quiet
+from autoprune.base.tree import as_arguments, call
 from autoprune.export.formats.base import Format, Run
+from autoprune.measure.onnx import batch_shapes
+from autoprune.task.objective import main_output
 from autoprune.task.task import Task
 from autoprune.train.modes import evaluating
 
 
-def write(model: nn.Module, inputs: Tensor, file: Path) -> None:
+def write(model: nn.Module, inputs: Any, file: Path) -> None:
     """Write ``model`` with a dynamic batch dimension."""
     with quiet(), evaluating(model):
-        batch = {0: torch.export.Dim("batch")}
-        torch.export.save(torch.export.export(model, (inputs,), dynamic_shapes=(batch,)), file)
+        positional, named = as_arguments(inputs)
+        program = torch.export.export(model, positional, named or None, dynamic_shapes=batch_shapes(inputs))
+        torch.export.save(program, file)
 
 
 def load(file: Path, task: Task | None = None, threads: int = 1) -> Run:
     """Return a function that runs the file."""
     module = torch.export.load(file).module()
-    return lambda inputs: module(inputs)
+    return lambda inputs: main_output(call(module, inputs))
 
 
 FORMAT = Format(

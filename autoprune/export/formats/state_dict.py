@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from autoprune.base.tree import call
 from autoprune.errors import UserError
 from autoprune.export.formats.base import Format, Run
 from autoprune.prune.rebuild import rebuild
+from autoprune.task.objective import main_output
 from autoprune.task.task import Task
 
 
@@ -27,14 +30,15 @@ def load_pruned(task: Task, file: Path) -> nn.Module:
     return rebuild(task.build(), state, task.example_input)
 
 
-def write(model: nn.Module, inputs: Tensor, file: Path) -> None:
+def write(model: nn.Module, inputs: Any, file: Path) -> None:
     """Write the state dict of ``model``."""
     torch.save(model.state_dict(), file)
 
 
 def load(file: Path, task: Task, threads: int = 1) -> Run:
     """Return a function that runs the network."""
-    return load_pruned(task, file)
+    model = load_pruned(task, file)
+    return lambda inputs: main_output(call(model, inputs))
 
 
 FORMAT = Format(

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from autoprune.base.registry import Registry
 
 Pass = Callable[[], Any]
 """One forward pass over an input that it holds."""
 
-Prepare = Callable[[nn.Module, Tensor, int], Pass]
+Prepare = Callable[[nn.Module, Any, int], Pass]
 """``prepare(model, inputs, threads)`` compiles or converts a model in evaluation mode, and returns its forward pass."""
 
 RUNTIMES: Registry[Prepare] = Registry(

@@ -1,10 +1,13 @@
 """PyTorch as it is."""
 
-from torch import Tensor, nn
+from typing import Any
 
+from torch import nn
+
+from autoprune.base.tree import call
 from autoprune.measure.runtimes import Pass
 
 
-def prepare(model: nn.Module, inputs: Tensor, threads: int) -> Pass:
+def prepare(model: nn.Module, inputs: Any, threads: int) -> Pass:
     """Return the plain forward pass."""
-    return lambda: model(inputs)
+    return lambda: call(model, inputs)

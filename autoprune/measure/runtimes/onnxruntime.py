@@ -2,18 +2,19 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from autoprune.measure import onnx
 from autoprune.measure.runtimes import Pass
 
 
-def prepare(model: nn.Module, inputs: Tensor, threads: int) -> Pass:
+def prepare(model: nn.Module, inputs: Any, threads: int) -> Pass:
     """Return the forward pass of the model's ONNX file."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "model.onnx")
         onnx.write(model, inputs, file)
         session = onnx.session(file, threads)
-    feed = {session.get_inputs()[0].name: inputs.numpy()}
+    feed = onnx.feed(session, inputs)
     return lambda: session.run(None, feed)

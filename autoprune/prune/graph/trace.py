@@ -18,21 +18,12 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves, tree_map
 
+from autoprune.base.tree import call
 from autoprune.errors import UserError
 from autoprune.prune.graph.labels import Couplings
 from autoprune.prune.graph.layers import Layers
 from autoprune.prune.graph.propagation import Axis, IsMatrix
 from autoprune.prune.graph.rules import Moves
-
-
-def call(model: nn.Module, example_input: Any) -> Any:
-    """Run ``model`` on a tensor, a tuple or list of positional arguments, or a mapping of named ones."""
-    if isinstance(example_input, Mapping):
-        return model(**example_input)
-    if isinstance(example_input, tuple | list):
-        return model(*example_input)
-    return model(example_input)
-
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, Enum, torch.dtype, torch.device, range, slice, type)
 """What may lie in an output beside tensors, and holds none."""
