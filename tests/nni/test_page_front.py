@@ -163,6 +163,22 @@ def test_the_process_answers_a_line_for_a_line_until_its_input_ends(stopped):
     assert said == ""
 
 
+def test_a_tasks_own_metric_is_known_from_the_trial_command(stopped):
+    for file in stopped.rglob("result.json"):
+        file.write_text(file.read_text().replace("accuracy", "dice"))
+    with closing(sqlite3.connect(stopped / "db" / "nni.sqlite")) as database, database:
+        database.execute("update MetricData set data = replace(data, 'accuracy', 'dice')")
+        command = "replace(params, 'autoprune trial', 'autoprune trial --metric dice:minimize:number')"
+        database.execute(f"update ExperimentProfile set params = replace({command}, 'accuracy', 'dice')")
+    worst = {"ask": "choice", "rule": "dice<=1"}
+    (told, named, chosen) = (content for _, content in ask(stopped, {"ask": "page"}, {"ask": "names"}, worst)[0])
+    assert told["metric"] == named["metric"] == told["measures"][0]["name"] == "dice"
+    assert told["front"] == ["rpehz"]  # less is better now
+    assert chosen == {"trial": "rpehz", "reason": "dice<=1"}
+    shown = {trial["id"]: trial for trial in told["trials"]}["rpehz"]
+    assert (shown["texts"][0], shown["compared"][0]) == ("0.9611", "-2.0 %")
+
+
 def test_what_has_changed_is_read_again_and_a_damaged_database_is_said_in_one_line(stopped):
     pages, file = Pages(stopped), stopped / "db" / "nni.sqlite"
 
