@@ -35,7 +35,7 @@ from autoprune.report.progress import by_end, hypervolume_by_trial
 from autoprune.report.rows import cell, name
 from autoprune.results.experiment import RUNNING, Experiment, Trial
 from autoprune.results.measures import SIZES, Measure
-from autoprune.results.pareto import check_objectives, declarations, size_of
+from autoprune.results.pareto import check_objectives, size_of
 from autoprune.results.recovered import Recovered
 
 SENSITIVITY = Path("log", "sensitivity.json")
@@ -106,7 +106,9 @@ def page(experiment: Experiment) -> dict[str, Any]:
     minutes = [trial.ended and (trial.ended - begin) / 60_000 for trial in by_end(experiment.candidates)]
     volumes = hypervolume_by_trial(experiment, size)
     recovered = recovered_of(experiment)
-    return declarations(metric) | {
+    return {
+        "metric": metric.name,
+        "measures": [each.declaration() for each in measures.values()],
         "id": experiment.id,
         "name": experiment.config.get("experimentName") or "AutoPrune",
         "total": experiment.config.get("maxTrialNumber"),

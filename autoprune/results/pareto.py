@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from autoprune.errors import UserError, short
 from autoprune.results.limits import DROP, EXAMPLES, Limit
-from autoprune.results.measures import MEASURES, METRIC, SIZES, Measure
+from autoprune.results.measures import MEASURES, METRIC, Measure
 
 DEFAULT_OBJECTIVES = (METRIC.name, "macs")
 
@@ -117,16 +117,6 @@ def choose(
 def size_of(objectives: Iterable[str], otherwise: str = "macs", metric: Measure = METRIC) -> str:
     """Return the first objective that is not the metric."""
     return next((name for name in objectives if name != metric.name), otherwise)
-
-
-def declarations(metric: Measure = METRIC) -> dict[str, Any]:
-    """Return what is measured and how rules are written, as plain values for the page."""
-    return {
-        "metric": metric.name,
-        "measures": [each.declaration() for each in (metric, *SIZES.values())],
-        "objectives": [metric.name, *DEFAULT_OBJECTIVES[1:]],
-        "examples": EXAMPLES,
-    }
 
 
 def _knee(measures: Mapping[Key, Mapping[str, float]], size: str, metric: Measure) -> Key:

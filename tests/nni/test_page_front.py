@@ -17,7 +17,6 @@ from autoprune.nni import bridge
 from autoprune.nni.page_data import Pages, choice, names, page
 from autoprune.results.experiment import Experiment, Trial
 from autoprune.results.measures import ACCURACY, MEASURES, SIZES, Measure
-from autoprune.results.pareto import declarations
 
 NODE = Path(nni_node.__path__[0]) / "node"
 BRIDGE = Path(bridge.__path__[0])
@@ -70,8 +69,7 @@ def test_the_page_is_told_how_a_metric_of_which_less_is_better_is_written_and_co
     results = [{"rmse": 0.931, **sizes}, {"rmse": 1.2, **sizes}]
     experiment = make_search(tmp_path, results, RMSE, objectives=["rmse", "macs"])
     told = page(experiment)
-    assert told.items() >= declarations(RMSE).items()
-    assert [each["name"] for each in told["measures"]] == ["rmse", *SIZES]
+    assert told["measures"] == [each.declaration() for each in (RMSE, *SIZES.values())]
     (better, worse), dense = told["trials"], told["dense"]
     assert told["front"] == [better["id"]]
     assert dense["texts"] == ["0.95", "1.00 k", "10.0 k", "4.00 kB", "3.00 ms"]
@@ -202,7 +200,7 @@ def test_what_has_changed_is_read_again_and_a_damaged_database_is_said_in_one_li
 
 
 def test_an_objective_that_nobody_declared_and_a_fault_of_ours_are_said_in_one_line(stopped, monkeypatch, capsys):
-    monkeypatch.setattr("autoprune.nni.page_data.declarations", lambda metric: {}["two\nlines"])
+    monkeypatch.setattr("autoprune.nni.page_data.channels", lambda experiment: {}["two\nlines"])
     status, answer = Pages(stopped).answer({"ask": "page"})
     assert (status, json.loads(answer)["error"]) == (500, "KeyError: 'two\\nlines'")
     assert "Traceback" in capsys.readouterr().err
