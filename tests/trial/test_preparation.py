@@ -8,7 +8,7 @@ import torch
 import autoprune
 from autoprune.errors import UserError
 from autoprune.finalize import recovery as recovered
-from autoprune.finalize.choice import choose_trial
+from autoprune.finalize.choice import choose_trial, members
 from autoprune.finalize.finish import Options, finish
 from autoprune.results.candidate import Candidate
 from autoprune.results.prepared import FILE, Prepared
@@ -63,7 +63,7 @@ def search(digits, tmp_path):
 
 def test_the_front_is_fine_tuned_with_several_seeds_and_one_of_them_is_taken_home(search, tmp_path, monkeypatch):
     final = finish(search, "knee", tmp_path / "out", Options(("onnx",), whole_front=True), search.loaded)
-    assert set(final.recovered) == {trial.id for trial in recovered.members(search.front())}
+    assert set(final.recovered) == {trial.id for trial in members(search.front())}
     for each in final.recovered.values():
         assert len(each.validation) == len(each.test) == 3
         one, other = (torch.load(each.file.with_name(f"{each.file.stem[:-1]}{i}.pt")) for i in (1, 2))
@@ -80,7 +80,7 @@ def test_the_front_is_fine_tuned_with_several_seeds_and_one_of_them_is_taken_hom
 
 
 def test_the_choice_goes_by_what_the_recovered_networks_are_and_keeps_within_the_constraints(search):
-    front = recovered.members(search.front())
+    front = members(search.front())
     for trial, accuracy in zip(front, (0.5, 0.9, 0.8, *[0.1] * len(front)), strict=False):
         known = recovered.recovered_of(search)
         found = Recovered(trial.measures["accuracy"], (accuracy, accuracy), (0.5, 0.5), trial.model_file, 1)
@@ -102,7 +102,7 @@ def test_a_fine_tuning_that_diverges_leaves_the_network_as_it_was_judged(search)
 
 
 def test_two_processes_find_what_one_finds(search):
-    front = recovered.members(search.front())[:2]
+    front = members(search.front())[:2]
     one = recovered.recover_all(search, search.loaded, front, seeds=2)
     (search.folder / "recovered.json").unlink()
     two = recovered.recover_all(search, search.loaded, front, seeds=2, processes=2)
@@ -112,7 +112,7 @@ def test_two_processes_find_what_one_finds(search):
 def test_a_candidate_on_two_rungs_is_fine_tuned_once(search):
     low = next(trial for trial in search.candidates if trial.parameters["budget"] == 0)
     high = replace(low, id="high", parameters=low.parameters | {"budget": 1.0})
-    assert recovered.members([low, high]) == recovered.members([high, low]) == [high]
+    assert members([low, high]) == members([high, low]) == [high]
     assert recovered.is_complete(high) and not recovered.is_complete(low)
 
 
