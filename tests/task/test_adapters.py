@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import autoprune
-from autoprune import Candidate, Recipe, UserError, run_trial
+from autoprune import Candidate, Recipe, UserError, export, run_trial
 from autoprune.prune import dense
 from autoprune.train.fit import check_data
 
@@ -157,9 +157,7 @@ def test_a_lightning_module_is_recovered_by_its_own_training_step(tmp_path):
     before = dense.load_or_train(task, task.splits()).measures["right"]
     model, result = pruned(task)
     assert result.measures["right"] > before + 0.3  # it came untrained
-    found = autoprune.export.export(
-        task, result.model, model.model, task.validation, {"onnx": tmp_path / "model.onnx"}, runs=2
-    )
+    found = export.export(task, result.model, model.model, task.validation, {"onnx": tmp_path / "model.onnx"}, runs=2)
     assert found["onnx"].accuracy == pytest.approx(result.measures["right"])
 
 
