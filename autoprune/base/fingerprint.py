@@ -56,7 +56,7 @@ def fingerprint_data(data: Dataset | DataLoader) -> str:
     if type(data) is TensorDataset:
         return fingerprint(data.tensors)
     if isinstance(data, DataLoader):
-        order = _ordered(data.batch_sampler or data.sampler)
+        order = _ordered(data.sampler if data.batch_sampler is None else data.batch_sampler)
         return fingerprint([fingerprint_data(data.dataset), data.batch_size, data.drop_last, data.collate_fn, order])
     if isinstance(data, IterableDataset):
         with streams.fixed():

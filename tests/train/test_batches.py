@@ -14,17 +14,21 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from autoprune.base.fingerprint import fingerprint_data
 from autoprune.errors import UserError
+from autoprune.prune import dense
 from autoprune.prune.dense import training_key
+from autoprune.results.candidate import Candidate
 from autoprune.task.recipe import Recipe
 from autoprune.task.task import Splits, Task
 from autoprune.train import evaluation
 from autoprune.train.fit import check_data
 from autoprune.train.loop import train
+from autoprune.trial.run import run_trial
 
 COUNT = 48
 Y = torch.arange(COUNT) % 3
 X = torch.randn(COUNT, 4, generator=torch.Generator().manual_seed(0)) + 3 * F.one_hot(Y, 4)
 RECIPE = Recipe(steps=25, batch_size=8, learning_rate=0.1)
+RECOVERY = replace(RECIPE, learning_rate=0.02, distillation=0.5)
 
 
 def classifier() -> nn.Module:
@@ -104,7 +108,7 @@ def padded(i: int) -> dict[str, Tensor]:
 
 
 def task_on(data: Any, model: Callable[[], nn.Module] = classifier, example: Any = X[:1], **changes: Any) -> Task:
-    return Task("batches", model, lambda: Splits(data, data, data), example, RECIPE, RECIPE, **changes)
+    return Task("batches", model, lambda: Splits(data, data, data), example, RECIPE, RECOVERY, **changes)
 
 
 def batches_of(data: Dataset, collate: Any = None, **options: Any) -> DataLoader:
@@ -279,3 +283,13 @@ def test_a_stream_that_has_ended_is_refused_in_one_line():
     task = task_on(data)
     with pytest.raises(UserError, match="training split gives no batches: it is empty, or an iterator that has ended"):
         train(task, task.build(), data, RECIPE)
+
+
+@pytest.mark.parametrize("name", ["ragged lists", "dataclasses", "dictionaries", "a stream", "a loader of a stream"])
+def test_a_candidate_is_pruned_and_recovers_on_it(name):
+    task = replace(TASKS[name](), name=name, shared_steps=10)
+    data = task.splits()
+    found = dense.prepare(task, data)
+    for candidate in (Candidate(uniform=0.5, criterion="taylor"), Candidate(uniform=0.5, schedule="shared")):
+        result = run_trial(task, candidate, data, found)
+        assert result.measures["params"] < found.measures["params"] and result.measures["accuracy"] > 0.8
