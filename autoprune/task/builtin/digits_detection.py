@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from autoprune.errors import UserError
 from autoprune.task.builtin import composed
 from autoprune.task.models import fcos
 from autoprune.task.recipe import Recipe
@@ -60,17 +59,10 @@ def distill(outputs: Tensor, teacher: Tensor, batch: Batch) -> Tensor:
 
 
 def evaluate(model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
-    """Return COCO's mean average precision, over IoUs from 0.5 to 0.95 and at 0.5.
+    """Return COCO's mean average precision, over IoUs from 0.5 to 0.95 and at 0.5."""
+    from torchmetrics.detection import MeanAveragePrecision
 
-    Raises:
-        UserError: what computes it is not installed.
-    """
-    try:
-        from torchmetrics.detection import MeanAveragePrecision
-
-        metric = MeanAveragePrecision()
-    except ImportError:
-        raise UserError("the task digits-detection needs pycocotools: pip install 'autoprune[detection]'") from None
+    metric = MeanAveragePrecision()
     for batch in batches:
         metric.update(fcos.detections(forward(model, batch)), batch[1])
     found = metric.compute()
