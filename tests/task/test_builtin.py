@@ -20,7 +20,7 @@ from autoprune.train import evaluation
 from autoprune.train.fit import check_data
 from autoprune.trial.run import run_trial
 
-STEPS = {"diabetes": (200, 60), "digits-segmentation": (150, 60), "digits-detection": (100, 40), "imdb-gpt": (80, 20)}
+STEPS = {"diabetes": (200, 60), "digits-segmentation": (150, 60), "digits-detection": (100, 40), "imdb-gpt": (160, 40)}
 """Of the dense training here, and of recoveries."""
 
 BETTER_THAN_GUESSING = {"diabetes": 0.8, "digits-segmentation": 0.2, "digits-detection": 0.15, "imdb-gpt": 8.0}

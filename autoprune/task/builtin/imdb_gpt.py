@@ -58,11 +58,11 @@ task = Task(
     model=partial(GPT, vocabulary=256, length=LENGTH, width=64, layers=2, heads=4),
     data=data,
     example_input=torch.randint(256, (1, LENGTH), generator=torch.Generator().manual_seed(0)),
-    training=Recipe(steps=500, batch_size=16, learning_rate=6e-3, weight_decay=0.01, optimizer="adamw"),
+    training=Recipe(steps=500, batch_size=16, learning_rate=1e-2, weight_decay=0.01, optimizer="adamw"),
     recovery=Recipe(
         steps=100,
         batch_size=16,
-        learning_rate=2e-3,
+        learning_rate=3e-3,
         weight_decay=0.01,
         optimizer="adamw",
         distillation=0.5,
