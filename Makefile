@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo setup setup-dev test test-slow lint zoo benchmark soak clean
+.PHONY: demo setup setup-dev test test-slow coverage lint zoo benchmark soak clean
 
 demo: setup
 	$(BIN)/autoprune run experiments/digits.yaml
@@ -29,6 +29,10 @@ test: setup-dev lint
 test-slow: setup-dev
 	$(BIN)/pytest -m slow
 
+# The lines that `make test` runs, in this process and in those that it starts.
+coverage: setup-dev
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow" --cov --cov-report=term:skip-covered
+
 benchmark: setup-dev
 	$(BIN)/python experiments/benchmark/run.py
 	$(BIN)/python experiments/benchmark/analyse.py
@@ -44,6 +48,7 @@ lint: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 clean:
 	rm -rf .venv outputs build *.egg-info

@@ -43,7 +43,7 @@ class Dense:
     groups: Groups | None = None
 
 
-def prepare(
+def load_or_train(
     task: Task,
     data: Splits,
     checkpoint: str | Path | None = None,

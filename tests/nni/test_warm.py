@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,4 +70,11 @@ def test_a_trial_runs_cold_where_there_is_no_folder_to_be_had(found, tmp_path, m
     (tmp_path / "file").touch()
     monkeypatch.setenv("TMPDIR", str(tmp_path / place))
     assert found() is None
-    assert warm.run(["digits"]) is None
+    assert warm.run(["digits"], "autoprune.nni.warm_trials") is None
+
+
+def test_an_unknown_engine_is_refused_in_one_line():
+    environment = os.environ | {"AUTOPRUNE_ENGINE": "wram"}
+    command = [sys.executable, "-m", "autoprune", "trial", "digits"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, "autoprune: unknown engine 'wram': use warm\n")

@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import autoprune
-from autoprune import Candidate, Recipe, UserError, run_trial
+from autoprune import Candidate, Recipe, UserError, export, run_trial
 from autoprune.prune import dense
 from autoprune.train.fit import check_data
 
@@ -16,7 +16,7 @@ SHORT = Recipe(steps=6, batch_size=16, learning_rate=0.01, distillation=0.5)
 
 def pruned(task, candidate=Candidate(uniform=0.5)):  # noqa: B008  (frozen)
     data = task.splits()
-    model = dense.prepare(task, data)
+    model = dense.load_or_train(task, data)
     result = run_trial(task, candidate, data, model)
     assert result.measures["params"] < model.measures["params"]
     return model, result
@@ -43,7 +43,10 @@ def test_a_timm_model_on_a_folder_of_images(tmp_path):
     assert 0 <= result.measures["accuracy"] <= 1
     torch.save(model.model.state_dict(), tmp_path / "trained.pt")
     again = autoprune.from_timm("test_resnet", tmp_path, tmp_path / "trained.pt")
-    assert again.is_trained and dense.prepare(again, again.splits()).measures["accuracy"] == model.measures["accuracy"]
+    assert (
+        again.is_trained
+        and dense.load_or_train(again, again.splits()).measures["accuracy"] == model.measures["accuracy"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -151,12 +154,10 @@ def lightning_parts():
 def test_a_lightning_module_is_recovered_by_its_own_training_step(tmp_path):
     module, data = lightning_parts()
     task = autoprune.from_lightning(module, data, autoprune.Metric("right", form="percent"))
-    before = dense.prepare(task, task.splits()).measures["right"]
+    before = dense.load_or_train(task, task.splits()).measures["right"]
     model, result = pruned(task)
     assert result.measures["right"] > before + 0.3  # it came untrained
-    found = autoprune.export.export(
-        task, result.model, model.model, task.validation, {"onnx": tmp_path / "model.onnx"}, runs=2
-    )
+    found = export.export(task, result.model, model.model, task.validation, {"onnx": tmp_path / "model.onnx"}, runs=2)
     assert found["onnx"].accuracy == pytest.approx(result.measures["right"])
 
 

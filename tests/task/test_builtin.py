@@ -21,7 +21,7 @@ from autoprune.train.fit import check_data
 from autoprune.trial.run import run_trial
 
 STEPS = {"diabetes": (200, 60), "digits-segmentation": (150, 60), "digits-detection": (100, 40), "imdb-gpt": (160, 40)}
-"""Of the dense training here, and of recoveries."""
+"""Of the dense training here, and of recoveries; a supernet has half as many as these."""
 
 BETTER_THAN_GUESSING = {"diabetes": 0.8, "digits-segmentation": 0.2, "digits-detection": 0.15, "imdb-gpt": 8.0}
 """Guessing gives an error of 1, the background alone a mIoU of 0.09, no box a mAP of 0; letters as often as they are in
@@ -63,10 +63,10 @@ def prepared(request, tmp_path_factory, private_cache) -> Iterator[tuple[Task, S
             task,
             training=replace(task.training, steps=steps, batch_size=8),
             recovery=replace(task.recovery, steps=recovery, batch_size=8),
-            shared_steps=recovery // 2,
+            supernet_steps=recovery // 2,
         )
         data = task.splits()
-        yield task, data, dense.prepare(task, data)
+        yield task, data, dense.load_or_train(task, data)
 
 
 def test_it_fits_together_and_learns_more_than_guessing(prepared):
@@ -95,9 +95,9 @@ def test_a_trial_removes_half_and_recovers(prepared):
     assert task.metric.cost(result.measures[task.metric.name]) < task.metric.cost(BETTER_THAN_GUESSING[task.name])
 
 
-def test_one_shared_recovery_serves_its_candidates(prepared):
+def test_one_supernet_serves_its_candidates(prepared):
     task, data, found = prepared
-    result = run_trial(task, Candidate(uniform=0.25, schedule="shared"), data, found)
+    result = run_trial(task, Candidate(uniform=0.25, schedule="supernet"), data, found)
     assert result.measures["macs"] < found.measures["macs"]
     assert task.metric.cost(result.measures[task.metric.name]) < task.metric.cost(BETTER_THAN_GUESSING[task.name])
 

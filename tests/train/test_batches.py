@@ -287,9 +287,9 @@ def test_a_stream_that_has_ended_is_refused_in_one_line():
 
 @pytest.mark.parametrize("name", ["ragged lists", "dataclasses", "dictionaries", "a stream", "a loader of a stream"])
 def test_a_candidate_is_pruned_and_recovers_on_it(name):
-    task = replace(TASKS[name](), name=name, shared_steps=10)
+    task = replace(TASKS[name](), name=name, supernet_steps=10)
     data = task.splits()
-    found = dense.prepare(task, data)
-    for candidate in (Candidate(uniform=0.5, criterion="taylor"), Candidate(uniform=0.5, schedule="shared")):
+    found = dense.load_or_train(task, data)
+    for candidate in (Candidate(uniform=0.5, criterion="taylor"), Candidate(uniform=0.5, schedule="supernet")):
         result = run_trial(task, candidate, data, found)
         assert result.measures["params"] < found.measures["params"] and result.measures["accuracy"] > 0.8

@@ -8,11 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from autoprune.base.tree import call
 from autoprune.errors import UserError
-from autoprune.export.formats.base import Format, Run
+from autoprune.export.formats.base import Format, Run, runner
 from autoprune.prune.rebuild import rebuild
-from autoprune.task.objective import main_output
 from autoprune.task.task import Task
 
 
@@ -38,7 +36,7 @@ def write(model: nn.Module, inputs: Any, file: Path) -> None:
 def load(file: Path, task: Task, threads: int = 1) -> Run:
     """Return a function that runs the network."""
     model = load_pruned(task, file)
-    return lambda inputs: main_output(call(model, inputs))
+    return runner(model)
 
 
 FORMAT = Format(

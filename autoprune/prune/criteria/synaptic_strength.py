@@ -51,8 +51,8 @@ def _strengths(request: Request, feeding: Feeding) -> dict[str, Tensor]:
         scale = torch.ones(kernels.shape[1])
         for part, norms in feeding.get(name, ()):
             own = [request.model.get_parameter(norm.parameter)[norm.unit.long().argsort()] for norm in norms]
-            own = torch.stack(own).abs().mean(0)  # a residual sum of several
-            scale = torch.where(part.unit < 0, scale, own[part.unit.long().clamp_min(0)])
+            mean = torch.stack(own).abs().mean(0)  # a residual sum of several
+            scale = torch.where(part.unit < 0, scale, mean[part.unit.long().clamp_min(0)])
         strength = kernels * scale
         found[name] = strength.view(*strength.shape, *[1] * (weight.dim() - 2))
     return found

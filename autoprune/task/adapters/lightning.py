@@ -100,11 +100,12 @@ class _Validate:
 
         if not isinstance(model, lightning.LightningModule):
             loaded, model = model, copy.deepcopy(self._module)
-            model.forward = loaded
+            model.forward = lambda *inputs: loaded(*inputs)  # a module would become a layer
         modes = [(layer, layer.training) for layer in model.modules()]
-        said = logging.getLogger("lightning.pytorch")
-        level = said.level
-        said.setLevel(logging.ERROR)
+        loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "pytorch_lightning")]
+        levels = [each.level for each in loggers]
+        for each in loggers:
+            each.setLevel(logging.ERROR)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -115,7 +116,8 @@ class _Validate:
                     model, dataloaders=DataLoader(list(batches), batch_size=None), verbose=False
                 )
         finally:
-            said.setLevel(level)
+            for each, level in zip(loggers, levels, strict=True):
+                each.setLevel(level)
             model._trainer = None
             for layer, mode in modes:
                 layer.training = mode

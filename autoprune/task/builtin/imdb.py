@@ -54,8 +54,8 @@ def data() -> Splits:
         UserError: the reviews, transformers or MiniLM's tokeniser are missing.
     """
     files = review_files()
-    told = [HEAD, TAIL, TRAIN, VALIDATION, TEST, *((file.stat().st_size, file.stat().st_mtime_ns) for file in files)]
-    tokens = cache_dir() / "imdb" / f"tokens-{hashlib.sha256(repr(told).encode()).hexdigest()[:12]}.pt"
+    decides = [HEAD, TAIL, TRAIN, VALIDATION, TEST, *((file.stat().st_size, file.stat().st_mtime_ns) for file in files)]
+    tokens = cache_dir() / "imdb" / f"tokens-{hashlib.sha256(repr(decides).encode()).hexdigest()[:12]}.pt"
     if not tokens.exists():
         train, test = (read_reviews(file) for file in files)
         parts = [train[:TRAIN], train[TRAIN : TRAIN + VALIDATION], test[:TEST]]
