@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from torch import nn
 
 from autoprune import search
 from autoprune.base.checked import Count, check
+from autoprune.base.device import resolve
 from autoprune.base.places import check_folder
 from autoprune.errors import UserError, short
 from autoprune.measure import latency
@@ -76,7 +77,7 @@ class SearchResult(Experiment):
         return choose_trial(self, rule)[0]
 
     def model(self, choice: Trial | str | None = None) -> nn.Module:
-        """Return a trial's pruned network in evaluation mode.
+        """Return a trial's pruned network in evaluation mode, on the CPU.
 
         Args:
             choice: a trial, or a rule as in :meth:`choose`.
@@ -142,6 +143,7 @@ def run_search(
     rungs: bool = True,
     tuner: Tuner | str = "optuna",
     on_trial: Callable[[Trial], None] | None = None,
+    device: str = "cpu",
 ) -> SearchResult:
     """Search a task's Pareto front in this process, one trial after the other, on one CPU thread.
 
@@ -173,10 +175,12 @@ def run_search(
             name in :data:`autoprune.search.tuners.TUNERS`, or any :class:`autoprune.search.Tuner` that has not searched
             yet. A tuner that is named gets ``seed``.
         on_trial: called with each trial as it ends.
+        device: where networks are trained and judged: ``cpu``, ``auto`` (the accelerator that PyTorch sees), ``cuda``,
+            ``cuda:1``, ``mps``, ``xpu``.
 
     Raises:
-        UserError: an unknown task, objective, tuner, sampler or runtime, a wrong space, a folder that holds a search
-            already.
+        UserError: an unknown task, objective, tuner, sampler or runtime, a device that is not there, a wrong space, a
+            folder that holds a search already.
 
     Example:
         >>> import autoprune
@@ -199,7 +203,9 @@ def run_search(
         warm_start=warm_start,
         rewinding=not found.is_trained,
         metric=found.metric.to_word(),
+        device=str(device),
     )
+    settings = replace(settings, device=str(resolve(settings.device)))
     objectives = (found.metric.name, *DEFAULT_OBJECTIVES[1:]) if objectives is None else objectives
     arguments = {"objectives": objectives, "sampler": sampler, "seed": seed, "constraints": constraints, "rungs": rungs}
     OptunaTuner.validate(**arguments)
@@ -219,7 +225,7 @@ def run_search(
         if isinstance(tuner, Tuner):
             tuner.update_search_space(space)
         data = found.splits()
-        loaded = (found, data, dense.prepare(found, data, checkpoint, seed, initial))
+        loaded = (found, data, dense.prepare(found, data, checkpoint, seed, initial, settings.device))
         keeper = None
         if folder is None:
             keeper = tempfile.TemporaryDirectory(prefix="autoprune-")

@@ -100,6 +100,19 @@ def device_of(model: nn.Module) -> torch.device:
     return torch.device("cpu") if first is None else first.device
 
 
+def beside(model: nn.Module, tree: Any) -> Any:
+    """Return a tree, such as an example input, with its tensors on the device of ``model``."""
+    return to_device(tree, device_of(model))
+
+
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """Return a model's state dict with all tensors on the CPU, as files hold it."""
+    state = model.state_dict()
+    for name, tensor in state.items():
+        state[name] = tensor.cpu()
+    return state
+
+
 def said(value: Any) -> str:
     """Return what ``value`` is, in a few words: shapes and types of tensors, keys, the kind of anything else."""
     if isinstance(value, Tensor):

@@ -35,9 +35,12 @@ def run(words: list[str]) -> int | None:
         words: what follows ``autoprune trial``.
 
     Returns:
-        The trial's exit status, or None if there is no server to be had: then run it here.
+        The trial's exit status, or None if there is no server to be had, or if its network is to run on another device
+        than the CPU: then run it here.
     """
     if sys.platform != "linux" or "NNI_TRIAL_COMMAND_CHANNEL" not in os.environ or os.environ.get("AUTOPRUNE_COLD"):
+        return None
+    if _device(words) != "cpu":
         return None
     address = _address(words)
     if address is None:
@@ -50,6 +53,17 @@ def run(words: list[str]) -> int | None:
         if status is not None:
             return status
     return None
+
+
+def _device(words: list[str]) -> str:
+    """Return the device that the options name: one other than the CPU cannot be used in a forked process."""
+    device = "cpu"
+    for word, after in zip(words, [*words[1:], ""], strict=True):
+        if word == "--device":
+            device = after
+        elif word.startswith("--device="):
+            device = word.partition("=")[2]
+    return device
 
 
 def _ask(connection: socket.socket) -> int | None:

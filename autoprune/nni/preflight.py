@@ -33,7 +33,7 @@ TRY_LIMIT = 60
 
 
 def check(config: ExperimentConfig) -> None:
-    """Check all that can be checked before an experiment starts: task, data, checkpoint, search space and tuner.
+    """Check all that can be checked before an experiment starts: task, data, device, checkpoint, space and tuner.
 
     A config whose trial command does not run ``autoprune trial`` is not AutoPrune's to judge.
 
@@ -51,6 +51,7 @@ def check(config: ExperimentConfig) -> None:
         raise UserError(f"experimentName {name!r} names a folder: it must not start with a dot or have slashes in it")
     check_folder(Path(config.experiment_working_directory))
     with chdir(config.trial_code_directory):
+        from autoprune.base.device import resolve
         from autoprune.measure import latency
         from autoprune.prune.dense import load_checkpoint
         from autoprune.prune.find import find_groups
@@ -58,6 +59,7 @@ def check(config: ExperimentConfig) -> None:
         from autoprune.trial.setup import check_objectives, check_task_space, settings_task
 
         latency.check(settings.latency, settings.latency_batch, 1)
+        device = resolve(settings.device)
         task = settings_task(settings)
         model = task.build(settings.seed)
         if settings.checkpoint:
@@ -71,6 +73,8 @@ def check(config: ExperimentConfig) -> None:
         check_task_space(task, model, groups, space, settings.knows_initial)
         notes = check_data(task, task.splits(), model)
         config.trial_command = _of_task(str(config.trial_command), settings, task.metric.to_word(), task.is_trained)
+        if settings.device == "auto":  # each trial finds the same, and those on the CPU are forked
+            config.trial_command += f" --device {device}"
         given = (config.tuner.class_args if config.tuner else None) or {}
         if isinstance(given.get("objectives", []), list) and isinstance(given.get("constraints") or [], list):
             check_objectives(task, given.get("objectives", DEFAULT_OBJECTIVES), given.get("constraints") or ())

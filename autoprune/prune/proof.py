@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_map
 
-from autoprune.base.tree import call
+from autoprune.base.tree import beside, call
 from autoprune.errors import TrialFailure
 from autoprune.prune.graph.trace import tensors
 from autoprune.prune.groups import Group, Groups, removed_positions
@@ -104,6 +104,7 @@ def equivalence_error(
     Raises:
         TrialFailure: the smaller network does not run.
     """
+    example_input = beside(model, example_input)
     if double:
         try:
             precise = Subject(accepted(model), example_input, _same, True)

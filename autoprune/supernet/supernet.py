@@ -19,7 +19,8 @@ import torch
 from torch import nn
 
 from autoprune import cache
-from autoprune.base.tree import device_of, to_device
+from autoprune.base import streams
+from autoprune.base.tree import device_of, to_device, weights_of
 from autoprune.errors import TrialFailure
 from autoprune.prune.blocks import Block
 from autoprune.prune.criteria import Context, channel_order, get_criterion
@@ -77,7 +78,7 @@ def prepare(
         subnets = Subnets.in_order(order(task, data, dense.model, groups, criterion, seed), groups, round_to, blocks)
         ends_itself = {} if task.shared_steps else {"on_check": _Plateau(task, data, subnets, seed)}
         model = train_supernet(task, data, dense.model, subnets, recipe, seed, **ends_itself)
-        torch.save(model.state_dict(), file)
+        torch.save(weights_of(model), file)
 
     key = key_of(task, dense, groups, criterion, seed, round_to, blocks)
     file = cache.cached("shared", task.name, key, ".pt", make)
@@ -188,7 +189,7 @@ def recalibrate(task: Task, subnet: nn.Module, data: Splits, seed: int = 0) -> N
     batch_norm.reestimate_batch_norm(task, subnet, data.train, recipe, seed)
 
 
-@torch.random.fork_rng(devices=[])
+@streams.by_its_seed
 def train_supernet(
     task: Task,
     data: Splits,
@@ -213,7 +214,6 @@ def train_supernet(
     """
     teacher, model = copy.deepcopy(model).eval(), copy.deepcopy(model).train()
     chance = random.Random(seed)
-    torch.default_generator.manual_seed(seed)
     optimizer = loop.make_optimizer(model, recipe)
     rates = [group["lr"] for group in optimizer.param_groups]
     warm_up = max(1, recipe.steps // 20)

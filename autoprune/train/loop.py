@@ -9,6 +9,7 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
+from autoprune.base import streams
 from autoprune.base.tree import device_of, to_device
 from autoprune.errors import TrialFailure, UserError
 from autoprune.task.recipe import Recipe
@@ -21,7 +22,7 @@ def nothing() -> None:
     """Do nothing."""
 
 
-@torch.random.fork_rng(devices=[])
+@streams.by_its_seed
 def train(
     task: Task,
     model: nn.Module,
@@ -52,7 +53,6 @@ def train(
         TrialFailure: the loss is NaN or infinite.
         UserError: the task has its own ``fit``, and each step is needed here.
     """
-    torch.default_generator.manual_seed(seed)
     stop = recipe.steps if stop is None else stop
     if task.fit is not None:
         if before_step is not nothing or penalty is not None:
