@@ -90,7 +90,8 @@ def repeated(example: Any, times: int) -> Any:
 
 def to_device(tree: Any, device: torch.device | str) -> Any:
     """Return a tree with its tensors on a device; those that are there already are not copied."""
-    return map_tensors(lambda tensor: tensor.to(device, non_blocking=True), tree)
+    later = torch.device(device).type != "cpu"  # to the CPU, tensors could be read before they have arrived
+    return map_tensors(lambda tensor: tensor.to(device, non_blocking=later), tree)
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -69,3 +69,20 @@ def test_a_trial_runs_cold_where_there_is_no_folder_to_be_had(found, tmp_path, m
     monkeypatch.setenv("TMPDIR", str(tmp_path / place))
     assert found() is None
     assert warm.run(["digits"]) is None
+
+
+@pytest.mark.parametrize("words", [["--device", "cuda"], ["--device=cuda:1"], ["--device", "cpu", "--device", "mps"]])
+def test_a_trial_on_another_device_than_the_cpu_is_not_forked(monkeypatch, words):
+    monkeypatch.setenv("NNI_TRIAL_COMMAND_CHANNEL", "ws://127.0.0.1:1/x")
+    monkeypatch.setattr(warm, "_address", lambda words: pytest.fail("it asked for the warm process"))
+    assert warm.run(["digits", *words]) is None
+
+
+@pytest.mark.parametrize("words", [[], ["--device", "cpu"], ["--device", "auto", "--device", "cpu"]])
+def test_a_trial_on_the_cpu_is(monkeypatch, words):
+    monkeypatch.delenv("AUTOPRUNE_COLD", raising=False)
+    monkeypatch.setenv("NNI_TRIAL_COMMAND_CHANNEL", "ws://127.0.0.1:1/x")
+    asked = []
+    monkeypatch.setattr(warm, "_address", asked.append)
+    assert warm.run(["digits", *words]) is None
+    assert asked == [["digits", *words]]
