@@ -72,9 +72,8 @@ def check(config: ExperimentConfig) -> None:
         groups = find_groups(model, task.example_input, task.keep)
         check_task_space(task, model, groups, space, settings.knows_initial)
         notes = check_data(task, task.splits(), model)
-        config.trial_command = _of_task(str(config.trial_command), settings, task.metric.to_word(), task.is_trained)
-        if settings.device == "auto":  # each trial finds the same, and those on the CPU are forked
-            config.trial_command += f" --device {device}"
+        found = task.metric.to_word(), task.is_trained, str(device)
+        config.trial_command = _of_task(str(config.trial_command), settings, *found)
         given = (config.tuner.class_args if config.tuner else None) or {}
         if isinstance(given.get("objectives", []), list) and isinstance(given.get("constraints") or [], list):
             check_objectives(task, given.get("objectives", DEFAULT_OBJECTIVES), given.get("constraints") or ())
@@ -86,18 +85,21 @@ def check(config: ExperimentConfig) -> None:
         check_algorithm("assessor", config.assessor, space, settings.warm_start)
 
 
-def _of_task(command: str, settings: TrialCommand, word: str, is_trained: bool) -> str:
-    """Return the trial command with what the task says, for the tuner's process and whoever reads the results.
+def _of_task(command: str, settings: TrialCommand, word: str, is_trained: bool, device: str = "cpu") -> str:
+    """Return the trial command with what task and machine say, for other processes and whoever reads the results.
 
     Args:
         word: names the task's metric.
         is_trained: whether the task comes with a trained model.
+        device: what ``--device auto`` is here.
 
     Raises:
         UserError: it names another metric.
     """
     if is_trained and settings.rewinding:
         command += " --no-rewinding"
+    if settings.device == "auto":
+        command += f" --device {device}"
     if word == settings.metric:
         return command
     if settings.metric != METRIC.name:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from models import _bert, _gpt2, _llama, _tokens
 from tiny import make_task
 from torch import nn
 
@@ -179,6 +180,20 @@ def test_a_dropped_block(device):
     blocks = find_blocks(prepared.model, task.example_input)
     batch = to_device(data.train[:8], device)
     assert block_importance(prepared.model, blocks, lambda model: evaluation.loss_of(task, model, batch))
+
+
+@pytest.mark.parametrize("make", [_bert, _gpt2, _llama])
+def test_attention_heads_and_inputs_by_name(make, device, made_up):
+    pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    model, tokens = make().eval(), _tokens()
+    groups = find_groups(model, tokens)
+    moved = copy.deepcopy(model).to(device)
+    assert find_groups(moved, tokens).prunable == groups.prunable and len(groups)
+    gone = {group.name: half(group) for group in groups}
+    assert equivalence_error(moved, tokens, groups, gone) < 1e-4
+    smaller = remove_channels(model, tokens, groups, gone)
+    assert measure.macs(remove_channels(moved, tokens, groups, gone), tokens) == measure.macs(smaller, tokens)
 
 
 def test_the_preparation_of_a_search(there):
