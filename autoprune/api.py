@@ -6,6 +6,7 @@ import inspect
 import shlex
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from autoprune import search
 from autoprune.base.checked import Count, check
 from autoprune.base.device import resolve
 from autoprune.base.places import check_folder
+from autoprune.base.tree import device_of
 from autoprune.errors import UserError, short
 from autoprune.measure import latency
 from autoprune.prune import dense
@@ -124,7 +126,7 @@ class SearchResult(Experiment):
 
 
 def run_search(
-    task: Task | str,
+    task: Task | str | nn.Module,
     trials: int = 30,
     objectives: Sequence[str] | None = None,
     sampler: str = "tpe",
@@ -143,7 +145,8 @@ def run_search(
     rungs: bool = True,
     tuner: Tuner | str = "optuna",
     on_trial: Callable[[Trial], None] | None = None,
-    device: str = "cpu",
+    device: str | None = None,
+    **of_task: Any,
 ) -> SearchResult:
     """Search a task's Pareto front in this process, one trial after the other, on one CPU thread.
 
@@ -152,7 +155,8 @@ def run_search(
     and returns what was found.
 
     Args:
-        task: a task, a built-in one's name, ``FILE.py[:ATTRIBUTE]`` or ``MODULE:ATTRIBUTE``.
+        task: a task, a built-in one's name, ``FILE.py[:ATTRIBUTE]`` or ``MODULE:ATTRIBUTE``; or a trained model, with
+            ``train``, ``validation`` and ``example`` (see ``of_task``).
         trials: candidates that the tuner proposes; the baselines come on top.
         objectives: usually the task's metric and one of ``params``, ``macs``, ``bytes``, ``latency_ms``; the metric and
             ``macs`` if None.
@@ -176,7 +180,9 @@ def run_search(
             yet. A tuner that is named gets ``seed``.
         on_trial: called with each trial as it ends.
         device: where networks are trained and judged: ``cpu``, ``auto`` (the accelerator that PyTorch sees), ``cuda``,
-            ``cuda:1``, ``mps``, ``xpu``.
+            ``cuda:1``, ``mps``, ``xpu``. If None, where a trained model that is given lies, else the CPU.
+        **of_task: where a model was given, what :class:`autoprune.Task` takes: ``train``, ``validation``, ``example``,
+            and ``test``, ``loss``, ``metric`` and the like. Without ``test`` figures called so are of ``validation``.
 
     Raises:
         UserError: an unknown task, objective, tuner, sampler or runtime, a device that is not there, a wrong space, a
@@ -190,9 +196,9 @@ def run_search(
     """
     check("trials", trials, Count)
     latency.check(latency_runtime, latency_batch, 1)
-    found = load_task(task) if isinstance(task, str) else task
+    found = _task_of(task, of_task)
     settings = TrialCommand.checked(
-        task=task if isinstance(task, str) else task.name,
+        task=task if isinstance(task, str) else found.name,
         checkpoint=None if checkpoint is None else str(checkpoint),
         initial=None if initial is None else str(initial),
         seed=seed,
@@ -203,7 +209,7 @@ def run_search(
         warm_start=warm_start,
         rewinding=not found.is_trained,
         metric=found.metric.to_word(),
-        device=str(device),
+        device=str(device or (device_of(found.model) if isinstance(found.model, nn.Module) else "cpu")),
     )
     settings = replace(settings, device=str(resolve(settings.device)))
     objectives = (found.metric.name, *DEFAULT_OBJECTIVES[1:]) if objectives is None else objectives
@@ -242,6 +248,28 @@ def run_search(
                 tuner, engine.run, range(trials), baselines_.first(config["trialCommand"], space), engine.folders
             )
     return SearchResult(place.name, place, config, engine.trials, loaded, keeper, metric=found.metric)
+
+
+def _task_of(task: Task | str | nn.Module, options: dict[str, Any]) -> Task:
+    """Return the task that was meant.
+
+    Raises:
+        UserError: none is known by that name; a model without its data; options of a task that is there already.
+    """
+    if isinstance(task, nn.Module):
+        missing = [name for name in ("train", "validation", "example") if options.get(name) is None]
+        if missing:
+            raise UserError(f"run_search(model, ...) needs {' and '.join(missing)}: run_search(model, train=..., ...)")
+        unknown = sorted(set(options) - set(inspect.signature(Task).parameters))
+        if unknown:
+            raise UserError(f"run_search and Task take no {unknown[0]}")
+        if options.get("test") is None:
+            warnings.warn("no test split was given: figures called so are of the validation split", stacklevel=3)
+            options = options | {"test": options["validation"]}
+        return Task(**{"name": type(task).__name__} | options, model=task)
+    if options:
+        raise UserError(f"{min(options)} goes with a model, run_search(model, ...): a task has its own")
+    return load_task(task) if isinstance(task, str) else task
 
 
 def _check_tuner(tuner: Tuner | str, sampler: str, rungs: bool) -> None:

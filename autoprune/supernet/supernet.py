@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from autoprune import cache
 from autoprune.base import streams
@@ -30,7 +31,8 @@ from autoprune.supernet.resizable import Resizable
 from autoprune.supernet.subnets import Subnets, constants
 from autoprune.task.recipe import Recipe
 from autoprune.task.task import Splits, Task
-from autoprune.train import batch_norm, evaluation, loading, loop
+from autoprune.train import batch_norm, evaluation, loading
+from autoprune.train.optimization import Optimization
 
 LABELS = 0.3
 """The labels' share of a version's loss; the rest is what the teacher says (``experiments/shared_ways.py``)."""
@@ -214,39 +216,42 @@ def train_supernet(
     """
     teacher, model = copy.deepcopy(model).eval(), copy.deepcopy(model).train()
     chance = random.Random(seed)
-    optimizer = loop.make_optimizer(model, recipe)
-    rates = [group["lr"] for group in optimizer.param_groups]
+    optimization = Optimization(model, recipe)
     warm_up = max(1, recipe.steps // 20)
     decay_from, end = recipe.steps - recipe.steps // 4, recipe.steps
+    schedule = LambdaLR(
+        optimization.optimizer,
+        lambda done: min(1.0, (done + 1) / warm_up, (end - done) / (end - decay_from + 1)),
+    )
     batches = loading.endless_batches(data.train, recipe.batch_size, seed)
     within = Resizable(model)
     device = device_of(model)
     for step, on_cpu in enumerate(batches, 1):
         batch = to_device(on_cpu, device)
-        factor = min(1.0, step / warm_up, (end - step + 1) / (end - decay_from + 1))
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * factor
-        optimizer.zero_grad()
-        with torch.no_grad():
+        optimization.begin()
+        with torch.no_grad(), optimization.precision():
             target = task.run(teacher, batch)
         asked = [subnets.smallest(), subnets.random_uniform(chance), subnets.random(chance)]
         for subnet in asked:
-            outputs = subnets.run(model, subnet, lambda smaller: task.run(smaller, batch), within)  # noqa: B023
-            loss, taught = task.loss(outputs, batch), task.distillation(outputs, target, batch, temperature=1.0)
+            with optimization.precision():
+                outputs = subnets.run(model, subnet, lambda smaller: task.run(smaller, batch), within)  # noqa: B023
+                loss, taught = task.loss(outputs, batch), task.distillation(outputs, target, batch, temperature=1.0)
             if taught is not None:
                 loss = LABELS * loss + (1 - LABELS) * taught
             loss = loss / len(asked)
-            loss.backward()
+            optimization.backward(loss)
             if not torch.isfinite(loss):
                 raise TrialFailure(
                     f"the loss of the shared recovery became {loss.item()} at step {step}: lower its rate"
                 )
-        optimizer.step()
+        optimization.step()
         if step >= end:
             break
         if step % check_every == 0 and step < decay_from:
             if on_check(step, model.eval()):
                 decay_from, end = step, step + max(1, step // 3)
             model.train()
+        schedule.step()  # not sooner: the end may just have been found
+    optimization.finish()
     recalibrate(task, model, data, seed)
     return model.eval()

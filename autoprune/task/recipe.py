@@ -23,10 +23,16 @@ class Recipe:
         optimizer: ``sgd``, ``adam`` or ``adamw``.
         schedule: of the learning rate: ``onecycle`` (up over a tenth of the steps, then down to nothing), ``cosine``
             (down to nothing) or ``constant``.
+        precision: in which forward and backward passes are computed: ``fp32``, ``bf16``, or on a GPU ``fp16``; weights
+            stay as they are (``torch.autocast``).
+        clip: the largest norm of a step's gradients, all together; None for no limit.
+        accumulation: batches whose gradients make one step.
+        averaging: decay of an exponential moving average of the weights, which the network has at the end (0.999, say);
+            0 for none.
         bn_reestimation: batches over which the batch norms' statistics are computed anew at the end; 0 for none.
 
     Raises:
-        UserError: an unknown optimizer or schedule.
+        UserError: an unknown optimizer, schedule or precision, or a number that means nothing.
     """
 
     steps: int
@@ -39,12 +45,23 @@ class Recipe:
     optimizer: str = "sgd"
     schedule: str = "onecycle"
     bn_reestimation: int = 0
+    precision: str = "fp32"
+    clip: float | None = None
+    accumulation: int = 1
+    averaging: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse names that mean nothing."""
         for what, value, known in (
             ("optimizer", self.optimizer, ("sgd", "adam", "adamw")),
             ("learning-rate schedule", self.schedule, ("onecycle", "cosine", "constant")),
+            ("precision", self.precision, ("fp32", "bf16", "fp16")),
         ):
             if value not in known:
                 raise UserError(f"unknown {what} {value!r}: use {', '.join(known)}")
+        if not isinstance(self.accumulation, int) or self.accumulation < 1:
+            raise UserError(f"a recipe's accumulation must be 1 or more, not {self.accumulation!r}")
+        if not 0 <= self.averaging < 1:
+            raise UserError(f"a recipe's averaging must be 0 or more and less than 1, not {self.averaging!r}")
+        if self.clip is not None and not self.clip > 0:
+            raise UserError(f"a recipe's clip must be more than 0, not {self.clip!r}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from autoprune.task.recipe import Recipe
 from autoprune.task.task import Data, Task
 from autoprune.train.batch_norm import reestimate_batch_norm
 from autoprune.train.loading import endless_batches
+from autoprune.train.optimization import Optimization
 
 
 def nothing() -> None:
@@ -60,34 +62,43 @@ def train(
         _fit(task, model, stop - start, after_step)
         stop = start
     if start < stop:
-        optimizer = make_optimizer(model, recipe)
-        schedule = make_schedule(optimizer, recipe, start)
+        optimization = Optimization(model, recipe)
+        schedule = make_schedule(optimization.optimizer, recipe, start)
     model.train()
-    data_from_start = islice(endless_batches(data, recipe.batch_size, seed), start, None)
+    batches = islice(endless_batches(data, recipe.batch_size, seed), start * recipe.accumulation, None)
     device = device_of(model)
-    for step, on_cpu in zip(range(start, stop), data_from_start, strict=False):
-        batch = to_device(on_cpu, device)
-        outputs = task.run(model, batch)
-        loss = task.loss(outputs, batch)
-        if teacher is not None and recipe.distillation:
-            with torch.no_grad():
-                target = task.run(teacher, batch)
-            soft = task.distillation(outputs, target, batch, recipe.temperature)
-            if soft is not None:
-                loss = (1 - recipe.distillation) * loss + recipe.distillation * soft
-        if penalty is not None:
-            loss = loss + penalty()
-        if not torch.isfinite(loss):
-            raise TrialFailure(f"the loss became {loss.item()} at step {step}: lower the learning rate")
-        optimizer.zero_grad()
-        loss.backward()
-        before_step()
-        optimizer.step()
+    for step in range(start, stop):
+        optimization.begin()
+        for _ in range(recipe.accumulation):
+            batch = to_device(next(batches), device)
+            with optimization.precision():
+                loss = _loss(task, model, batch, recipe, teacher)
+                if penalty is not None:
+                    loss = loss + penalty()
+            if not torch.isfinite(loss):
+                raise TrialFailure(f"the loss became {loss.item()} at step {step}: lower the learning rate")
+            optimization.backward(loss / recipe.accumulation)
+        optimization.step(before_step)
         schedule.step()
+        after_step()
+    if start < stop:
+        optimization.finish()
         after_step()
     if recipe.bn_reestimation and (stop == recipe.steps or task.fit is not None):
         reestimate_batch_norm(task, model, data, recipe, seed)
     model.eval()
+
+
+def _loss(task: Task, model: nn.Module, batch: Any, recipe: Recipe, teacher: nn.Module | None) -> Tensor:
+    """Return the task's own loss, or its mixture with the distance from a teacher's outputs."""
+    outputs = task.run(model, batch)
+    loss = task.loss(outputs, batch)
+    if teacher is None or not recipe.distillation:
+        return loss
+    with torch.no_grad():
+        target = task.run(teacher, batch)
+    soft = task.distillation(outputs, target, batch, recipe.temperature)
+    return loss if soft is None else (1 - recipe.distillation) * loss + recipe.distillation * soft
 
 
 def _fit(task: Task, model: nn.Module, steps: int, after_step: Callable[[], None]) -> None:
@@ -105,16 +116,6 @@ def _fit(task: Task, model: nn.Module, steps: int, after_step: Callable[[], None
         if handle is not None:
             handle.remove()
     after_step()
-
-
-def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Return the recipe's optimiser for the parameters of ``model``."""
-    options = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
-    if recipe.optimizer == "adam":
-        return torch.optim.Adam(model.parameters(), **options)
-    if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(model.parameters(), **options)
-    return torch.optim.SGD(model.parameters(), momentum=recipe.momentum, nesterov=recipe.momentum > 0, **options)
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, start: int) -> torch.optim.lr_scheduler.LRScheduler:

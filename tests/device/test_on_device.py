@@ -236,6 +236,17 @@ def test_a_whole_search_and_its_end(tmp_path, device, monkeypatch):
     assert final.files["onnx"].is_file()
 
 
+def test_a_trained_model_that_is_given_stays_where_it_lies(device, there):
+    import autoprune
+
+    _, data, dense = there
+    splits = {"train": data.train, "validation": data.validation, "test": data.test}
+    how = {"baselines": False, "warm_start": False, "rungs": False, "example": data.train.tensors[0][:1]}
+    result = autoprune.run_search(dense.model, trials=1, **how, **splits)
+    assert result.loaded[2].device == device and not result.failed
+    assert device_of(result.model(result.trials[0])).type == "cpu"
+
+
 def test_a_trial_process_of_an_experiment_on_the_device(tmp_path, device):
     """The functions that NNI's trial process calls, without NNI."""
     from autoprune.results.settings import TrialCommand

@@ -86,6 +86,48 @@ def test_a_run_ends_with_a_front_a_report_and_a_checked_model(nni_home, digits):
     wait_until(lambda: not nni_home.processes(), what="the end of every process")
 
 
+OWN = """
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+import autoprune
+
+x = torch.randn(96, 12, generator=torch.Generator().manual_seed(0))
+data = TensorDataset(x, x[:, :4].sum(1, keepdim=True))
+short = autoprune.Recipe(steps=30, learning_rate=0.01)
+task = autoprune.Task(
+    "numbers",
+    lambda: nn.Sequential(nn.Linear(12, 32), nn.ReLU(), nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 1)),
+    example=torch.zeros(1, 12),
+    train=data, validation=data, test=data,
+    loss=lambda outputs, batch: nn.functional.mse_loss(outputs, batch[1]),
+    evaluate=lambda model, batches: {"error": sum(float((model(x) - y).abs().sum()) for x, y in batches) / 96},
+    metric=autoprune.Metric("error", direction="minimize"),
+    training=short, recovery=short,
+)
+"""
+
+
+def test_a_metric_of_ones_own_is_minimised_by_the_tuner_and_shown_by_every_process(nni_home, digits):
+    (nni_home.home / "own.py").write_text(OWN)
+    tuner = {
+        "className": "autoprune.search.OptunaTuner",
+        "codeDirectory": ".",
+        "classArgs": {"objectives": ["error", "macs"], "constraints": ["drop<=100%"], "rungs": False},
+    }
+    space = {f"sparsity.{name}": {"_type": "quniform", "_value": [0.0, 0.75, 0.25]} for name in (0, 2)}
+    command = "autoprune trial own.py --no-baselines"
+    created = nni_home.create(digits(command, tuner=tuner, searchSpace=space, maxTrialNumber=5))
+    assert created.returncode == 0, created.stderr
+    nni_home.wait_for_status("DONE", seconds=150)
+    experiment = load_experiment(nni_home.folder)
+    assert experiment.metric.direction == "minimize" and experiment.config["trialCommand"].endswith("minimize:number")
+    assert not experiment.failed and len(experiment.candidates) == 4
+    assert experiment.front()[0].quality == min(trial.quality for trial in experiment.candidates)
+    table = call(nni_home, "autoprune", "pareto", nni_home.id)
+    assert "Pareto front of error and macs" in table.stdout, table.stderr
+
+
 def test_by_hand_with_nnis_own_tpe_the_same_experiment_runs_and_its_results_are_read(nni_home, digits):
     tuner = {"name": "TPE", "classArgs": {"optimize_mode": "maximize", "seed": 0}}
     space = {  # edited by hand: one group at a fixed sparsity, another one left whole

@@ -172,3 +172,31 @@ def test_the_trial_command_says_what_other_processes_must_know():
     found = TrialCommand.parse(amended)
     assert found.measure.direction == "minimize" and found.measure.name == "own_error"
     assert not found.knows_initial and found.seed == 3 and found.device == "cuda"
+
+
+def test_a_search_takes_a_trained_model_and_its_data_without_a_class(prepared):
+    data = TensorDataset(X, Y)
+    options = {"loss": regression().loss, "metric": "rmse", "recovery": SHORT, "shared_steps": 40, "trials": 2}
+    how = {"train": data, "validation": data, "example": torch.zeros(1, 12), "baselines": False}
+    with pytest.warns(UserWarning, match="no test split was given"):
+        found = autoprune.run_search(prepared[2].model, **how, **options)
+    assert found.dense["rmse"] == prepared[2].measures["rmse"] and not found.failed
+    smaller = found.model(found.front()[-1])
+    assert sum(p.numel() for p in smaller.parameters()) < found.dense["params"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"train": TensorDataset(X, Y)}, "needs validation and example"),
+        ({"train": X, "validation": X, "example": X[:1], "epochs": 3}, "take no epochs"),
+    ],
+)
+def test_a_model_without_its_data_is_refused(given, message):
+    with pytest.raises(UserError, match=message):
+        autoprune.run_search(Net(), trials=1, **given)
+
+
+def test_an_option_of_a_task_beside_a_task_is_refused():
+    with pytest.raises(UserError, match="train goes with a model"):
+        autoprune.run_search("digits", train=TensorDataset(X, Y))

@@ -30,7 +30,9 @@ from autoprune.base.printable import printable
 from autoprune.errors import UserError
 from autoprune.nni.config import refusal
 from autoprune.nni.rescue import rescued
+from autoprune.results.measures import METRIC
 from autoprune.results.pareto import declarations
+from autoprune.results.settings import TrialCommand
 
 PRELOAD = Path(__file__).resolve().with_name("manager.js")
 START_LIMIT = 120
@@ -51,7 +53,6 @@ def open_door() -> None:
     plotly = importlib.util.find_spec("plotly")
     if plotly and plotly.origin:
         os.environ["AUTOPRUNE_PLOTLY"] = str(Path(plotly.origin).with_name("package_data") / "plotly.min.js")
-    os.environ["AUTOPRUNE_MEASURES"] = json.dumps(declarations())  # what the pages know of measures
     # Node reads NODE_OPTIONS; JSON's quotes are its quotes.
     preload = f"--require {json.dumps(str(PRELOAD), ensure_ascii=False)}"
     options = os.environ.get("NODE_OPTIONS", "")
@@ -176,6 +177,9 @@ def _checked(original: Any) -> Any:
     ) -> Popen:
         try:
             _check(action, config, port)
+            settings = TrialCommand.parse(str(config.trial_command))
+            metric = settings.measure if settings else METRIC
+            os.environ["AUTOPRUNE_MEASURES"] = json.dumps(declarations(metric))  # what the pages know of measures
             if action == "resume":
                 end_orphans(exp_id)
             with _token(port, url_prefix):
