@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo setup setup-dev test test-slow coverage lint zoo benchmark soak clean
+.PHONY: demo setup setup-dev test test-slow test-device test-gpu coverage lint zoo benchmark soak clean
 
 demo: setup
 	$(BIN)/autoprune run experiments/digits.yaml
@@ -28,6 +28,14 @@ test: setup-dev lint
 
 test-slow: setup-dev
 	$(BIN)/pytest -m slow
+
+# On a second device in ordinary memory, which is built first: a tensor left on the CPU raises there.
+test-device: setup-dev
+	$(BIN)/pytest -m slow tests/device
+
+# The same on the accelerator that PyTorch sees; skipped where it sees none.
+test-gpu: setup-dev
+	AUTOPRUNE_TEST_DEVICE=auto $(BIN)/pytest -m slow -rs tests/device
 
 # The lines that `make test` runs, in this process and in those that it starts.
 coverage: setup-dev

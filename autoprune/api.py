@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,9 @@ from torch import nn
 
 from autoprune import search
 from autoprune.base.checked import Count, check
+from autoprune.base.device import resolve
 from autoprune.base.places import check_folder
+from autoprune.base.tree import device_of
 from autoprune.errors import UserError, short
 from autoprune.measure import latency
 from autoprune.prune import dense
@@ -77,7 +79,7 @@ class SearchResult(Experiment):
         return choose_trial(self, rule)[0]
 
     def model(self, choice: Trial | str | None = None) -> nn.Module:
-        """Return a trial's pruned network in evaluation mode.
+        """Return a trial's pruned network in evaluation mode, on the CPU.
 
         Args:
             choice: a trial, or a rule as in :meth:`choose`.
@@ -143,6 +145,7 @@ def run_search(
     rungs: bool = True,
     tuner: Tuner | str = "optuna",
     on_trial: Callable[[Trial], None] | None = None,
+    device: str | None = None,
     **of_task: Any,
 ) -> SearchResult:
     """Search a task's Pareto front in this process, one trial after the other, on one CPU thread.
@@ -176,12 +179,14 @@ def run_search(
             name in :data:`autoprune.search.tuners.TUNERS`, or any :class:`autoprune.search.Tuner` that has not searched
             yet. A tuner that is named gets ``seed``.
         on_trial: called with each trial as it ends.
+        device: where networks are trained and judged: ``cpu``, ``auto`` (the accelerator that PyTorch sees), ``cuda``,
+            ``cuda:1``, ``mps``, ``xpu``. If None, where a trained model that is given lies, else the CPU.
         **of_task: where a model was given, what :class:`autoprune.Task` takes: ``train``, ``validation``, ``example``,
             and ``test``, ``loss``, ``metric`` and the like. Without ``test`` figures called so are of ``validation``.
 
     Raises:
-        UserError: an unknown task, objective, tuner, sampler or runtime, a wrong space, a folder that holds a search
-            already.
+        UserError: an unknown task, objective, tuner, sampler or runtime, a device that is not there, a wrong space, a
+            folder that holds a search already.
 
     Example:
         >>> import autoprune
@@ -204,7 +209,9 @@ def run_search(
         warm_start=warm_start,
         rewinding=not found.is_trained,
         metric=found.metric.to_word(),
+        device=str(device or (device_of(found.model) if isinstance(found.model, nn.Module) else "cpu")),
     )
+    settings = replace(settings, device=str(resolve(settings.device)))
     objectives = (found.metric.name, *DEFAULT_OBJECTIVES[1:]) if objectives is None else objectives
     arguments = {"objectives": objectives, "sampler": sampler, "seed": seed, "constraints": constraints, "rungs": rungs}
     OptunaTuner.validate(**arguments)
@@ -224,7 +231,7 @@ def run_search(
         if isinstance(tuner, Tuner):
             tuner.update_search_space(space)
         data = found.splits()
-        loaded = (found, data, dense.load_or_train(found, data, checkpoint, seed, initial))
+        loaded = (found, data, dense.load_or_train(found, data, checkpoint, seed, initial, settings.device))
         keeper = None
         if folder is None:
             keeper = tempfile.TemporaryDirectory(prefix="autoprune-")

@@ -113,6 +113,7 @@ WRONG = {
     ),
     "field of the config": ({"trialConcurency": 2}, "unknown field trialConcurency: did you mean trialConcurrency?"),
     "checkpoint": ({"trialCommand": "autoprune trial digits --checkpoint wrong.pt"}, "does not fit the model of task"),
+    "device": ({"trialCommand": "autoprune trial digits --device xpu:99"}, "there is no device xpu:99 here"),
     "runtime": ({"trialCommand": "autoprune trial digits --latency eagr"}, "unknown runtime 'eagr': use eager"),
     "sampler of another kind": ({"tuner": tuner(sampler=["tpe"])}, "unknown sampler ['tpe']: use tpe"),
     "no objectives": (

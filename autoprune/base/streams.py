@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import inspect
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+
+from autoprune.base.tree import device_of
 
 
 def generator(seed: int, *purpose: str) -> torch.Generator:
@@ -28,11 +32,44 @@ def generator(seed: int, *purpose: str) -> torch.Generator:
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed PyTorch's global generator of the CPU, for what knows no other (initialisation, dropout), for a while."""
-    with torch.random.fork_rng(devices=[]):
+def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
+    """Seed PyTorch's global generators for a while, for what knows no other (initialisation, dropout).
+
+    Args:
+        device: whose generator is seeded beside that of the CPU.
+    """
+    with torch.random.fork_rng(devices=[]), _seeded_on(torch.device(device), seed):
         torch.default_generator.manual_seed(seed)
         yield
+
+
+@contextmanager
+def _seeded_on(device: torch.device, seed: int) -> Iterator[None]:
+    if device.type == "cpu":
+        yield
+        return
+    module = torch.get_device_module(device)
+    where = () if device.type == "mps" else (device,)  # of which there is one
+    before = module.get_rng_state(*where)
+    getattr(module, "manual_seed_all", module.manual_seed)(seed)
+    try:
+        yield
+    finally:
+        module.set_rng_state(before, *where)
+
+
+def by_its_seed(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a function with arguments ``model`` and ``seed`` draw its random numbers by that seed (:func:`seeded`)."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def drawing(*positional: Any, **named: Any) -> Any:
+        given = signature.bind(*positional, **named)
+        given.apply_defaults()
+        with seeded(given.arguments["seed"], device_of(given.arguments["model"])):
+            return function(*positional, **named)
+
+    return drawing
 
 
 @contextmanager

@@ -91,13 +91,27 @@ def repeated(example: Any, times: int) -> Any:
 
 def to_device(tree: Any, device: torch.device | str) -> Any:
     """Return a tree with its tensors on a device; those that are there already are not copied."""
-    return map_tensors(lambda tensor: tensor.to(device, non_blocking=True), tree)
+    later = torch.device(device).type != "cpu"  # to the CPU, tensors could be read before they have arrived
+    return map_tensors(lambda tensor: tensor.to(device, non_blocking=later), tree)
 
 
 def device_of(model: nn.Module) -> torch.device:
     """Return the device of a model's first parameter or buffer; the CPU if it has none."""
     first = next(chain(model.parameters(), model.buffers()), None)
     return torch.device("cpu") if first is None else first.device
+
+
+def beside(model: nn.Module, tree: Any) -> Any:
+    """Return a tree, such as an example input, with its tensors on the device of ``model``."""
+    return to_device(tree, device_of(model))
+
+
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """Return a model's state dict with all tensors on the CPU, as files hold it."""
+    state = model.state_dict()
+    for name, tensor in state.items():
+        state[name] = tensor.cpu()
+    return state
 
 
 def said(value: Any) -> str:

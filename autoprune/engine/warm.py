@@ -37,9 +37,12 @@ def run(words: list[str], server: str) -> int | None:
             ``words`` as its arguments; it loads what the trials need and calls :func:`.warm_server.serve`.
 
     Returns:
-        The trial's exit status, or None if there is no server to be had: then run it here.
+        The trial's exit status, or None if there is no server to be had, or if its network is to run on another device
+        than the CPU: then run it here.
     """
     if sys.platform != "linux" or "NNI_TRIAL_COMMAND_CHANNEL" not in os.environ:
+        return None
+    if _device(words) != "cpu":
         return None
     address = _address(words)
     if address is None:
@@ -52,6 +55,17 @@ def run(words: list[str], server: str) -> int | None:
         if status is not None:
             return status
     return None
+
+
+def _device(words: list[str]) -> str:
+    """Return the device that the options name: one other than the CPU cannot be used in a forked process."""
+    device = "cpu"
+    for word, after in zip(words, [*words[1:], ""], strict=True):
+        if word == "--device":
+            device = after
+        elif word.startswith("--device="):
+            device = word.partition("=")[2]
+    return device
 
 
 def _ask(connection: socket.socket) -> int | None:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from autoprune.base.device import on_cpu
 from autoprune.base.files import replacing
 from autoprune.base.places import check_file, check_folder
 from autoprune.base.registry import Registry
@@ -114,7 +115,7 @@ def export(
     threads: int = 1,
     runs: int = 50,
 ) -> dict[str, Exported]:
-    """Write ``model`` in several formats, load each file back in its own runtime, and compare.
+    """Write ``model`` in several formats, load each file back in its own runtime, and compare: on the CPU.
 
     Args:
         dense: the dense network, to compare latencies in the same runtime.
@@ -127,6 +128,7 @@ def export(
         ExportMismatch: a file's outputs differ from the model's. The file is removed.
     """
     batch = next(loading.batches(validation, 128))
+    model, dense = on_cpu(model), on_cpu(dense)
     with pinned(threads), torch.no_grad(), evaluating(model), evaluating(dense):
         inputs = task.inputs(model, batch)
         return {

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
+from autoprune.base.device import on_cpu
 from autoprune.export import AsModule, Exported, time_beside_dense
 from autoprune.export.formats.base import ExportMismatch
 from autoprune.export.formats.onnx import FORMAT, load
@@ -58,7 +59,8 @@ def export_int8(
         ExportMismatch: it costs more than :data:`LARGEST_LOSS` of validation accuracy. No file is left.
         UserError: quantisation-aware fine-tuning without torchao.
     """
-    asked = Request(task, model, dense.model, data, qat_steps, seed)
+    dense_model = on_cpu(dense.model)
+    asked = Request(task, on_cpu(model), dense_model, data, qat_steps, seed)
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, pinned(threads):
         files = {}
@@ -87,7 +89,7 @@ def export_int8(
             file.stat().st_size,
             found[best],
             None,
-            time_beside_dense("onnx", task, run, dense.model, threads, runs),
+            time_beside_dense("onnx", task, run, dense_model, threads, runs),
             FORMAT.how_to_load.format(file=file.name),
             test_accuracy=evaluation.quality(task, AsModule(run, task.example_input), data.test),
         )

@@ -21,6 +21,7 @@ from torch import nn
 
 from autoprune.base.files import replacing, write_json
 from autoprune.base.progress import track
+from autoprune.base.tree import weights_of
 from autoprune.errors import TrialFailure
 from autoprune.export import load_pruned
 from autoprune.finalize.final import fine_tuned_of
@@ -62,7 +63,7 @@ def fine_tune_all(
 
     Args:
         seeds: how often each network is fine-tuned.
-        processes: how many at a time, on one thread each.
+        processes: how many at a time, on one thread each; on another device than the CPU one.
 
     Returns:
         What came out, by trial id. Where a fine-tuning fails, or its process is killed twice, the network stays as it
@@ -102,6 +103,11 @@ class _Job:
     loaded: Loaded
     trial: Trial
     repeat: int
+
+    @property
+    def on_device(self) -> bool:
+        """Whether the networks are trained elsewhere than on the CPU: then no process can be forked for it."""
+        return self.loaded[2].device.type != "cpu"
 
     @property
     def outcome(self) -> _Outcome | None:
@@ -144,11 +150,12 @@ class _Job:
             task, candidate, data, dense, settings.seed, round_to=settings.round_to, repeat=self.repeat
         ).model
         with replacing(self._file("pt")) as draft:
-            torch.save(model.state_dict(), draft)
+            torch.save(weights_of(model), draft)
         return model, self._file("pt")
 
     def _record(self, model: nn.Module, file: Path, failure: str | None = None) -> None:
-        task, data, _ = self.loaded
+        task, data, dense = self.loaded
+        model = model.to(dense.device)
         validation, test = (evaluation.quality(task, model, split) for split in (data.validation, data.test))
         outcome = _Outcome(validation, test, file, failure)
         write_json(self._file("json"), outcome._asdict() | {"file": str(file)})
@@ -169,9 +176,10 @@ class _Outcome(NamedTuple):
 def _run_jobs(jobs: list[_Job], processes: int) -> Iterator[tuple[_Job, _Outcome]]:
     """Yield each job with its outcome as soon as it is there.
 
-    Each has a process of its own, which models and data reach by fork. One that is killed is tried once more.
+    Each has a process of its own, which models and data reach by fork. One that is killed is tried once more. On
+    another device than the CPU they run here, one after the other: a forked process cannot use it.
     """
-    if processes == 1 or len(jobs) < 2:
+    if processes == 1 or len(jobs) < 2 or jobs[0].on_device:
         for job in jobs:
             job.run()
             yield job, job.known_outcome

@@ -96,7 +96,7 @@ def finish(
     files = export.files_at(place, options.formats)
     chosen, reason = choose_trial(experiment, rule)
     task, data, dense = loaded = loaded or load(experiment)
-    model = export.load_pruned(task, chosen.model_file)
+    model = export.load_pruned(task, chosen.model_file).to(dense.device)
     recovery, fine_tuned = None, {}
     if options.recovery_steps is None:
         trials = members(experiment.front()) if options.whole_front and chosen.id != rule else [chosen]
@@ -105,7 +105,7 @@ def finish(
         if len(trials) > 1:
             chosen, reason = choose_trial(experiment, rule)
         best = fine_tuned[chosen.id]
-        model = export.load_pruned(task, best.file)
+        model = export.load_pruned(task, best.file).to(dense.device)
         if best.steps:
             recovery = Recovery(model, best.steps, best.before, min(best.validation, key=task.metric.cost))
     elif options.recovery_steps:
@@ -149,7 +149,7 @@ def _latencies(experiment: Experiment, task: Task, dense: Dense, chosen: Trial) 
         return {}
     models: dict[str, nn.Module] = {"dense": dense.model}
     for trial in [*experiment.front(), chosen, *(t for ts in experiment.baselines.values() for t in ts)]:
-        models[trial.id] = export.load_pruned(task, trial.model_file)
+        models[trial.id] = export.load_pruned(task, trial.model_file).to(dense.device)
     how = (task.example_input, settings.latency, settings.latency_batch)
     times = latency.time_in_turn([latency.make_pass(model, *how) for model in models.values()])
     return {name: latency.median(each) for name, each in zip(models, times, strict=True)}

@@ -22,7 +22,8 @@ from pydantic import Field
 from torch import nn
 
 from autoprune.base import checked
-from autoprune.base.tree import repeated
+from autoprune.base.device import synchronise
+from autoprune.base.tree import beside, device_of, repeated
 from autoprune.errors import UserError, unknown
 from autoprune.measure.runtimes import RUNTIMES, Pass
 
@@ -116,10 +117,22 @@ def make_pass(model: nn.Module, example_input: Any, runtime: str, batch_size: in
         UserError: an unknown runtime, or a batch size or number of threads below 1.
     """
     check(runtime, batch_size, threads)
-    inputs = repeated(example_input, batch_size)
+    inputs, device = repeated(beside(model, example_input), batch_size), device_of(model)
     if any(layer.training for layer in model.modules()):
         model = copy.deepcopy(model).eval()  # the caller's stays in the mode that it is in
-    return RUNTIMES[runtime](model, inputs, threads)
+    one_pass = RUNTIMES[runtime](model, inputs, threads)
+    return one_pass if device.type == "cpu" else _to_its_end(one_pass, device)
+
+
+def _to_its_end(one_pass: Pass, device: torch.device) -> Pass:
+    """Return a pass that ends when the device has done it, and not as soon as it was asked to."""
+
+    def run() -> Any:
+        outputs = one_pass()
+        synchronise(device)
+        return outputs
+
+    return run
 
 
 def check(runtime: str, batch_size: int, threads: int) -> None:

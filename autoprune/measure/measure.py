@@ -12,7 +12,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from autoprune.base.tree import call, examples_in
+from autoprune.base.device import synchronise
+from autoprune.base.tree import beside, call, device_of, examples_in
 from autoprune.measure.packing import pack
 from autoprune.train.modes import evaluating
 
@@ -38,7 +39,7 @@ def macs(model: nn.Module, example_input: Any) -> int:
     torch.backends.mha.set_fastpath_enabled(False)  # the counter does not see into fused attention
     try:
         with evaluating(model), frozen(model), FlopCounterMode(display=False) as counter, torch.no_grad():
-            call(model, example_input)
+            call(model, beside(model, example_input))
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
     return counter.get_total_flops() // 2 // examples_in(example_input)
@@ -78,13 +79,15 @@ def latency_ms(model: nn.Module, example_input: Any, runs: int = 50, warmup: int
 def latencies_ms(models: list[nn.Module], example_input: Any, runs: int = 50, warmup: int = 10) -> list[float]:
     """Return each model's median forward time in milliseconds, timed in turn so that noise hits all of them alike."""
     times: list[list[float]] = [[] for _ in models]
+    placed = [(model, beside(model, example_input), device_of(model)) for model in models]
     with ExitStack() as modes:
         for model in models:
             modes.enter_context(evaluating(model))
         for run in range(warmup + runs):
-            for model, record in zip(models, times, strict=True):
+            for (model, inputs, device), record in zip(placed, times, strict=True):
                 start = time.perf_counter()
-                call(model, example_input)
+                call(model, inputs)
+                synchronise(device)
                 if run >= warmup:
                     record.append((time.perf_counter() - start) * 1000)
     return [statistics.median(record) for record in times]

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from autoprune.base.device import CPU, on_cpu
 from autoprune.base.quiet import quiet
-from autoprune.base.tree import as_arguments, map_tensors, tensors_of
+from autoprune.base.tree import as_arguments, map_tensors, tensors_of, to_device
 from autoprune.train.modes import evaluating
 
 if TYPE_CHECKING:
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
 
 
 def write(model: nn.Module | torch.export.ExportedProgram, inputs: Any, file: Path) -> None:
-    """Write ``model`` with a dynamic batch dimension.
+    """Write ``model`` with a dynamic batch dimension, from the CPU.
 
     Its input is named ``input``, or as a mapping of inputs names them, its output ``output``.
     """
     import onnx
 
+    inputs = to_device(inputs, CPU)
+    model = on_cpu(model) if isinstance(model, nn.Module) else model
     positional, named = as_arguments(inputs)
     options = {"dynamic_shapes": batch_shapes(inputs)} if isinstance(model, nn.Module) else {}
     names = list(named) or [f"input_{i}" if len(positional) > 1 else "input" for i in range(len(positional))]

@@ -33,7 +33,7 @@ TRY_LIMIT = 60
 
 
 def check(config: ExperimentConfig) -> None:
-    """Check all that can be checked before an experiment starts: task, data, checkpoint, search space and tuner.
+    """Check all that can be checked before an experiment starts: task, data, device, checkpoint, space and tuner.
 
     A config whose trial command does not run ``autoprune trial`` is not AutoPrune's to judge.
 
@@ -52,6 +52,7 @@ def check(config: ExperimentConfig) -> None:
     check_folder(Path(config.experiment_working_directory))
     with chdir(config.trial_code_directory):
         from autoprune import engine
+        from autoprune.base.device import resolve
         from autoprune.measure import latency
         from autoprune.prune.dense import load_checkpoint
         from autoprune.prune.find import find_groups
@@ -60,6 +61,7 @@ def check(config: ExperimentConfig) -> None:
 
         engine.chosen()
         latency.check(settings.latency, settings.latency_batch, 1)
+        device = resolve(settings.device)
         task = settings_task(settings)
         model = task.build(settings.seed)
         if settings.checkpoint:
@@ -72,7 +74,8 @@ def check(config: ExperimentConfig) -> None:
         groups = find_groups(model, task.example_input, task.keep)
         check_task_space(task, model, groups, space, settings.knows_initial)
         notes = check_data(task, task.splits(), model)
-        config.trial_command = _of_task(str(config.trial_command), settings, task.metric.to_word(), task.is_trained)
+        found = task.metric.to_word(), task.is_trained, str(device)
+        config.trial_command = _of_task(str(config.trial_command), settings, *found)
         given = (config.tuner.class_args if config.tuner else None) or {}
         if isinstance(given.get("objectives", []), list) and isinstance(given.get("constraints") or [], list):
             check_objectives(task, given.get("objectives", DEFAULT_OBJECTIVES), given.get("constraints") or ())
@@ -84,18 +87,21 @@ def check(config: ExperimentConfig) -> None:
         check_algorithm("assessor", config.assessor, space, settings.warm_start)
 
 
-def _of_task(command: str, settings: TrialCommand, word: str, is_trained: bool) -> str:
-    """Return the trial command with what the task says, for the tuner's process and whoever reads the results.
+def _of_task(command: str, settings: TrialCommand, word: str, is_trained: bool, device: str = "cpu") -> str:
+    """Return the trial command with what task and machine say, for other processes and whoever reads the results.
 
     Args:
         word: names the task's metric.
         is_trained: whether the task comes with a trained model.
+        device: what ``--device auto`` is here.
 
     Raises:
         UserError: it names another metric.
     """
     if is_trained and settings.rewinding:
         command += " --no-rewinding"
+    if settings.device == "auto":
+        command += f" --device {device}"
     if word == settings.metric:
         return command
     if settings.metric != METRIC.name:

@@ -82,7 +82,7 @@ def global_magnitude(model: nn.Module, groups: Groups, structured: bool) -> Fami
             size = sum(weight.numel() for weight in weights) / group.channels
             scores[group.name] = (_squares(model, group) / size).sqrt()
         else:
-            scores[group.name] = torch.cat([weight.abs().flatten() for weight in weights])
+            scores[group.name] = torch.cat([weight.abs().flatten().cpu() for weight in weights])
     return _below_one_threshold(scores, _most(model, groups, structured))
 
 
@@ -93,7 +93,7 @@ def lamp(model: nn.Module, groups: Groups, structured: bool) -> Family:
         if structured:
             scores[group.name] = lamp_scores(_squares(model, group).sqrt())
         else:
-            scores[group.name] = torch.cat([lamp_scores(w).flatten() for w in _weights(model, group).values()])
+            scores[group.name] = torch.cat([lamp_scores(w).flatten().cpu() for w in _weights(model, group).values()])
     return _below_one_threshold(scores, _most(model, groups, structured))
 
 

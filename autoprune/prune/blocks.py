@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from autoprune.base.tree import call
+from autoprune.base.device import CPU, on_cpu
+from autoprune.base.tree import call, to_device
 from autoprune.errors import UserError
 from autoprune.measure.measure import frozen
 from autoprune.prune.graph.trace import tensors
@@ -84,7 +85,7 @@ def find_blocks(model: nn.Module, example_input: Any, keep: Sequence[str] = ()) 
     Raises:
         UserError: a network that cannot be pruned (:func:`~autoprune.task.accepted.accepted`).
     """
-    model = accepted(model)
+    model, example_input = on_cpu(accepted(model)), to_device(example_input, CPU)
     modes = [(module, module.training) for module in model.modules()]
     fused = torch.backends.mha.get_fastpath_enabled()
     model.eval()

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from autoprune import cache
+from autoprune.base.device import CPU
 from autoprune.base.fingerprint import fingerprint_data
+from autoprune.base.tree import device_of, weights_of
 from autoprune.errors import TrialFailure, UserError
 from autoprune.measure import measure
 from autoprune.prune.find import find_groups
@@ -29,8 +31,8 @@ class Dense:
 
     Args:
         model: the trained network, in evaluation mode.
-        initial: the weights it had before training, which lottery tickets rewind to; None if a checkpoint was given
-            without them.
+        initial: the weights it had before training, on the CPU, which lottery tickets rewind to; None if a checkpoint
+            was given without them.
         measures: its metric on the validation split, ``params``, ``macs``, ``bytes`` and ``latency_ms``.
         key: names all that decides it, its groups included (:mod:`autoprune.cache`).
         groups: its coupled channel groups, found once for all trials.
@@ -42,6 +44,11 @@ class Dense:
     key: str
     groups: Groups | None = None
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network lies."""
+        return device_of(self.model)
+
 
 def load_or_train(
     task: Task,
@@ -49,6 +56,7 @@ def load_or_train(
     checkpoint: str | Path | None = None,
     seed: int = 0,
     initial: str | Path | None = None,
+    device: torch.device | str = CPU,
 ) -> Dense:
     """Return the dense model: the checkpoint's, else the cache's, else a newly trained one (then cached).
 
@@ -56,6 +64,7 @@ def load_or_train(
         checkpoint: a state dict of the trained model.
         initial: a state dict of the weights that the checkpoint's training began with. Without it what the schedules
             that go back to them would need is not known: a network built anew has others.
+        device: where it is trained and lies. All that starts from it runs there: criteria, training, evaluation.
 
     Raises:
         UserError: the checkpoint or the initial weights cannot be read, or do not fit the task's model; data that
@@ -64,9 +73,10 @@ def load_or_train(
     model = task.build(seed)
     if initial:
         load_checkpoint(model, initial, task.name)
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in weights_of(model).items()}
     if checkpoint:
         load_checkpoint(model, checkpoint, task.name)
+    model = model.to(device)
     check_data(task, data, model)
     is_trained = bool(checkpoint) or task.is_trained
 
@@ -78,10 +88,10 @@ def load_or_train(
         except TrialFailure as failure:
             raise UserError(f"the dense model of task {task.name}: {failure}") from None
         measures |= measure.measure(model, task.example_input)
-        torch.save({"weights": model.state_dict(), "measures": measures}, file)
+        torch.save({"weights": weights_of(model), "measures": measures}, file)
 
     key = training_key(task, data, model, seed, is_trained)
-    saved = torch.load(cache.cached("dense", task.name, key, ".pt", make), weights_only=True)
+    saved = torch.load(cache.cached("dense", task.name, key, ".pt", make), map_location=CPU, weights_only=True)
     model.load_state_dict(saved["weights"])
     groups = find_groups(model.eval(), task.example_input, task.keep)
     key = cache.key_of(dense=key, keep=tuple(task.keep), groups=groups.prunable)
@@ -159,6 +169,7 @@ def training_key(task: Task, data: Splits, model: nn.Module, seed: int, checkpoi
         train=fingerprint_data(data.train),
         validation=fingerprint_data(data.validation),
         checkpoint=checkpoint,
+        device=device.type if (device := device_of(model)).type != "cpu" else None,
     )
 
 

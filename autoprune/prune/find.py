@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from autoprune.base.device import CPU, on_cpu
+from autoprune.base.tree import to_device
 from autoprune.prune.account import GOES_WITH, complete, packed, unlabelled
 from autoprune.prune.graph.labels import SINGLE, core
 from autoprune.prune.graph.propagation import Axis
@@ -28,6 +30,9 @@ def find_groups(
     verify: bool = True,
 ) -> Groups:
     """Find the coupled channel groups of ``model``.
+
+    They are found on the CPU, wherever the model is: each device has operations of its own, and the groups are the
+    network's.
 
     Args:
         example_input: a tensor of shape ``(1, ...)``, a tuple of positional arguments or a mapping of named ones.
@@ -47,7 +52,7 @@ def find_groups(
         UserError: a network that cannot be pruned (:func:`~autoprune.task.accepted.accepted`), or an output that
             cannot be looked into.
     """
-    model = accepted(model)
+    model, example_input = on_cpu(accepted(model)), to_device(example_input, CPU)
     exact, reasons = _assemble(model, trace(model, example_input, tuple(keep)))
     groups = exact
     if allow_inexact:

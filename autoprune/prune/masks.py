@@ -68,7 +68,7 @@ class DynamicMasks:
         if self._grow == "gradient":
             promise = _gradient(weight).abs().flatten()
         else:
-            promise = torch.rand(alive.numel(), generator=self._chance)
+            promise = torch.rand(alive.numel(), generator=self._chance).to(mask.device)
         growing = promise.masked_fill(alive, -1.0).topk(count).indices
         mask.view(-1)[dying] = 0
         mask.view(-1)[growing] = 1

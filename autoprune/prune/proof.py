@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from autoprune.base.tree import beside
 from autoprune.errors import TrialFailure
 from autoprune.prune.groups import Group, Groups, removed_positions
 from autoprune.prune.outputs import outputs, relative_difference, visible
@@ -79,6 +80,7 @@ def equivalence_error(
     Raises:
         TrialFailure: the smaller network does not run.
     """
+    example_input = beside(model, example_input)
     if double:
         try:
             precise = Subject(accepted(model), example_input, same, True)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autoprune.base.tree import call
+from autoprune.base.tree import beside, call
 from autoprune.errors import TrialFailure
 from autoprune.prune.graph.trace import tensors
 from autoprune.prune.groups import Groups, removed_positions
@@ -38,7 +38,7 @@ def remove_channels(
     smaller = cut(model, removed_positions(groups, remove))
     try:
         with torch.no_grad():
-            shapes = [output.shape[1:] for output in tensors(call(smaller, example_input))]
+            shapes = [output.shape[1:] for output in tensors(call(smaller, beside(smaller, example_input)))]
     except Exception as error:
         raise TrialFailure(f"the pruned network does not run: {error}") from error
     if shapes != [shape[1:] for shape in groups.outputs]:

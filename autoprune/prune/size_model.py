@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import nn
 
+from autoprune.base.device import CPU, on_cpu
+from autoprune.base.tree import to_device
 from autoprune.measure import measure
 from autoprune.prune.graph.trace import trace
 from autoprune.prune.groups import Groups, removed_positions
@@ -22,6 +24,7 @@ def size_model(model: nn.Module, example_input: Any, groups: Groups, round_to: i
         groups: the groups of ``model``.
         round_to: kept channels are a multiple of this.
     """
+    model, example_input = on_cpu(model), to_device(example_input, CPU)  # as in find_groups
     by_dim: dict[tuple[str, int], dict[str, float]] = {}
     for group in groups:
         for part in group.slices:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import fields
@@ -50,10 +51,13 @@ class TrialCommand:
             here when an experiment starts whose task comes with a trained model.
         metric: the measure that judges networks, as :func:`autoprune.results.measures.read_metric` reads it; written
             here for those who do not load the task, when an experiment starts.
+        device: where networks are trained and judged: ``cpu``, an accelerator's name as PyTorch has it (``cuda``,
+            ``cuda:1``, ``mps``, ``xpu``), or ``auto``, in whose place the one that was found is written when an
+            experiment starts.
 
     Raises:
         pydantic.ValidationError: a value of another kind (:meth:`checked` says the same in one line).
-        UserError: initial weights without a checkpoint.
+        UserError: initial weights without a checkpoint, or what no device is called.
     """
 
     task: Text
@@ -72,6 +76,7 @@ class TrialCommand:
     latency_batch: Batch = 1
     rewinding: bool = True
     metric: Text = METRIC.name
+    device: Text = "cpu"
 
     @classmethod
     def checked(cls, **values: object) -> TrialCommand:
@@ -83,8 +88,10 @@ class TrialCommand:
         return make(cls, **values)
 
     def __post_init__(self) -> None:
-        """Refuse initial weights of no checkpoint, and a metric that is none."""
+        """Refuse initial weights of no checkpoint, a metric that is none, and what no device is called."""
         read_metric(self.metric)
+        if not re.fullmatch(r"[a-z]+(:\d{1,3})?", self.device):
+            raise UserError(f"--device must be auto, cpu, cuda, cuda:N, mps or xpu, not {short(self.device)}")
         if self.initial and self.rewinding and not self.checkpoint:
             raise UserError("--initial FILE holds the weights that the training of --checkpoint began with: name both")
 

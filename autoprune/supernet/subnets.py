@@ -124,5 +124,5 @@ def lacking(order: Mapping[str, list[int]], groups: Groups, sparsity: float, rou
 def _rest(name: str, parameter: Tensor, gone: Mapping[tuple[str, int], Tensor]) -> Tensor:
     for dim in range(parameter.ndim):
         if (name, dim) in gone:
-            parameter = parameter.index_select(dim, (~gone[name, dim]).nonzero().flatten())
+            parameter = parameter.index_select(dim, (~gone[name, dim]).nonzero().flatten().to(parameter.device))
     return parameter

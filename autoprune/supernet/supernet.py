@@ -20,8 +20,9 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from autoprune import cache
+from autoprune.base import streams
 from autoprune.base.progress import track
-from autoprune.base.tree import device_of, to_device
+from autoprune.base.tree import device_of, to_device, weights_of
 from autoprune.errors import TrialFailure
 from autoprune.prune.blocks import Block
 from autoprune.prune.criteria import Context, channel_order, get_criterion
@@ -80,7 +81,7 @@ def load_or_train(
         subnets = Subnets.in_order(order(task, data, dense.model, groups, criterion, seed), groups, round_to, blocks)
         ends = _never if task.supernet_steps else _Plateau(task, data, subnets, seed)
         model = train_supernet(task, data, dense.model, subnets, recipe, seed, ends)
-        torch.save(model.state_dict(), file)
+        torch.save(weights_of(model), file)
 
     key = key_of(task, dense, groups, criterion, seed, round_to, blocks)
     file = cache.cached("supernet", task.name, key, ".pt", make)
@@ -195,7 +196,7 @@ def recalibrate(task: Task, subnet: nn.Module, data: Splits, seed: int = 0) -> N
     batch_norm.reestimate_batch_norm(task, subnet, data.train, recipe, seed)
 
 
-@torch.random.fork_rng(devices=[])
+@streams.by_its_seed
 def train_supernet(
     task: Task,
     data: Splits,
@@ -220,7 +221,6 @@ def train_supernet(
     """
     teacher, model = copy.deepcopy(model).eval(), copy.deepcopy(model).train()
     rng = random.Random(seed)
-    torch.default_generator.manual_seed(seed)
     optimization = Optimization(model, recipe)
     warm_up = max(1, recipe.steps // 20)
     decay_from, end = recipe.steps - recipe.steps // 4, recipe.steps

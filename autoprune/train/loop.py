@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from autoprune.base import streams
 from autoprune.base.progress import track
 from autoprune.base.tree import device_of, to_device
 from autoprune.errors import TrialFailure, UserError
@@ -24,7 +25,7 @@ def nothing() -> None:
     """Do nothing."""
 
 
-@torch.random.fork_rng(devices=[])
+@streams.by_its_seed
 def train(
     task: Task,
     model: nn.Module,
@@ -55,7 +56,6 @@ def train(
         TrialFailure: the loss is NaN or infinite.
         UserError: the task has its own ``fit``, and each step is needed here.
     """
-    torch.default_generator.manual_seed(seed)
     stop = recipe.steps if stop is None else stop
     if task.fit is not None:
         if before_step is not nothing or penalty is not None:

@@ -44,6 +44,7 @@ def execute(
     """
     import torch
 
+    from autoprune.base.tree import weights_of
     from autoprune.results import baselines
     from autoprune.trial import reference_latency
     from autoprune.trial.run import run_trial
@@ -62,7 +63,7 @@ def execute(
         metrics |= baselines.margins(measures, dense_measures, finished_baselines(folder.parent), task.metric)
     finite.checked(metrics)
     with replacing(folder / MODEL) as draft:
-        torch.save(result.model.state_dict(), draft)
+        torch.save(weights_of(result.model), draft)
     record = {
         "parameters": candidate.to_parameters(),
         "measures": measures,

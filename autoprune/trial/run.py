@@ -278,6 +278,6 @@ class _Run:
         return int((self.schedule.rewind_to or 0) * self.task.training.steps)
 
     def _initial_model(self) -> nn.Module:
-        model = self.task.build()
+        model = self.task.build().to(self.dense.device)
         model.load_state_dict(self.dense.initial)
         return model.eval()

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from autoprune.base.device import resolve
 from autoprune.errors import UserError
 from autoprune.prune import dense
 from autoprune.prune.allocation import METHODS
@@ -57,11 +58,12 @@ def load_settings(settings: TrialCommand) -> tuple[Task, Splits, Dense]:
     Where the settings say so, the task has the recovery recipe that came out best (searched for now, or before).
 
     Raises:
-        UserError: an unknown task, a missing data set, a checkpoint that does not fit.
+        UserError: an unknown task, a missing data set, a checkpoint that does not fit, a device that is not there.
     """
+    device = resolve(settings.device)
     task = settings_task(settings)
     data = task.splits()
-    trained = dense.load_or_train(task, data, settings.checkpoint, settings.seed, settings.initial)
+    trained = dense.load_or_train(task, data, settings.checkpoint, settings.seed, settings.initial, device)
     if settings.recipe_trials:
         tried = search_recipe(task, data, trained, settings.recipe_trials, settings.seed, settings.round_to)
         task = with_best_recipe(task, tried)

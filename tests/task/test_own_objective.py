@@ -166,12 +166,12 @@ def test_another_metric_among_the_objectives_is_refused():
 
 
 def test_the_trial_command_says_what_other_processes_must_know():
-    command = "autoprune trial own.py --seed 3"
+    command = "autoprune trial own.py --seed 3 --device auto"
     settings = TrialCommand.parse(command)
-    amended = preflight._of_task(command, settings, Metric("own_error", "minimize").to_word(), is_trained=True)
+    amended = preflight._of_task(command, settings, Metric("own_error", "minimize").to_word(), True, "cuda")
     found = TrialCommand.parse(amended)
     assert found.measure.direction == "minimize" and found.measure.name == "own_error"
-    assert not found.knows_initial and found.seed == 3
+    assert not found.knows_initial and found.seed == 3 and found.device == "cuda"
 
 
 def test_a_search_takes_a_trained_model_and_its_data_without_a_class(prepared):

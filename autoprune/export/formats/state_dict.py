@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from autoprune.base.device import CPU
+from autoprune.base.tree import weights_of
 from autoprune.errors import UserError
 from autoprune.export.formats.base import Format, Run, runner
 from autoprune.prune.rebuild import rebuild
@@ -15,22 +17,22 @@ from autoprune.task.task import Task
 
 
 def load_pruned(task: Task, file: Path) -> nn.Module:
-    """Return the pruned network whose state dict is in ``file``, in evaluation mode.
+    """Return the pruned network whose state dict is in ``file``, on the CPU and in evaluation mode.
 
     Raises:
         UserError: there is none, or it is damaged.
     """
     try:
-        state = torch.load(file, weights_only=True)
+        state = torch.load(file, map_location=CPU, weights_only=True)
     except Exception as error:  # of many kinds, the unpickler's too
         why = " ".join(str(error).split("\n", 1)[0].split())
         raise UserError(f"the model file {file} cannot be read: {why or type(error).__name__}") from None
-    return rebuild(task.build(), state, task.example_input)
+    return rebuild(task.build().cpu(), state, task.example_input)
 
 
 def write(model: nn.Module, inputs: Any, file: Path) -> None:
     """Write the state dict of ``model``."""
-    torch.save(model.state_dict(), file)
+    torch.save(weights_of(model), file)
 
 
 def load(file: Path, task: Task, threads: int = 1) -> Run:

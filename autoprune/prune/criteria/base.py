@@ -144,10 +144,10 @@ class FunctionCriterion(Criterion):
 
 
 def per_unit(group: Group, part: Slice, values: Tensor) -> Tensor:
-    """Add values, one for each position of ``part``, up to one for each unit of its group."""
+    """Add values, one for each position of ``part``, up to one for each unit of its group, on the CPU."""
     nobody = group.channels
     index = torch.where(part.unit < 0, nobody, part.unit.long())
-    return torch.zeros(nobody + 1).index_add_(0, index, values.detach().float())[:nobody]
+    return torch.zeros(nobody + 1).index_add_(0, index, values.detach().float().cpu())[:nobody]
 
 
 def rows(part: Slice, tensor: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from autoprune.base import streams
+from autoprune.base.tree import device_of
 from autoprune.errors import TrialFailure
 from autoprune.prune.criteria.base import Context, Criterion, Request
 from autoprune.prune.criteria.n_m import NM
@@ -58,7 +59,7 @@ def best_weights(
     context: Context | None,
     within: Mapping[str, Tensor] | None = None,
 ) -> tuple[dict[str, Tensor], nn.Module]:
-    """Return masks of ones and zeros over the weights of each group's producers, and the network to prune.
+    """Return masks of ones and zeros over the weights of each group's producers, beside them, and the network to prune.
 
     Every layer keeps at least one of what goes as a whole (a weight, a kernel).
 
@@ -80,8 +81,8 @@ def best_weights(
     scores = {name: _gone_first(score, (within or {}).get(name)) for name, score in scores.items()}
     weights = {name: weight for _, name, weight in request.weights()}
     if isinstance(criterion, NM):
-        found = {name: criterion.mask(scores[name]) for name in weights}
-        return {name: mask for name, mask in found.items() if mask is not None}, judged
+        masks = {name: criterion.mask(scores[name]) for name in weights}
+        return {name: mask.to(weights[name].device) for name, mask in masks.items() if mask is not None}, judged
     remove: Mapping[str, float] = {
         name: sparsity[group.name] * scores[name].numel() for group, name, _ in request.weights()
     }
@@ -91,7 +92,7 @@ def best_weights(
         name: _mask(scores[name], min(round(remove[name]), scores[name].numel() - 1)).expand_as(weight).contiguous()
         for name, weight in weights.items()
     }
-    return masks, judged
+    return {name: mask.to(weights[name].device) for name, mask in masks.items()}, judged
 
 
 def _score(criterion: Criterion, request: Request) -> tuple[dict[str, Tensor], nn.Module]:
@@ -103,8 +104,8 @@ def _score(criterion: Criterion, request: Request) -> tuple[dict[str, Tensor], n
         TrialFailure: a score is not a finite number.
     """
     own = copy.deepcopy(request.model).eval()
-    with streams.seeded(request.context.seed if request.context else 0):
-        scores = {name: score.detach() for name, score in criterion.score(replace(request, model=own)).items()}
+    with streams.seeded(request.context.seed if request.context else 0, device_of(own)):
+        scores = {name: score.detach().cpu() for name, score in criterion.score(replace(request, model=own)).items()}
     for name, score in scores.items():
         if not torch.isfinite(score).all():
             raise TrialFailure(f"the scores of {name} are not finite numbers")
@@ -143,7 +144,7 @@ def _gone_first(score: Tensor, mask: Tensor | None) -> Tensor:
     """Give what an earlier mask removed the lowest score of all."""
     if mask is None:
         return score
-    gone = mask == 0
+    gone = (mask == 0).to(score.device)
     for dim, size in enumerate(score.shape):
         if size == 1:
             gone = gone.all(dim, keepdim=True)

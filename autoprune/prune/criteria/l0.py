@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from autoprune.base.tree import device_of
 from autoprune.errors import UserError
 from autoprune.prune.criteria.base import Criterion, Request
 from autoprune.prune.criteria.slim import scales
@@ -42,10 +43,10 @@ class L0(Criterion):
 
     def score(self, request: Request) -> dict[str, Tensor]:
         """Return how far the gates are open, before the sigmoid."""
-        context, model = request.need(), request.model
+        context, model, device = request.need(), request.model, device_of(request.model)
         openness = {
             group.name: nn.Parameter(
-                2 + 0.01 * torch.randn(group.channels, generator=request.generator("l0 gates", group.name))
+                (2 + 0.01 * torch.randn(group.channels, generator=request.generator("l0 gates", group.name))).to(device)
             )
             for group in request.groups
         }
@@ -82,7 +83,7 @@ class L0(Criterion):
 
         def sample(*_) -> None:
             for name, value in openness.items():
-                uniform = torch.rand(len(value), generator=samples).clamp(1e-6, 1 - 1e-6)
+                uniform = torch.rand(len(value), generator=samples).clamp(1e-6, 1 - 1e-6).to(value.device)
                 sampled[name] = self._stretch(((uniform.logit() + value) / self.temperature).sigmoid())
 
         reached = set()
@@ -128,7 +129,7 @@ def _gated(model: nn.Module, group: Group) -> list[Slice]:
 
 def _at_each_position(gates: Tensor, part: Slice) -> Tensor:
     """Return each position's gate; 1 where another group's channels are."""
-    return torch.cat([gates, torch.ones(1)])[part.unit.long()]
+    return torch.cat([gates, gates.new_ones(1)])[part.unit.long().to(gates.device)]
 
 
 L0_GATES = L0()

@@ -48,11 +48,13 @@ def _strengths(request: Request, feeding: Feeding) -> dict[str, Tensor]:
     found = {}
     for _, name, weight in request.weights():
         kernels = weight.abs() if weight.dim() == 2 else weight.flatten(2).norm(dim=2)
-        scale = torch.ones(kernels.shape[1])
+        scale = kernels.new_ones(kernels.shape[1])
         for part, norms in feeding.get(name, ()):
-            own = [request.model.get_parameter(norm.parameter)[norm.unit.long().argsort()] for norm in norms]
+            orders = [norm.unit.long().argsort().to(weight.device) for norm in norms]
+            own = [request.model.get_parameter(norm.parameter)[i] for norm, i in zip(norms, orders, strict=True)]
             mean = torch.stack(own).abs().mean(0)  # a residual sum of several
-            scale = torch.where(part.unit < 0, scale, mean[part.unit.long().clamp_min(0)])
+            unit = part.unit.long().to(weight.device)
+            scale = torch.where(unit < 0, scale, mean[unit.clamp_min(0)])
         strength = kernels * scale
         found[name] = strength.view(*strength.shape, *[1] * (weight.dim() - 2))
     return found
