@@ -62,8 +62,11 @@ def reported_to(listener: Listener) -> Iterator[None]:
 
 def track(items: Iterable[T], what: str, total: int, done: int = 0) -> Iterable[T]:
     """Return the items, one for each step of a stage; see :class:`Stage` for the arguments."""
-    process, listener, stages = _heard.get() or (None, None, None)
-    return _tracked(items, Stage(what, total, done), stages, listener) if process == os.getpid() else items
+    heard = _heard.get()
+    if heard is None or heard[0] != os.getpid():
+        return items
+    _, listener, stages = heard
+    return _tracked(items, Stage(what, total, done), stages, listener)
 
 
 def _tracked(items: Iterable[T], stage: Stage, stages: list[Stage], listener: Listener) -> Iterator[T]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from rich import box, table
 from rich.text import Text
@@ -31,10 +31,10 @@ class Table(table.Table):
         super().__init__(box=box.SIMPLE_HEAD, title=title and Text(title), caption=Text(caption) if caption else None)
         self.caption_justify = "left"
         for i, heading in enumerate(headings):
-            justify = "left" if i == 0 or heading in left else "right"
+            justify: Literal["left", "right"] = "left" if i == 0 or heading in left else "right"
             self.add_column(Text(heading), justify=justify, no_wrap=heading not in wraps)
 
-    def add_row(self, *cells: str | Text | None, **options: Any) -> None:
+    def add_row(self, *cells: Any, **options: Any) -> None:
         """Add a row; see rich for the options."""
         super().add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells), **options)
 

@@ -57,6 +57,7 @@ def choose_trial(experiment: Experiment, rule: str | None) -> tuple[Trial, str]:
         raise UserError(_why_empty(experiment))
     if rule is None and front:
         limit = Limit.read(DEFAULT_RULE)
+        assert limit is not None
         if all(limit.violation(m, dense.get(metric.name), metric) > 0 for m in front.values()):
             best = min(front, key=lambda key: metric.cost(front[key][metric.name]))
             return experiment.trial(best), f"the {metric.best}: no trial is within 1 % of the dense {metric.noun}"

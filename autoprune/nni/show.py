@@ -60,8 +60,8 @@ def show_comparison(experiment_ids: Sequence[str], plot: Path | None) -> None:
             damaged.append(error)
     if not experiments:
         raise damaged[0]
-    for error in damaged:
-        print(f"autoprune: left out: {error}", file=sys.stderr)
+    for each in damaged:
+        print(f"autoprune: left out: {each}", file=sys.stderr)
     show(comparison(experiments))
     if plot:
         from autoprune.report.picture import fronts_picture

@@ -82,10 +82,10 @@ def comparison(experiments: Sequence[Experiment]) -> Table:
     headings = ("experiment", "name", "task", "tuner", *figures, *best, "hyper-\nvolume")
     table = Table(*headings, left=("name", "task", "tuner"), wraps=("tuner", *figures, *best), caption="\n".join(notes))
     for row, experiment in zip(rows, experiments, strict=True):
-        figures = [f"{row.trials} ({row.failed})", str(row.front), _or_dash(row.seconds, units.duration)]
-        figures += [_or_dash(value, experiment.metric.write) for value in (row.dense, *row.best.values())]
+        cells = [f"{row.trials} ({row.failed})", str(row.front), _or_dash(row.seconds, units.duration)]
+        cells += [_or_dash(value, experiment.metric.write) for value in (row.dense, *row.best.values())]
         volume = _or_dash(row.hypervolume, lambda value: f"{value:.4f}")
-        table.add_row(row.id, row.name, row.task, row.tuner, *figures, volume)
+        table.add_row(row.id, row.name, row.task, row.tuner, *cells, volume)
     return table
 
 

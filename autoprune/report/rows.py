@@ -119,15 +119,15 @@ def _trained(schedule: str, budget: float | None) -> str:
 
 
 def _dense_row(experiment: Experiment, dense: dict[str, float], final: Final | None) -> Row:
-    values = dense | {"latency_ms": _latency("dense", dense, final)}
+    values: dict[str, float | None] = {**dense, "latency_ms": _latency("dense", dense, final)}
     cells = {each.name: cell(each, values[each.name], None) for each in (experiment.metric, *SIZES.values())}
     return Row("dense", "dense", "not pruned", False, cells, {})
 
 
 def _row(kind: Literal["front", "baseline"], experiment: Experiment, trial: Trial, final: Final | None) -> Row:
     dense, metric = experiment.dense, experiment.metric
-    values = trial.measures | {"latency_ms": _latency(trial.id, trial.measures, final)}
-    references = dense | {"latency_ms": _latency("dense", dense, final)} if dense else {}
+    values: dict[str, float | None] = {**trial.measures, "latency_ms": _latency(trial.id, trial.measures, final)}
+    references: dict[str, float | None] = {**dense, "latency_ms": _latency("dense", dense, final)} if dense else {}
     cells = {each.name: cell(each, values[each.name], references.get(each.name)) for each in (metric, *SIZES.values())}
     margins = {} if trial.baseline else experiment.margins(trial)
     above = {name.removeprefix("above_"): metric.difference(value) for name, value in margins.items()}

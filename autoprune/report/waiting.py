@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from autoprune.base import progress
 from autoprune.base.files import write_text
@@ -66,7 +66,7 @@ class _Bars:
     def __init__(self, shown: Progress, heading: str) -> None:
         self._shown = shown
         self._shown.add_task(f"{heading} ...", total=None, counts="")
-        self._tasks: dict[int, tuple[Stage, int]] = {}
+        self._tasks: dict[int, tuple[Stage, TaskID]] = {}
 
     def __call__(self, stages: list[Stage]) -> None:
         under_way = {id(stage): stage for stage in stages}
