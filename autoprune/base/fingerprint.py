@@ -67,8 +67,8 @@ def fingerprint_data(data: Dataset | DataLoader) -> str:
         state, count = reader.read(data), len(examples)
         first = sum(getattr(leaf, "nbytes", 8) for leaf in tree_leaves(data[0])) if count else 0
         most = max(FEWEST, min(MOST, BYTES // max(1, first)))
-        order: Iterable[int] = torch.randperm(count)[:most].tolist() if count > most else range(count)
-        return fingerprint([state, count, [_Reader().read(data[i]) for i in order]])
+        chosen: Iterable[int] = torch.randperm(count)[:most].tolist() if count > most else range(count)
+        return fingerprint([state, count, [_Reader().read(data[i]) for i in chosen]])
 
 
 def _ordered(sampler: Any) -> list[Any]:
