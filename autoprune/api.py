@@ -39,7 +39,7 @@ from autoprune.search.tuners.optuna.tuner import OptunaTuner
 from autoprune.task.find import load_task
 from autoprune.task.task import Splits, Task
 from autoprune.trial.record import execute, record_failure
-from autoprune.trial.setup import check_objectives, check_task_space, default_schedules
+from autoprune.trial.setup import check_objectives, check_task_space, default_schedules, in_precision
 
 if TYPE_CHECKING:
     from autoprune.finalize.final import Final
@@ -146,6 +146,7 @@ def run_search(
     tuner: Tuner | str = "optuna",
     on_trial: Callable[[Trial], None] | None = None,
     device: str | None = None,
+    precision: str | None = None,
     **of_task: Any,
 ) -> SearchResult:
     """Search a task's Pareto front in this process, one trial after the other, on one CPU thread.
@@ -179,6 +180,7 @@ def run_search(
             name in :data:`autoprune.search.tuners.TUNERS`, or any :class:`autoprune.search.Tuner` that has not searched
             yet. A tuner that is named gets ``seed``.
         on_trial: called with each trial as it ends.
+        precision: in which networks are trained: ``fp32``, ``bf16``, ``fp16``; as the task's recipes have it if None.
         device: where networks are trained and judged: ``cpu``, ``auto`` (the accelerator that PyTorch sees), ``cuda``,
             ``cuda:1``, ``mps``, ``xpu``. If None, where a trained model that is given lies, else the CPU.
         **of_task: where a model was given, what :class:`autoprune.Task` takes: ``train``, ``validation``, ``example``,
@@ -209,9 +211,11 @@ def run_search(
         warm_start=warm_start,
         rewinding=not found.is_trained,
         metric=found.metric.to_word(),
+        precision=precision,
         device=str(device or (device_of(found.model) if isinstance(found.model, nn.Module) else "cpu")),
     )
     settings = replace(settings, device=str(resolve(settings.device)))
+    found = in_precision(found, settings)
     objectives = (found.metric.name, *DEFAULT_OBJECTIVES[1:]) if objectives is None else objectives
     arguments = {"objectives": objectives, "sampler": sampler, "seed": seed, "constraints": constraints, "rungs": rungs}
     OptunaTuner.validate(**arguments)

@@ -12,7 +12,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
@@ -51,6 +51,7 @@ class TrialCommand:
             here when an experiment starts whose task comes with a trained model.
         metric: the measure that judges networks, as :func:`autoprune.results.measures.read_metric` reads it; written
             here for those who do not load the task, when an experiment starts.
+        precision: in which networks are trained, see :class:`autoprune.Recipe`; each recipe's own if None.
         device: where networks are trained and judged: ``cpu``, an accelerator's name as PyTorch has it (``cuda``,
             ``cuda:1``, ``mps``, ``xpu``), or ``auto``, in whose place the one that was found is written when an
             experiment starts.
@@ -77,6 +78,7 @@ class TrialCommand:
     rewinding: bool = True
     metric: Text = METRIC.name
     device: Text = "cpu"
+    precision: Literal["fp32", "bf16", "fp16"] | None = None
 
     @classmethod
     def checked(cls, **values: object) -> TrialCommand:

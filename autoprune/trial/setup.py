@@ -24,6 +24,7 @@ from autoprune.results.settings import TrialCommand
 from autoprune.search.space import DEFAULT_SCHEDULES, check_space
 from autoprune.task.find import load_task
 from autoprune.task.task import Splits, Task
+from autoprune.train.optimization import check_precision
 from autoprune.trial.recipe_search import search_recipe, with_best_recipe
 
 
@@ -34,7 +35,22 @@ def settings_task(settings: TrialCommand) -> Task:
         task = replace(task, recovery=replace(task.recovery, steps=settings.recovery_steps))
     if settings.supernet_steps:
         task = replace(task, supernet_steps=settings.supernet_steps)
-    return task
+    return in_precision(task, settings)
+
+
+def in_precision(task: Task, settings: TrialCommand) -> Task:
+    """Return the task with the settings' precision in its recipes, if they name one.
+
+    Raises:
+        UserError: the device cannot compute in it.
+    """
+    name = settings.precision
+    if name is None:
+        return task
+    check_precision(name, resolve(settings.device))
+    return replace(
+        task, training=replace(task.training, precision=name), recovery=replace(task.recovery, precision=name)
+    )
 
 
 def check_objectives(task: Task, objectives: Sequence[str], constraints: Sequence[str] = ()) -> None:

@@ -8,7 +8,9 @@ import torch
 from tiny import make_task
 
 from autoprune import Recipe, UserError
+from autoprune.results.settings import TrialCommand
 from autoprune.train import evaluation, loop
+from autoprune.trial.setup import settings_task
 
 SHORT = Recipe(steps=40, batch_size=32, learning_rate=0.05)
 
@@ -79,6 +81,15 @@ def test_averaged_weights_lie_behind_the_last_ones(tiny):
 def test_a_recipe_that_means_nothing_is_refused(wrong, message):
     with pytest.raises(UserError, match=message):
         Recipe(steps=1, **wrong)
+
+
+def test_the_trial_command_sets_the_precision_of_both_recipes():
+    task = settings_task(TrialCommand.parse("autoprune trial digits --precision bf16"))
+    assert (task.training.precision, task.recovery.precision) == ("bf16", "bf16")
+    with pytest.raises(UserError, match="precision fp16 needs a GPU"):
+        settings_task(TrialCommand.parse("autoprune trial digits --precision fp16"))
+    with pytest.raises(UserError, match="--precision"):
+        TrialCommand.parse("autoprune trial digits --precision int4")
 
 
 def test_fp16_is_refused_on_the_cpu(tiny):
