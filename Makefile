@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo setup setup-dev test test-slow test-device test-gpu lint zoo benchmark soak clean
+.PHONY: demo setup setup-dev test test-slow test-device test-gpu coverage lint zoo benchmark soak clean
 
 demo: setup
 	$(BIN)/autoprune run experiments/digits.yaml
@@ -37,6 +37,10 @@ test-device: setup-dev
 test-gpu: setup-dev
 	AUTOPRUNE_TEST_DEVICE=auto $(BIN)/pytest -m slow -rs tests/device
 
+# The lines that `make test` runs, in this process and in those that it starts.
+coverage: setup-dev
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow" --cov --cov-report=term:skip-covered
+
 benchmark: setup-dev
 	$(BIN)/python experiments/benchmark/run.py
 	$(BIN)/python experiments/benchmark/analyse.py
@@ -52,6 +56,7 @@ lint: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 clean:
 	rm -rf .venv outputs build *.egg-info

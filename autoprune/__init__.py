@@ -14,6 +14,9 @@ __all__ = [
     "Task",
     "TrialFailure",
     "UserError",
+    "from_lightning",
+    "from_timm",
+    "from_transformers",
     "run_search",
     "run_trial",
 ]
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
     from autoprune.errors import TrialFailure, UserError
     from autoprune.results.candidate import Candidate
     from autoprune.results.measures import Metric
+    from autoprune.task.adapters.lightning import from_lightning
+    from autoprune.task.adapters.timm import from_timm
+    from autoprune.task.adapters.transformers import from_transformers
     from autoprune.task.recipe import Recipe
     from autoprune.task.task import Splits, Task
     from autoprune.trial.run import run_trial
@@ -36,6 +42,9 @@ _HOMES = {
     "Task": "autoprune.task.task",
     "TrialFailure": "autoprune.errors",
     "UserError": "autoprune.errors",
+    "from_lightning": "autoprune.task.adapters.lightning",
+    "from_timm": "autoprune.task.adapters.timm",
+    "from_transformers": "autoprune.task.adapters.transformers",
     "run_search": "autoprune.api",
     "run_trial": "autoprune.trial.run",
 }

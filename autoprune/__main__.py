@@ -2,6 +2,9 @@
 
 import sys
 
+TRIAL_SERVER = "autoprune.nni.warm_trials"
+"""The module that a warm process of trials runs; this process does not import it, for that takes seconds."""
+
 
 def main() -> None:
     """Run the command line; Ctrl-C ends it without a word, whatever it was at."""
@@ -15,9 +18,15 @@ def _run() -> None:
     """Run the command line; a trial by a shorter way, for NNI starts many and waits for each."""
     command, *words = sys.argv[1:] or [""]
     if command == "trial" and words and "--help" not in words:
-        from autoprune.engine import warm
+        from autoprune import engine
+        from autoprune.errors import UserError
 
-        status = warm.run(words)  # NNI stops a trial by an interrupt; its fork dies with this process
+        try:
+            run = engine.chosen()
+        except UserError as error:
+            print(f"autoprune: {error}", file=sys.stderr)
+            sys.exit(2)
+        status = run(words, TRIAL_SERVER)  # NNI stops a trial by an interrupt; a warm one's fork dies with this process
         if status is not None:
             sys.exit(status)
     from autoprune.cli import main

@@ -231,7 +231,7 @@ def run_search(
         if isinstance(tuner, Tuner):
             tuner.update_search_space(space)
         data = found.splits()
-        loaded = (found, data, dense.prepare(found, data, checkpoint, seed, initial, settings.device))
+        loaded = (found, data, dense.load_or_train(found, data, checkpoint, seed, initial, settings.device))
         keeper = None
         if folder is None:
             keeper = tempfile.TemporaryDirectory(prefix="autoprune-")

@@ -20,14 +20,14 @@ def key_of(**parts: Any) -> str:
 
     A part that is None, False or empty is left out: a new part with such a default renames nothing.
     """
-    unsaid = [
+    defaults = [
         name
         for name, part in parts.items()
         if part is None or part is False or (isinstance(part, str | tuple) and not part)
     ]
-    told = {name: parts[name] for name in sorted(parts.keys() - unsaid)}
+    counted = {name: parts[name] for name in sorted(parts.keys() - defaults)}
     versions = [platform.python_version_tuple()[:2], torch.__version__, __version__]
-    return fingerprint([versions, told])[:12]
+    return fingerprint([versions, counted])[:12]
 
 
 def cached(kind: str, name: str, key: str, suffix: str, make: Callable[[Path], None]) -> Path:

@@ -31,7 +31,7 @@ def main(seeds: int) -> None:
     torch.set_num_threads(1)
     task = load_task("digits")
     data = task.data()
-    trained = [dense.prepare(task, data, seed=seed) for seed in range(seeds)]
+    trained = [dense.load_or_train(task, data, seed=seed) for seed in range(seeds)]
     show("dense", "", 0.0, [each.measures["accuracy"] for each in trained])
     for criterion, schedule, sparsity in WAYS:
         candidate = Candidate(uniform=sparsity, criterion=criterion, schedule=schedule)

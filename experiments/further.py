@@ -17,7 +17,7 @@ from autoprune.prune import dense
 from autoprune.prune.criteria import channels_to_remove
 from autoprune.prune.removal import remove_channels
 from autoprune.results.candidate import channels_kept
-from autoprune.supernet import supernet as shared
+from autoprune.supernet import supernet
 from autoprune.task.find import load_task
 from autoprune.train import evaluation, loop
 
@@ -33,11 +33,11 @@ def main() -> None:
     torch.set_num_threads(1)
     task = load_task(parser.parse_args().task)
     data = task.data()
-    trained = dense.prepare(task, data)
-    weights = shared.prepare(task, data, trained, trained.groups, "l1_norm")
+    trained = dense.load_or_train(task, data)
+    weights = supernet.load_or_train(task, data, trained, trained.groups, "l1_norm")
     show("part of the way, rate", [f"{sparsity:.1%} gone" for sparsity in SPARSITIES])
     for start in STARTS:
-        interpolate = shared.interpolate(trained.model, weights, start)
+        interpolate = supernet.interpolate(trained.model, weights, start)
         cuts = [cut(task, trained, interpolate, sparsity) for sparsity in SPARSITIES]
         show(f"{start:g}, as it is", (score(task, [each], data) for each in as_they_are(task, data, cuts)))
         for part, schedule in RATES:
@@ -54,7 +54,7 @@ def cut(task, trained, model, sparsity) -> torch.nn.Module:
 
 def as_they_are(task, data, models) -> Iterator[torch.nn.Module]:
     for model in map(copy.deepcopy, models):
-        shared.recalibrate(task, model, data)
+        supernet.recalibrate(task, model, data)
         yield model
 
 

@@ -12,7 +12,7 @@ import torch
 
 import autoprune
 from autoprune.measure import latency
-from autoprune.prune.dense import prepare
+from autoprune.prune.dense import load_or_train
 from autoprune.task.find import load_task
 
 REPEATS, RUNS = 20, 50
@@ -20,9 +20,9 @@ REPEATS, RUNS = 20, 50
 torch.set_num_threads(1)
 task = load_task("digits")
 data = task.data()
-dense = prepare(task, data)
+dense = load_or_train(task, data)
 pruned = autoprune.run_trial(task, autoprune.Candidate(uniform=0.5), data, dense).model
-passes = [latency.prepare(model, task.example_input, "eager", 32) for model in (dense.model, pruned)]
+passes = [latency.make_pass(model, task.example_input, "eager", 32) for model in (dense.model, pruned)]
 found: dict[str, list[float]] = {}
 for repeat in range(REPEATS):
     burner = subprocess.Popen([sys.executable, "-c", "while True: sum(range(10**5))"]) if repeat % 2 else None

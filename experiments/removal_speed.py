@@ -92,7 +92,8 @@ def measured(engine: str, name: str, size: int) -> dict[str, Any]:
     import torchvision.models as tv
 
     from autoprune.prune.find import find_groups
-    from autoprune.prune.proof import half, randomise
+    from autoprune.prune.proof import half
+    from autoprune.prune.random_values import randomise
     from autoprune.prune.removal import remove_channels
 
     torch.manual_seed(0)

@@ -41,9 +41,9 @@ class Digits:
         torch.set_num_threads(1)
         self._task = load_task("digits")
         self._data = self._task.data()
-        self._dense = dense.prepare(self._task, self._data)
-        self.prepared = prepare_search(self._task, self._data, self._dense, Candidate(schedule="shared"))
-        self.space = build_space(self._dense.groups, criteria=("l1_norm",), schedules=("shared",))
+        self._dense = dense.load_or_train(self._task, self._data)
+        self.prepared = prepare_search(self._task, self._data, self._dense, Candidate(schedule="supernet"))
+        self.space = build_space(self._dense.groups, criteria=("l1_norm",), schedules=("supernet",))
         self._judged: dict[str, dict[str, float]] = {}
 
     def judge(self, parameters: Mapping[str, Any]) -> dict[str, float]:

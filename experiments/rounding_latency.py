@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from autoprune.measure.measure import macs, parameters
 from autoprune.prune.find import find_groups
-from autoprune.prune.proof import randomise
+from autoprune.prune.random_values import randomise
 from autoprune.prune.removal import remove_channels
 from autoprune.results.candidate import channels_kept
 

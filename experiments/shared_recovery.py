@@ -14,12 +14,12 @@ from scipy.stats import spearmanr
 
 from autoprune.prune import dense
 from autoprune.results.candidate import Candidate
-from autoprune.supernet import supernet as shared
+from autoprune.supernet import supernet
 from autoprune.supernet.subnets import LEVELS
 from autoprune.task.find import load_task
 from autoprune.trial.run import run_trial
 
-WAYS = (("shared", "shared", 0.0), ("then tuned", "shared", 1.0), ("alone", "one_shot", None))
+WAYS = (("shared", "supernet", 0.0), ("then tuned", "supernet", 1.0), ("alone", "one_shot", None))
 """What is compared: name, schedule, budget."""
 
 
@@ -31,12 +31,12 @@ def main() -> None:
     torch.set_num_threads(1)
     task = load_task(options.task)
     data = task.data()
-    trained = dense.prepare(task, data)
-    chance = random.Random(0)
-    sparsities = [{g.name: chance.choice(LEVELS) for g in trained.groups} for _ in range(options.candidates)]
+    trained = dense.load_or_train(task, data)
+    rng = random.Random(0)
+    sparsities = [{g.name: rng.choice(LEVELS) for g in trained.groups} for _ in range(options.candidates)]
 
     started = time.process_time()
-    shared.prepare(task, data, trained, trained.groups, "l1_norm")
+    supernet.load_or_train(task, data, trained, trained.groups, "l1_norm")
     print(f"{task.name}: shared recovery {time.process_time() - started:.1f} s (0 if the cache had it)")
     found = {}
     for name, schedule, budget in WAYS:

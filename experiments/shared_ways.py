@@ -14,7 +14,7 @@ from statistics import fmean
 import torch
 
 from autoprune.prune import dense
-from autoprune.supernet import supernet as shared
+from autoprune.supernet import supernet
 from autoprune.supernet.subnets import Subnets
 from autoprune.task.find import load_task
 from autoprune.train import evaluation
@@ -25,22 +25,22 @@ def main() -> None:
     parser.add_argument("task", nargs="?", default="digits")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--rates", type=_numbers, default=[1.0, 3.0, 6.0])
-    parser.add_argument("--labels", type=_numbers, default=[shared.LABELS])
+    parser.add_argument("--labels", type=_numbers, default=[supernet.LABELS])
     options = parser.parse_args()
     torch.set_num_threads(1)
     task = load_task(options.task)
     data = task.data()
-    trained = dense.prepare(task, data)
+    trained = dense.load_or_train(task, data)
     subnets = Subnets.ordered_by("l1_norm", trained.model, trained.groups)
     for rate, labels in product(options.rates, options.labels):
-        shared.LABELS = labels
+        supernet.LABELS = labels
         recipe = replace(task.recovery, steps=options.steps, learning_rate=rate * task.recovery.learning_rate)
         started = time.process_time()
-        model = shared.train_supernet(task, data, trained.model, subnets, recipe)
-        seconds, chance, accuracies = time.process_time() - started, random.Random(7), []
+        model = supernet.train_supernet(task, data, trained.model, subnets, recipe)
+        seconds, rng, accuracies = time.process_time() - started, random.Random(7), []
         for _ in range(12):
-            subnet = subnets.build(model, subnets.random(chance))
-            shared.recalibrate(task, subnet, data)
+            subnet = subnets.build(model, subnets.random(rng))
+            supernet.recalibrate(task, subnet, data)
             accuracies.append(evaluation.quality(task, subnet, data.validation))
         what = f"{rate:g} x rate, labels {labels:g}"
         whole = evaluation.quality(task, model, data.validation)

@@ -11,7 +11,7 @@ import torch
 from autoprune.prune import dense
 from autoprune.prune.blocks import find_blocks
 from autoprune.results.candidate import Candidate
-from autoprune.supernet import supernet as shared
+from autoprune.supernet import supernet
 from autoprune.task.find import load_task
 from autoprune.train import evaluation
 from autoprune.trial.run import run_trial
@@ -19,7 +19,7 @@ from autoprune.trial.run import run_trial
 CANDIDATES = ((0.25, (3,)), (0.5, ()), (0.5, (2, 4)), (0.75, ()))
 """Sparsity of every group, and the layers that go."""
 
-WAYS = (("shared", "shared", 0.0), ("further", "shared", 1.0), ("alone", "one_shot", None))
+WAYS = (("shared", "supernet", 0.0), ("further", "supernet", 1.0), ("alone", "one_shot", None))
 """What is compared: name, schedule, budget."""
 
 
@@ -27,9 +27,9 @@ def main() -> None:
     torch.set_num_threads(1)
     task = load_task("imdb")
     data = task.data()
-    trained = dense.prepare(task, data)
+    trained = dense.load_or_train(task, data)
     layers = tuple(find_blocks(trained.model, task.example_input, task.keep))
-    shared.prepare(task, data, trained, trained.groups, "l1_norm", blocks=layers)  # nobody's seconds
+    supernet.load_or_train(task, data, trained, trained.groups, "l1_norm", blocks=layers)  # nobody's seconds
     for sparsity, gone in CANDIDATES:
         dropped = {layer.name: int(number in gone) for number, layer in enumerate(layers)}
         for name, schedule, budget in WAYS:

@@ -1,8 +1,9 @@
 """What a trial costs beyond training and evaluation, through a real NNI manager: wall-clock for each trial and core.
 
-`python experiments/trial_overhead.py` runs small experiments on the task digits (schedule shared, whose candidates take
-hundredths of a second), as they are and without what saves time: the warm process that trials are forked from, and the
-manager's faster look for new trials. It prints (time from the fifth trial's end to the last's) / trials * concurrency.
+`python experiments/trial_overhead.py` runs small experiments on the task digits (schedule supernet, whose candidates
+take hundredths of a second), as they are and without what saves time: the warm process that trials are forked from,
+and the manager's faster look for new trials. It prints (time from the fifth trial's end to the last's) / trials *
+concurrency.
 """
 
 import argparse
@@ -20,8 +21,8 @@ from autoprune.task.find import load_task
 
 WAYS = {
     "as it is": {},
-    "without the warm process": {"AUTOPRUNE_COLD": "1"},
-    "without both": {"AUTOPRUNE_COLD": "1", "AUTOPRUNE_WITHOUT": "poll"},
+    "without the warm process": {"AUTOPRUNE_ENGINE": "here"},
+    "without both": {"AUTOPRUNE_ENGINE": "here", "AUTOPRUNE_WITHOUT": "poll"},
 }
 SKIPPED = 5
 

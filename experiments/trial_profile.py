@@ -25,7 +25,7 @@ def main() -> None:
     torch.set_num_threads(1)
     task = load_task(options.task)
     data = task.data()
-    model = dense.prepare(task, data)
+    model = dense.load_or_train(task, data)
     candidate = Candidate(uniform=0.5, criterion=options.criterion)
     run_trial(task, candidate, data, model)  # the first trial imports what the warm process has imported
 

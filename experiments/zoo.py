@@ -105,7 +105,8 @@ def prune(name: str, size: int) -> dict[str, Any]:
     from autoprune.measure import measure
     from autoprune.prune.account import GOES_WITH
     from autoprune.prune.find import find_groups
-    from autoprune.prune.proof import equivalence_error, half, randomise
+    from autoprune.prune.proof import equivalence_error, half
+    from autoprune.prune.random_values import randomise
     from autoprune.prune.removal import remove_channels
 
     torch.manual_seed(0)

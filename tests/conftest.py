@@ -25,6 +25,16 @@ def private_cache(tmp_path_factory):
         os.environ["AUTOPRUNE_CACHE"] = before
 
 
+@pytest.fixture
+def cached(private_cache):
+    """Return a function that says what the cache holds of a kind, and when each file was written."""
+
+    def read(kind: str) -> dict:
+        return {file: file.stat().st_mtime_ns for file in (private_cache / kind).iterdir() if file.suffix != ".lock"}
+
+    return read
+
+
 @pytest.fixture(scope="session")
 def digits(private_cache):
     """The digits task with a short recovery, its data and its trained dense model."""
@@ -36,7 +46,7 @@ def digits(private_cache):
     task = load_task("digits")
     task = replace(task, recovery=replace(task.recovery, steps=20), training=replace(task.training, steps=100))
     data = task.data()
-    return task, data, dense.prepare(task, data)
+    return task, data, dense.load_or_train(task, data)
 
 
 @pytest.fixture(scope="session")

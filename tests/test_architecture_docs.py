@@ -1,16 +1,20 @@
 """The worked examples of docs/architecture.md: installed as another package, found by entry points, and each used."""
 
 import importlib
+import os
 import re
+import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from tiny import make_groups, make_task
 
-from autoprune import Candidate, run_trial
+from autoprune import Candidate, run_search, run_trial
+from autoprune.engine import ENGINES
 from autoprune.errors import UserError
 from autoprune.export import FORMATS, export, quantize
 from autoprune.export.formats.onnx import load
@@ -19,11 +23,13 @@ from autoprune.measure.runtimes import RUNTIMES
 from autoprune.prune.allocation import METHODS, allocate
 from autoprune.prune.criteria import CRITERIA, channels_to_remove
 from autoprune.prune.schedules import SCHEDULES
+from autoprune.search.tuners import TUNERS
 from autoprune.task.builtin import TASKS
 from autoprune.task.find import load_task
+from autoprune.trial.preparation import prepare_search
 
 DOCS = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text()
-REGISTRIES = (CRITERIA, SCHEDULES, METHODS, TASKS, FORMATS, quantize.QUANTISERS, RUNTIMES)
+REGISTRIES = (CRITERIA, SCHEDULES, METHODS, TUNERS, TASKS, FORMATS, quantize.QUANTISERS, RUNTIMES, ENGINES)
 
 
 def blocks(language):
@@ -55,7 +61,7 @@ def forget():
     """Let the registries look again for entry points, as a new process would."""
     importlib.invalidate_caches()
     for registry in REGISTRIES:
-        vars(registry).pop("_points", None)
+        vars(registry).pop("_places", None)
         for name in registry._loaded.keys() - registry._own.keys():
             del registry._loaded[name]
     for name in [name for name in sys.modules if name.partition(".")[0] == "my_package"]:
@@ -116,6 +122,20 @@ def test_the_schedule_is_followed_with_the_criterion_and_the_allocation(examples
     assert run_trial(task, candidate, data, dense, round_to=1).measures["params"] < 0.8 * parameters
 
 
+def test_the_tuner_searches_by_its_name(examples, tiny):
+    result = run_search(tiny[0], trials=4, tuner="climb", baselines=False, warm_start=False, round_to=1, seed=3)
+    sparsities = [trial.parameters for trial in result.candidates]
+    assert len(sparsities) == 4 and not result.failed
+    assert sparsities[0] != sparsities[-1]
+
+
+def test_the_engine_runs_the_trial_gently(examples, tmp_path):
+    code = "import os; from autoprune import engine; print(engine.chosen()(['digits'], 'server'), os.nice(0))"
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "AUTOPRUNE_ENGINE": "gently"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "None 19\n"
+
+
 def test_the_task_is_found_by_its_name(examples):
     task = load_task("stripes")
     assert task.build()(task.example_input).shape == (1, 2)
@@ -147,6 +167,21 @@ def test_the_runtime_is_timed(examples, tiny):
     found = latency.compare(dense.model, dense.model, task.example_input, "inference", runs=3, warmup=1)
     assert found.pruned.runtime == "inference"
     assert found.pruned.median_ms > 0
+
+
+WEIGHTS = """
+from autoprune.prune.criteria import FunctionCriterion
+X = FunctionCriterion(lambda request: {n: w.abs() for _, n, w in request.weights()}, "weight", "an example")
+"""
+
+
+def test_the_preparation_says_which_criteria_of_other_packages_remove_no_channels(installed, tiny):
+    points = {"mine": "my_package.mine:X", "gone": "my_package.gone:X"}
+    installed({"my_package/mine.py": WEIGHTS}, {"autoprune.criteria": points})
+    task, data, dense, groups = tiny
+    prepared = prepare_search(task, data, replace(dense, groups=groups), Candidate(), round_to=1)
+    assert {"level", "nm_2_4", "mine"} <= set(prepared.unstructured)
+    assert not {"l1_norm", "l0", "gone"} & set(prepared.unstructured)
 
 
 def test_a_package_that_does_not_load_says_so_and_stands_in_nobodys_way(installed):

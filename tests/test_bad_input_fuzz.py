@@ -69,7 +69,7 @@ VALUES = [
 ]
 SPACE = {
     "criterion": {"_type": "choice", "_value": ["l1_norm", "level"]},
-    "schedule": {"_type": "choice", "_value": ["shared", "one_shot"]},
+    "schedule": {"_type": "choice", "_value": ["supernet", "one_shot"]},
     "sparsity.stem.0": {"_type": "quniform", "_value": [0.0, 0.75, 0.25]},
     "sparsity.hidden": {"_type": "uniform", "_value": [0, 0.5]},
     "sparsity.down.0": {"_type": "choice", "_value": [0, 0.5]},
@@ -121,7 +121,15 @@ CONFIG = {
     "assessor": ASSESSOR,
     "trainingService": {"platform": "local"},
 }
-OPTIONS = ["--seed", "--round-to", "--recovery-steps", "--shared-steps", "--size-weight", "--recipe-trials", "--seeds"]
+OPTIONS = [
+    "--seed",
+    "--round-to",
+    "--recovery-steps",
+    "--supernet-steps",
+    "--size-weight",
+    "--recipe-trials",
+    "--seeds",
+]
 OPTIONS += ["--checkpoint", "--latency", "--latency-batch", "--sed", "-x", ""]
 WORDS = ["1", "0", "-1", "1.5", "nan", "inf", "1e400", "eager", "compile", "''", "x", "9" * 5000, "4294967296", "'"]
 RIGHT_WORDS = ["--seed 7", "--size-weight 0", "--no-warm-start", "--no-baselines", "--latency compile", "--seeds 1"]
@@ -144,89 +152,89 @@ BUILT_IN = functools.cache(config_manager._load_builtin_config)
 """NNI's list of tuners, which it reads anew each time that it is asked for one."""
 
 
-def a_wrong_config(chance: random.Random) -> str:
+def a_wrong_config(rng: random.Random) -> str:
     """Return the text of a config in which one or two things are changed."""
-    config = copy.deepcopy(CONFIG) | {"tuner": copy.deepcopy(chance.choice([*TUNERS[:2], *TUNERS]))}
-    for _ in range(chance.choice([1, 1, 2])):
-        chance.choice([change_anything, change_space, change_space, change_options, change_tuner, change_tuner])(
-            config, chance
+    config = copy.deepcopy(CONFIG) | {"tuner": copy.deepcopy(rng.choice([*TUNERS[:2], *TUNERS]))}
+    for _ in range(rng.choice([1, 1, 2])):
+        rng.choice([change_anything, change_space, change_space, change_options, change_tuner, change_tuner])(
+            config, rng
         )
     text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-    return change_text(text, chance) if chance.random() < 0.1 else text
+    return change_text(text, rng) if rng.random() < 0.1 else text
 
 
-def change_anything(config, chance):
+def change_anything(config, rng):
     place = config
     while True:
         parts = [key for key, value in items(place) if isinstance(value, dict | list) and value]
-        if not parts or chance.random() < 0.4:
+        if not parts or rng.random() < 0.4:
             break
-        place = place[chance.choice(parts)]
-    change_part(place, chance)
+        place = place[rng.choice(parts)]
+    change_part(place, rng)
 
 
-def change_space(config, chance):
+def change_space(config, rng):
     names = [name for name in SPACE if isinstance(config.get("searchSpace"), dict) and name in config["searchSpace"]]
-    entry = config["searchSpace"][chance.choice(names[-3:])] if names else None
+    entry = config["searchSpace"][rng.choice(names[-3:])] if names else None
     if not isinstance(entry, dict):
         return
-    if chance.random() < 0.7:
-        entry["_type"] = chance.choice(TYPES)
-    if chance.random() < 0.6:
-        low, high = sorted(round(chance.random(), chance.randrange(1, 8)) for _ in range(2))
-        entry["_value"] = [low, high, round(chance.random() ** 4, 6)][: 3 if str(entry.get("_type"))[0] == "q" else 2]
+    if rng.random() < 0.7:
+        entry["_type"] = rng.choice(TYPES)
+    if rng.random() < 0.6:
+        low, high = sorted(round(rng.random(), rng.randrange(1, 8)) for _ in range(2))
+        entry["_value"] = [low, high, round(rng.random() ** 4, 6)][: 3 if str(entry.get("_type"))[0] == "q" else 2]
         return
     numbers = [0, 0.1, 0.5, 0.9, 1, 1.5, -0.5, 1e-7, 0.125, 0.9999999, *VALUES]
-    entry["_value"] = [chance.choice(numbers) for _ in range(chance.randrange(5))]
+    entry["_value"] = [rng.choice(numbers) for _ in range(rng.randrange(5))]
 
 
-def change_options(config, chance):
-    wrong = f"{chance.choice(OPTIONS)} {chance.choice(WORDS)}"
-    words = [wrong if chance.random() < 0.4 else chance.choice(RIGHT_WORDS)]
+def change_options(config, rng):
+    wrong = f"{rng.choice(OPTIONS)} {rng.choice(WORDS)}"
+    words = [wrong if rng.random() < 0.4 else rng.choice(RIGHT_WORDS)]
     config["trialCommand"] = " ".join([str(config.get("trialCommand")), *words])
 
 
-def change_tuner(config, chance):
-    part = config.get(chance.choice(["tuner", "tuner", "assessor"]))
+def change_tuner(config, rng):
+    part = config.get(rng.choice(["tuner", "tuner", "assessor"]))
     if not isinstance(part, dict) or not isinstance(part.get("classArgs"), dict):
         return
     right = [name for name in part["classArgs"] if name in RIGHT_ARGUMENTS]
-    if right and chance.random() < 0.6:
-        name = chance.choice(right)
-        part["classArgs"][name] = chance.choice(RIGHT_ARGUMENTS[name])
+    if right and rng.random() < 0.6:
+        name = rng.choice(right)
+        part["classArgs"][name] = rng.choice(RIGHT_ARGUMENTS[name])
         return
-    change_part(part["classArgs"], chance)
+    change_part(part["classArgs"], rng)
 
 
-def change_part(place, chance):
+def change_part(place, rng):
     if not place:
         return
-    key = chance.choice([key for key, _ in items(place)])
-    kind = chance.random()
+    key = rng.choice([key for key, _ in items(place)])
+    kind = rng.random()
     if kind < 0.7:
-        place[key] = copy.deepcopy(chance.choice(VALUES))
+        place[key] = copy.deepcopy(rng.choice(VALUES))
     elif kind < 0.8:
         del place[key]
     elif isinstance(place, dict):
         name = str(
-            chance.choice([f"{key}x", str(key)[1:], str(key).upper(), f"_{key}", "searchSpaceFile", "advisor", "n\nn"])
+            rng.choice([f"{key}x", str(key)[1:], str(key).upper(), f"_{key}", "searchSpaceFile", "advisor", "n\nn"])
         )
-        place[name] = place.pop(key) if kind < 0.9 else copy.deepcopy(chance.choice(VALUES))
+        place[name] = place.pop(key) if kind < 0.9 else copy.deepcopy(rng.choice(VALUES))
     else:
-        place.insert(0, chance.choice(VALUES))
+        place.insert(0, rng.choice(VALUES))
 
 
 def items(place):
     return list(place.items()) if isinstance(place, dict) else list(enumerate(place))
 
 
-def change_text(text, chance):
-    at = chance.randrange(len(text))
+def change_text(text, rng):
+    at = rng.randrange(len(text))
     bomb = "a0: &a0 [x, x]\n" + "".join(f"a{i + 1}: &a{i + 1} [*a{i}, *a{i}, *a{i}, *a{i}]\n" for i in range(20))
-    return chance.choice(
+    return rng.choice(
         [
             text[:at],
-            text[:at] + chance.choice("\t\n:[]{}\"'&*!|>%@`\x01\x85") + text[at:],
+            text[:at] + rng.choice("\t\n:[]{}\"'&*!|>%@`\x01\x85") + text[at:],
             text[:at] + text[at + 1 :],
             text + text,
             text + bomb,

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, TensorDataset
 from autoprune.base.fingerprint import fingerprint_data
 from autoprune.prune import dense
 from autoprune.results.candidate import Candidate
-from autoprune.supernet import supernet as shared
+from autoprune.supernet import supernet
 from autoprune.task.recipe import Recipe
 from autoprune.task.task import Splits, Task
 from autoprune.trial.preparation import prepare_search
@@ -79,13 +79,13 @@ def task_with(**changes) -> Task:
         torch.zeros(1, 4),
         Recipe(steps=2, batch_size=8),
         Recipe(steps=2, batch_size=8),
-        shared_steps=2,
+        supernet_steps=2,
     )
     return replace(plain, **changes)
 
 
 def key(data: Dataset | None = None, **changes) -> str:
-    return dense.prepare(task_with(**changes), Splits(*[data or tensors()] * 3)).key
+    return dense.load_or_train(task_with(**changes), Splits(*[data or tensors()] * 3)).key
 
 
 def changed(index: int) -> TensorDataset:
@@ -136,28 +136,28 @@ def test_a_task_that_keeps_another_layer_finds_no_subnets_or_probes_of_before():
 
     for keep, groups in (("0",), {"2"}), ((), {"0", "2"}):
         task = task_with(keep=keep, model=deep)
-        found = prepare_search(task, data, dense.prepare(task, data), Candidate(schedule="shared"))
+        found = prepare_search(task, data, dense.load_or_train(task, data), Candidate(schedule="supernet"))
         assert set(found.sensitivity) == groups
 
 
 def test_other_levels_are_another_shared_training(monkeypatch):
     task, data = task_with(), Splits(*[tensors()] * 3)
-    trained = dense.prepare(task, data)
+    trained = dense.load_or_train(task, data)
     arguments = (task, data, trained, trained.groups, "l1_norm")
-    first = shared.prepare(*arguments)
-    assert torch.equal(shared.prepare(*arguments).head.weight, first.head.weight)
+    first = supernet.load_or_train(*arguments)
+    assert torch.equal(supernet.load_or_train(*arguments).head.weight, first.head.weight)
     monkeypatch.setattr("autoprune.supernet.subnets.LEVELS", (0.0, 0.5))
     calls = []
-    train = shared.train_supernet
-    monkeypatch.setattr(shared, "train_supernet", lambda *a, **k: calls.append(1) or train(*a, **k))
-    shared.prepare(*arguments)
+    train = supernet.train_supernet
+    monkeypatch.setattr(supernet, "train_supernet", lambda *a, **k: calls.append(1) or train(*a, **k))
+    supernet.load_or_train(*arguments)
     assert calls
 
 
 def test_a_checkpoint_of_the_first_weights_is_not_taken_for_the_trained_model(tmp_path):
     task, data = task_with(training=Recipe(steps=20, batch_size=8)), Splits(*[tensors()] * 3)
-    trained = dense.prepare(task, data)
+    trained = dense.load_or_train(task, data)
     torch.save(task.build().state_dict(), tmp_path / "first.pt")
-    found = dense.prepare(task, data, tmp_path / "first.pt")
+    found = dense.load_or_train(task, data, tmp_path / "first.pt")
     assert torch.equal(found.model.head.weight, trained.initial["head.weight"])
     assert not torch.equal(found.model.head.weight, trained.model.head.weight)

@@ -22,7 +22,7 @@ from autoprune.measure import latency
 from autoprune.prune import dense
 from autoprune.prune.criteria import Context, channels_to_remove
 from autoprune.results.candidate import Candidate
-from autoprune.supernet import supernet as shared
+from autoprune.supernet import supernet
 from autoprune.task.task import Splits
 from autoprune.train import evaluation
 from autoprune.trial import recipe_search as recipe
@@ -101,7 +101,7 @@ class Pairs(Dataset):
 def quick(digits):
     task, data, trained = digits
     short = {"training": replace(task.training, steps=4), "recovery": replace(task.recovery, steps=2)}
-    return replace(task, **short, shared_steps=2), data, trained
+    return replace(task, **short, supernet_steps=2), data, trained
 
 
 def test_building_and_training_a_dense_model(quick, unchanged, tmp_path, monkeypatch):
@@ -109,14 +109,14 @@ def test_building_and_training_a_dense_model(quick, unchanged, tmp_path, monkeyp
     task, data, _ = quick
     for splits in (data, Splits(*(Pairs(split) for split in data))):
         with unchanged():
-            dense.prepare(task, splits, seed=len(splits.train) % 7)
+            dense.load_or_train(task, splits, seed=len(splits.train) % 7)
             evaluation.quality(task, task.build(), splits.validation)
 
 
-@pytest.mark.parametrize("schedule", ["one_shot", "shared", "lottery_ticket", "set"])
+@pytest.mark.parametrize("schedule", ["one_shot", "supernet", "lottery_ticket", "set"])
 def test_a_trial(quick, unchanged, schedule):
     task, data, trained = quick
-    criterion = {"one_shot": "slim", "shared": "random"}.get(schedule, "level")
+    criterion = {"one_shot": "slim", "supernet": "random"}.get(schedule, "level")
     with unchanged():
         autoprune.run_trial(task, Candidate(uniform=0.5, criterion=criterion, schedule=schedule), data, trained)
 
@@ -133,7 +133,7 @@ def test_sensitivities_and_recipes(quick, unchanged, monkeypatch):
     task, data, trained = quick
     monkeypatch.setattr(sensitivity, "load_task", lambda reference: task)
     with unchanged():
-        sensitivity.task_curves("digits", "fpgm", on_shared=True)
+        sensitivity.task_curves("digits", "fpgm", on_supernet=True)
         sensitivity.task_sensitivities(task)
     with unchanged():
         recipe.search_recipe(replace(task, name="another"), data, trained, trials=2, seed=3)
@@ -156,7 +156,7 @@ def test_files(quick, unchanged, tmp_path):
 
 
 def test_a_search_its_export_and_its_report(digits, unchanged, tmp_path):
-    task = replace(digits[0], recovery=replace(digits[0].recovery, steps=2), shared_steps=2)
+    task = replace(digits[0], recovery=replace(digits[0].recovery, steps=2), supernet_steps=2)
     with unchanged():
         result = autoprune.run_search(task, trials=2, baselines=False, folder=tmp_path / "search")
     for steps in (None, 2):
@@ -170,4 +170,4 @@ def test_a_search_its_export_and_its_report(digits, unchanged, tmp_path):
 def test_the_shared_weights(quick, unchanged):
     task, data, trained = quick
     with unchanged():
-        shared.prepare(task, data, trained, trained.groups, "random", seed=4)
+        supernet.load_or_train(task, data, trained, trained.groups, "random", seed=4)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any
+from inspect import signature
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from autoprune.errors import UserError, short
+
+T = TypeVar("T")
 
 STRICT = ConfigDict(strict=True, extra="forbid")
 """Of every model: no number is read from a text or a boolean, and no name is left over."""
@@ -67,6 +70,26 @@ def check(name: str, value: Any, kind: Any) -> None:
     """
     with plainly(lambda _: name):
         TypeAdapter(kind).validate_python(value, strict=True)
+
+
+def make(kind: Callable[..., T], **values: Any) -> T:
+    """Return a dataclass of pydantic's with these values.
+
+    Raises:
+        UserError: a value of another kind, or an unknown name, with the near matches.
+    """
+    with plainly(lambda place: str(place[-1]), list(signature(kind).parameters)):
+        return kind(**values)
+
+
+def allowed_by(check: Callable[[Any], object]) -> PlainValidator:
+    """Return the validator of a kind that a function checks, which raises :class:`UserError` itself."""
+
+    def validate(value: Any) -> Any:
+        check(value)
+        return value
+
+    return PlainValidator(validate)
 
 
 @contextmanager

@@ -63,7 +63,8 @@ def fingerprint_data(data: Dataset | DataLoader) -> str:
             return fingerprint([type(data), list(islice(iter(data), FEWEST))])
     with streams.fixed():
         reader = _Reader(files=True)
-        state, count = reader.read(data), len(data)
+        examples: Any = data  # PyTorch's Dataset does not say that it has a length
+        state, count = reader.read(data), len(examples)
         first = sum(getattr(leaf, "nbytes", 8) for leaf in tree_leaves(data[0])) if count else 0
         most = max(FEWEST, min(MOST, BYTES // max(1, first)))
         order = torch.randperm(count)[:most].tolist() if count > most else range(count)

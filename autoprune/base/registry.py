@@ -14,12 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from importlib.metadata import EntryPoint, entry_points
+from pkgutil import resolve_name
+from types import MappingProxyType
 from typing import Generic, TypeVar
 
 from autoprune.errors import UserError, unknown
 
 T = TypeVar("T")
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class Registry(Mapping[str, T], Generic[T]):
@@ -29,17 +31,22 @@ class Registry(Mapping[str, T], Generic[T]):
         kind: what its things are called in messages, such as ``criterion``.
         places: where each is, ``module:attribute``, by name.
         group: the entry points by which other packages add theirs.
+        former: names that things had in earlier versions, and those that they have now. They are not listed.
     """
 
-    def __init__(self, kind: str, places: Mapping[str, str], group: str) -> None:
-        self.kind, self.group = kind, group
-        self._own = {name: EntryPoint(name, place, group) for name, place in places.items()}
+    def __init__(self, kind: str, places: Mapping[str, str], group: str, former: Mapping[str, str] = _NONE) -> None:
+        self.kind, self.group, self.former = kind, group, former
+        self._own = dict(places)
         self._loaded: dict[str, T] = {}
 
     @cached_property
-    def _points(self) -> dict[str, EntryPoint]:
-        """The entry points, in the order in which names are listed; AutoPrune's own names cannot be taken over."""
-        return {point.name: point for point in entry_points(group=self.group)} | self._own
+    def _places(self) -> dict[str, str]:
+        """Where each thing is, other packages' too; AutoPrune's own names cannot be taken over."""
+        from importlib.metadata import entry_points  # half of what a trial's process needs to ask for a registry
+
+        return self._own | {
+            point.name: point.value for point in entry_points(group=self.group) if point.name not in self._own
+        }
 
     def __getitem__(self, name: str) -> T:
         """Return the thing called ``name``.
@@ -47,27 +54,26 @@ class Registry(Mapping[str, T], Generic[T]):
         Raises:
             UserError: there is none, with the near matches; or another package's cannot be imported.
         """
-        if not isinstance(name, str) or name not in self._own and name not in self._points:
+        if isinstance(name, str):
+            name = self.former.get(name, name)
+        if not isinstance(name, str) or name not in self._own and name not in self._places:
             raise unknown(self.kind, name, self)
         if name not in self._loaded:
-            point = self._own.get(name) or self._points[name]
+            place = self._own.get(name) or self._places[name]
             try:
-                self._loaded[name] = point.load()
+                self._loaded[name] = resolve_name(place)
             except Exception as error:
                 if name in self._own:
                     raise
                 why = f"{type(error).__name__}: {error}"
-                raise UserError(
-                    f"{self.kind} {name} of the entry point {point.value} cannot be loaded: {why}"
-                ) from error
+                raise UserError(f"{self.kind} {name} of the entry point {place} cannot be loaded: {why}") from error
         return self._loaded[name]
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name in self._points
+        return isinstance(name, str) and self.former.get(name, name) in self._places
 
     def __iter__(self) -> Iterator[str]:
-        own = list(self._own)
-        return iter(own + [name for name in self._points if name not in self._own])
+        return iter(self._places)
 
     def __len__(self) -> int:
-        return len(self._points)
+        return len(self._places)

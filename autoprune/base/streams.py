@@ -1,4 +1,4 @@
-"""Chance: each use draws from a stream of its own, and PyTorch's global generator is given back as it was."""
+"""Randomness: each use draws from a stream of its own, and PyTorch's global generator is given back as it was."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from autoprune.base.tree import device_of
 
 
 def generator(seed: int, *purpose: str) -> torch.Generator:
-    """Return a generator of its own for one use of chance, the same for the same seed and purpose.
+    """Return a generator of its own for one use of randomness, the same for the same seed and purpose.
 
-    Two uses that seed their generators with one number draw the same numbers: scores "by chance" would then be the
+    Two uses that seed their generators with one number draw the same numbers: scores "at random" would then be the
     initial weights over again.
 
     Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import torch
@@ -50,7 +51,7 @@ def map_tensors(function: Callable[[Tensor], Any], tree: Any) -> Any:
     return tree
 
 
-def _like(tree: Mapping[Any, Any], parts: dict[Any, Any]) -> Any:
+def _like(tree: Any, parts: dict[Any, Any]) -> Any:
     """Return a mapping of the kind of ``tree``, such as a tokenizer's ``BatchEncoding``; a plain one if not."""
     try:
         return type(tree)(parts)
@@ -96,8 +97,7 @@ def to_device(tree: Any, device: torch.device | str) -> Any:
 
 def device_of(model: nn.Module) -> torch.device:
     """Return the device of a model's first parameter or buffer; the CPU if it has none."""
-    first = next(model.parameters(), None)
-    first = next(model.buffers(), None) if first is None else first
+    first = next(chain(model.parameters(), model.buffers()), None)
     return torch.device("cpu") if first is None else first.device
 
 

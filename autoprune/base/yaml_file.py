@@ -71,6 +71,7 @@ class _Loader(yaml.SafeLoader):
         if self._depth > DEEPEST:
             raise _error(f"brackets or indents more than {DEEPEST} deep", self.peek_event().start_mark)
         node = super().compose_node(parent, index)
+        assert node is not None  # it is only of an empty document
         self._depth -= 1
         return node
 
@@ -85,7 +86,7 @@ class _Loader(yaml.SafeLoader):
             raise _error("a character that is not text", node.start_mark)
         return value
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         names = set()
         for key, _ in node.value:

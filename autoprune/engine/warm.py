@@ -28,17 +28,19 @@ BEGUN = b"\xff"
 """What a child says as soon as it is there; its exit status follows, 128 and a signal's number if that ended it."""
 
 
-def run(words: list[str]) -> int | None:
+def run(words: list[str], server: str) -> int | None:
     """Have a trial run in a child of the warm server, which is started if need be.
 
     Args:
         words: what follows ``autoprune trial``.
+        server: the module that Python runs to start the server, with the socket, the manager's ``HOST:PORT`` and
+            ``words`` as its arguments; it loads what the trials need and calls :func:`.warm_server.serve`.
 
     Returns:
         The trial's exit status, or None if there is no server to be had, or if its network is to run on another device
         than the CPU: then run it here.
     """
-    if sys.platform != "linux" or "NNI_TRIAL_COMMAND_CHANNEL" not in os.environ or os.environ.get("AUTOPRUNE_COLD"):
+    if sys.platform != "linux" or "NNI_TRIAL_COMMAND_CHANNEL" not in os.environ:
         return None
     if _device(words) != "cpu":
         return None
@@ -46,7 +48,7 @@ def run(words: list[str]) -> int | None:
     if address is None:
         return None
     for _attempt in range(2):
-        connection = _connect(address) or _start(address, words)
+        connection = _connect(address) or _start(address, words, server)
         if connection is None:
             return None
         status = _ask(connection)
@@ -117,7 +119,7 @@ def _connect(address: Path) -> socket.socket | None:
     return connection
 
 
-def _start(address: Path, words: list[str]) -> socket.socket | None:
+def _start(address: Path, words: list[str], module: str) -> socket.socket | None:
     """Start the server, unless another trial just has, and connect to it as soon as it is ready."""
     import subprocess
     from urllib.parse import urlsplit
@@ -133,7 +135,6 @@ def _start(address: Path, words: list[str]) -> socket.socket | None:
         log = Path(os.environ["NNI_OUTPUT_DIR"]).parent / "warm.log"
         # The server is no trial: without NNI's variables its import of nni opens no trial's log.
         environment = {key: value for key, value in os.environ.items() if not key.startswith("NNI_")}
-        module = "autoprune.nni.warm_trials"
         # -P: a task's json.py in this folder must not stand in for the standard library's.
         with log.open("ab") as output:
             server = subprocess.Popen(

@@ -151,16 +151,16 @@ def _export(name, task, model, dense, validation, inputs, file, threads, runs) -
     if expected is None:
         raise UserError(f"task {task.name}: its outputs have no main tensor by which an exported file could be checked")
     outputs = torch.cat([run(part) for part in (examples(inputs, 0, 1), examples(inputs, 1))])  # two batch sizes
-    error = float((outputs - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
-    if outputs.shape != expected.shape or not error <= TOLERANCE:
+    difference = float((outputs - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
+    if outputs.shape != expected.shape or not difference <= TOLERANCE:
         file.unlink()
-        raise ExportMismatch(f"{file} differs from the pruned model by {error:.1e} (relative): it was removed")
+        raise ExportMismatch(f"{file} differs from the pruned model by {difference:.1e} (relative): it was removed")
     return Exported(
         name,
         file,
         file.stat().st_size,
         evaluation.quality(task, AsModule(run, task.example_input), validation),
-        error,
+        difference,
         time_beside_dense(name, task, run, dense, threads, runs),
         kind.how_to_load.format(file=file.name, task=task.name),
     )

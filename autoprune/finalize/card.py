@@ -137,7 +137,7 @@ def _test_result(final: Final, metric: Measure) -> dict[str, Any]:
     known = values | {"examples": final.test_examples}
     if not metric.proportion:
         return known
-    intervals = {f"{name} 95 % interval": wilson(value, final.test_examples) for name, value in values.items()}
+    intervals = {f"{name} 95 % interval": wilson(v, final.test_examples) for name, v in values.items() if v is not None}
     return known | intervals | {"interval": "Wilson"}
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoprune.results.experiment import Experiment, Trial
-from autoprune.results.recovered import Recovered
+from autoprune.results.fine_tuned import FineTuned
 
 if TYPE_CHECKING:
     from autoprune.export import Exported
     from autoprune.export.int8 import Quantized
     from autoprune.export.recovery import Recovery
-from autoprune.results.recovered import read_recovered
+from autoprune.results.fine_tuned import read_fine_tuned
 
 if TYPE_CHECKING:
     from autoprune.export import Exported
@@ -51,11 +51,11 @@ class Final:
     cards: tuple[Path, ...] = ()
     recovery: Recovery | None = None
     quantized: Quantized | None = None
-    recovered: dict[str, Recovered] = field(default_factory=dict)
+    fine_tuned: dict[str, FineTuned] = field(default_factory=dict)
 
 
-def recovered_of(experiment: Experiment, final: Final | None = None) -> dict[str, Recovered]:
+def fine_tuned_of(experiment: Experiment, final: Final | None = None) -> dict[str, FineTuned]:
     """Return the front's networks that were fine-tuned to the end, by trial id; none before the end of a search."""
-    if final and final.recovered:
-        return final.recovered
-    return read_recovered(experiment.folder)[0]
+    if final and final.fine_tuned:
+        return final.fine_tuned
+    return read_fine_tuned(experiment.folder)[0]

@@ -17,9 +17,9 @@ from autoprune.errors import UserError
 from autoprune.export.int8 import export_int8
 from autoprune.export.recovery import Recovery, recover
 from autoprune.finalize.card import model_card, write_card
-from autoprune.finalize.final import Final, recovered_of
+from autoprune.finalize.final import Final, fine_tuned_of
+from autoprune.finalize.fine_tuning import fine_tune_all, members
 from autoprune.finalize.front import front_as_csv
-from autoprune.finalize.recovery import members, recover_all
 from autoprune.measure import latency
 from autoprune.prune.dense import Dense
 from autoprune.results.experiment import Experiment, Trial
@@ -82,7 +82,7 @@ def choose_trial(experiment: Experiment, rule: str | None) -> tuple[Trial, str]:
         return experiment.trial(rule), f"trial {rule}, by hand"
     found, metric = experiment.front(), experiment.metric
     front = {trial.id: trial.measures for trial in found}
-    known, networks = recovered_of(experiment), members(found)
+    known, networks = fine_tuned_of(experiment), members(found)
     if all(trial.id in known for trial in networks):
         reached = {trial.id: fmean(known[trial.id].validation) for trial in networks}
         front = {key: front[key] | {metric.name: value} for key, value in reached.items()}
@@ -92,6 +92,7 @@ def choose_trial(experiment: Experiment, rule: str | None) -> tuple[Trial, str]:
         raise UserError(_why_empty(experiment))
     if rule is None and front:
         limit = Limit.read(DEFAULT_RULE)
+        assert limit is not None
         if all(limit.violation(m, dense.get(metric.name), metric) > 0 for m in front.values()):
             best = min(front, key=lambda key: metric.cost(front[key][metric.name]))
             return experiment.trial(best), f"the {metric.best}: no trial is within 1 % of the dense {metric.noun}"
@@ -152,14 +153,14 @@ def finish(
     chosen, reason = choose_trial(experiment, rule)
     task, data, dense = loaded = loaded or load(experiment)
     model = export.load_pruned(task, chosen.model_file).to(dense.device)
-    recovery, recovered = None, {}
+    recovery, fine_tuned = None, {}
     if options.recovery_steps is None:
         trials = members(experiment.front()) if options.whole_front and chosen.id != rule else [chosen]
         how = (experiment.settings.seeds, int(experiment.config.get("trialConcurrency") or 1), on_recovered)
-        recovered = recover_all(experiment, loaded, trials, *how)
+        fine_tuned = fine_tune_all(experiment, loaded, trials, *how)
         if len(trials) > 1:
             chosen, reason = choose_trial(experiment, rule)
-        best = recovered[chosen.id]
+        best = fine_tuned[chosen.id]
         model = export.load_pruned(task, best.file).to(dense.device)
         if best.steps:
             recovery = Recovery(model, best.steps, best.before, min(best.validation, key=task.metric.cost))
@@ -172,21 +173,21 @@ def finish(
     quantized = None
     if options.int8:
         file = stem.with_name(f"{stem.name}.int8.onnx")
-        how = (options.qat_steps, experiment.settings.seed, options.threads, options.runs)
-        quantized = export_int8(task, model, dense, data, file, *how)
+        steps, seed = options.qat_steps, experiment.settings.seed
+        quantized = export_int8(task, model, dense, data, file, steps, seed, options.threads, options.runs)
         exported[quantized.exported.format] = quantized.exported
     final = Final(
         chosen=chosen,
         reason=reason,
         test_accuracy=evaluation.quality(task, model, data.test),
         dense_test_accuracy=evaluation.quality(task, dense.model, data.test),
-        test_examples=loading.count(data.test),
+        test_examples=loading.count(data.test) or 0,
         latency_ms={} if one_file else _latencies(experiment, task, dense, chosen),
         files={name: each.file for name, each in exported.items()},
         exported=exported,
         recovery=recovery,
         quantized=quantized,
-        recovered=recovered,
+        fine_tuned=fine_tuned,
     )
     if not one_file:
         write_text(place / "front.csv", front_as_csv(experiment, final=final))
@@ -206,5 +207,5 @@ def _latencies(experiment: Experiment, task: Task, dense: Dense, chosen: Trial) 
     for trial in [*experiment.front(), chosen, *(t for ts in experiment.baselines.values() for t in ts)]:
         models[trial.id] = export.load_pruned(task, trial.model_file).to(dense.device)
     how = (task.example_input, settings.latency, settings.latency_batch)
-    times = latency.time_in_turn([latency.prepare(model, *how) for model in models.values()])
+    times = latency.time_in_turn([latency.make_pass(model, *how) for model in models.values()])
     return {name: latency.median(each) for name, each in zip(models, times, strict=True)}

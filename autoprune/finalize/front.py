@@ -8,9 +8,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from autoprune.finalize.final import Final, recovered_of
+from autoprune.finalize.final import Final, fine_tuned_of
 from autoprune.results.experiment import Experiment
-from autoprune.results.recovered import recovered_values
+from autoprune.results.fine_tuned import fine_tuned_values
 
 
 def front_as_csv(experiment: Experiment, objectives: Sequence[str] | None = None, final: Final | None = None) -> str:
@@ -51,7 +51,7 @@ def front_as_dict(
 ) -> dict[str, Any]:
     """Return the front, the best by the metric first, the baselines and the dense model's measures, as plain values."""
     chosen = tuple(objectives) if objectives else experiment.objectives
-    recovered = recovered_of(experiment, final)
+    fine_tuned = fine_tuned_of(experiment, final)
     latency_ms = final.latency_ms if final else {}
     return {
         "experiment": experiment.id,
@@ -63,7 +63,7 @@ def front_as_dict(
                 "trial": trial.id,
                 "number": trial.sequence,
                 "measures": trial.measures | {"latency_ms": latency_ms.get(trial.id, trial.measures["latency_ms"])},
-                "recovered": recovered_values(recovered[trial.id]) if trial.id in recovered else {},
+                "recovered": fine_tuned_values(fine_tuned[trial.id]) if trial.id in fine_tuned else {},
                 "margins": experiment.margins(trial),
                 "parameters": trial.parameters,
                 "channels kept": trial.record.get("kept", {}),

@@ -99,7 +99,7 @@ def compare(
         UserError: an unknown runtime, or a number below 1.
     """
     with pinned(threads):
-        before, after = (prepare(each, example_input, runtime, batch_size, threads) for each in (dense, pruned))
+        before, after = (make_pass(each, example_input, runtime, batch_size, threads) for each in (dense, pruned))
         return compare_passes(before, after, (runtime, batch_size, threads), runs, warmup)
 
 
@@ -110,7 +110,7 @@ def compare_passes(dense: Pass, pruned: Pass, how: tuple[str, int, int], runs: i
     return Comparison(_timing(before, how), _timing(after, how), middle, low, high, min(before) / min(after))
 
 
-def prepare(model: nn.Module, example_input: Any, runtime: str, batch_size: int = 1, threads: int = 1) -> Pass:
+def make_pass(model: nn.Module, example_input: Any, runtime: str, batch_size: int = 1, threads: int = 1) -> Pass:
     """Return one forward pass of ``model`` in a runtime, compiled or converted for it already, in evaluation mode.
 
     Raises:

@@ -26,7 +26,9 @@ def create(config: dict[str, Any], kind: Kind) -> Any:
         made = algorithm(**arguments)
     except Exception as error:
         # No frame below ours: Python refused the call itself, and its text says all.
-        refused = isinstance(error, TypeError) and error.__traceback__.tb_next is None
+        refused = (
+            isinstance(error, TypeError) and error.__traceback__ is not None and error.__traceback__.tb_next is None
+        )
         raise UserError(f"{label}: {one_line(error) if refused else describe(error)}") from error
     from autoprune.nni.tuners import served  # imports nni, which need not be there to print an error
 

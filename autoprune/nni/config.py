@@ -50,7 +50,7 @@ class _Section(BaseModel):
         known = {each.lower(): each for each in cls.names()}
         spelt: dict[str, Any] = {}
         for name, value in content.items():
-            right = known.get(str(name).lower().replace("_", ""), name)
+            right = known.get(str(name).lower().replace("_", "")) or name
             if right in spelt:
                 raise ValueError(f"has {right} twice")
             spelt[right] = value

@@ -104,7 +104,7 @@ def _read_database(db: sqlite3.Connection, folder: Path) -> Experiment:
         folder,
         config,
         [replace(trial, metric=metric) for trial in ended],
-        seconds=profile.get("execDuration") or 0,
+        seconds=float(profile.get("execDuration") or 0),
         metric=metric,
     )
 
@@ -152,7 +152,7 @@ def _finish(trial: Trial, metrics: Any, folder: Path) -> Trial:
     failure = trial.folder / FAILURE
     ended_empty = trial.status == "SUCCEEDED" and not changes["metrics"]
     if trial.status == "FAILED" or ended_empty:
-        told = failure.read_text(errors="replace").strip() if failure.is_file() else ""
+        reason = failure.read_text(errors="replace").strip() if failure.is_file() else ""
         changes["status"] = "FAILED"
-        changes["reason"] = told or f"ended without a result: see {trial.folder / 'trial.stderr'}"
+        changes["reason"] = reason or f"ended without a result: see {trial.folder / 'trial.stderr'}"
     return replace(trial, **changes)

@@ -13,9 +13,10 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from autoprune.base.printable import printable
-from autoprune.nni.registry import Known
+from autoprune.nni.registry import KnownExperiment
 from autoprune.nni.watch import Progress as Snapshot
 from autoprune.nni.watch import follow
+from autoprune.results.candidate import renamed
 from autoprune.results.experiment import Experiment
 from autoprune.results.measures import SIZES
 
@@ -64,7 +65,7 @@ def picture(now: Snapshot) -> Group:
     return Group(bar, _live_front(now.experiment), *failures(now.experiment))
 
 
-def how_it_ended(known: Known, last: Snapshot) -> int | None:
+def how_it_ended(known: KnownExperiment, last: Snapshot) -> int | None:
     """Say why a search ended early.
 
     Args:
@@ -149,5 +150,5 @@ def _live_front(experiment: Experiment) -> Table:
     for trial in experiment.front()[:12]:
         m, p = trial.metrics, trial.parameters
         sizes = (f"{m['params']:,}", f"{m['macs']:,}")
-        table.add_row(trial.id, f"{trial.quality:.4f}", *sizes, p.get("criterion"), p.get("schedule"))
+        table.add_row(trial.id, f"{trial.quality:.4f}", *sizes, p.get("criterion"), renamed(p).get("schedule"))
     return table

@@ -15,7 +15,7 @@ from rich.text import Text
 from autoprune.errors import UserError
 from autoprune.nni import live
 from autoprune.nni.database import load_experiment
-from autoprune.nni.registry import Known, known_experiment, known_experiments
+from autoprune.nni.registry import KnownExperiment, known_experiment, known_experiments
 from autoprune.nni.signals import Signalled, signals_raise
 from autoprune.nni.watch import Progress
 from autoprune.report.table import front_table
@@ -125,7 +125,7 @@ def list_experiments() -> Group:
     return Group(table, *map(Text, notes))
 
 
-def _row(known: Known) -> tuple[list[str], list[str]]:
+def _row(known: KnownExperiment) -> tuple[list[str], list[str]]:
     begun = known.entry["startTime"]
     started = datetime.fromtimestamp(begun / 1000).strftime("%Y-%m-%d %H:%M") if begun else "-"
     name = known.results.name if known.results else known.entry.get("experimentName") or "-"
@@ -136,7 +136,7 @@ def _row(known: Known) -> tuple[list[str], list[str]]:
     return [known.id, str(name), status, *_counts(known), started, port], reasons
 
 
-def _counts(known: Known) -> tuple[str, str, str]:
+def _counts(known: KnownExperiment) -> tuple[str, str, str]:
     if known.results is None:
         return "-", "-", "-"
     now = Progress(known.results, "", (), 0.0)
@@ -144,7 +144,7 @@ def _counts(known: Known) -> tuple[str, str, str]:
     return f"{now.ended - now.failed}{of}", str(now.failed), str(len(known.results.front()))
 
 
-def _watch_to_the_end(terminal: Console, known: Known, stop_at_end: bool) -> int:
+def _watch_to_the_end(terminal: Console, known: KnownExperiment, stop_at_end: bool) -> int:
     from autoprune.nni import bridge
 
     try:
@@ -168,7 +168,7 @@ def _watch_to_the_end(terminal: Console, known: Known, stop_at_end: bool) -> int
     return _show_the_end(terminal, ended) if status is None else status
 
 
-def _show_the_end(terminal: Console, known: Known) -> int:
+def _show_the_end(terminal: Console, known: KnownExperiment) -> int:
     experiment = load_experiment(known.folder)
     if known.status == "out of time" and not experiment.candidates:
         return live.nothing_to_choose(terminal, experiment)

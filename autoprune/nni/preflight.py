@@ -51,6 +51,7 @@ def check(config: ExperimentConfig) -> None:
         raise UserError(f"experimentName {name!r} names a folder: it must not start with a dot or have slashes in it")
     check_folder(Path(config.experiment_working_directory))
     with chdir(config.trial_code_directory):
+        from autoprune import engine
         from autoprune.base.device import resolve
         from autoprune.measure import latency
         from autoprune.prune.dense import load_checkpoint
@@ -58,6 +59,7 @@ def check(config: ExperimentConfig) -> None:
         from autoprune.train.fit import check_data
         from autoprune.trial.setup import check_objectives, check_task_space, settings_task
 
+        engine.chosen()
         latency.check(settings.latency, settings.latency_batch, 1)
         device = resolve(settings.device)
         task = settings_task(settings)
@@ -126,7 +128,7 @@ def check_algorithm(kind: Kind, section: AlgorithmConfig | None, space: Any, war
         )
     arguments = section.class_args or {}
     name = getattr(section, "name", None)
-    found = _built_in(kind, name) if name else _own(kind, section)
+    found: Any = _built_in(kind, name) if name else _own(kind, section)
     label = f"{kind} {short(name or section.class_name)[1:-1]}"
     try:
         inspect.signature(found).bind(**arguments)

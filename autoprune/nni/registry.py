@@ -29,7 +29,7 @@ WORDS = {
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownExperiment:
     """An experiment in NNI's registry.
 
     Args:
@@ -60,7 +60,7 @@ class Known:
     @cached_property
     def alive(self) -> bool:
         """Whether its manager is a process of this machine now."""
-        pid = self.entry.get("pid")
+        pid = self.entry.get("pid") or 0
         try:
             # The command line tells whether it is the manager still, or a later process of the same number.
             return bool(pid) and self.id in psutil.Process(int(pid)).cmdline()
@@ -75,8 +75,8 @@ class Known:
         A running manager is asked. Of one that is gone, the files tell how it went: it died if it said no goodbye.
         """
         if self.alive:
-            told, _ = manager_status(self.port, self.prefix, attempts=1)
-            status = WORDS.get(told, "does not answer" if told == "GONE" else told.lower())
+            answer, _ = manager_status(self.port, self.prefix, attempts=1)
+            status = WORDS.get(answer, "does not answer" if answer == "GONE" else answer.lower())
             return "out of time" if status == "done" and self._ran_out_of_time else status
         if self.results is None:
             return "damaged" if (self.folder / "db" / "nni.sqlite").is_file() else "deleted"
@@ -100,8 +100,8 @@ class Known:
         """Why it failed, in one line, or None."""
         if self.status != "failed":
             return None
-        told = self._failure.read_text(errors="replace") if self._failure.is_file() else ""
-        return " ".join(told.split()) or f"see {self.folder / 'log'}"
+        reason = self._failure.read_text(errors="replace") if self._failure.is_file() else ""
+        return " ".join(reason.split()) or f"see {self.folder / 'log'}"
 
     @property
     def results(self) -> Experiment | None:
@@ -124,21 +124,21 @@ class Known:
         return self.folder / "log" / ERROR_FILE
 
 
-def known_experiments() -> list[Known]:
+def known_experiments() -> list[KnownExperiment]:
     """Return every experiment in NNI's registry, the latest first."""
     entries = registry()
     ids = sorted(entries, key=lambda key: entries[key]["startTime"], reverse=True)
-    return [Known(key, Path(entries[key]["logDir"]).expanduser() / key, entries[key]) for key in ids]
+    return [KnownExperiment(key, Path(entries[key]["logDir"]).expanduser() / key, entries[key]) for key in ids]
 
 
-def known_experiment(experiment_id: str) -> Known:
+def known_experiment(experiment_id: str) -> KnownExperiment:
     """Return one experiment; the id ``latest`` is the one started last.
 
     Raises:
         UserError: NNI knows no such experiment.
     """
     folder = find_experiment(experiment_id)
-    return Known(folder.name, folder, registry()[folder.name])
+    return KnownExperiment(folder.name, folder, registry()[folder.name])
 
 
 def said_goodbye(folder: Path) -> bool:

@@ -14,6 +14,7 @@ from autoprune.nni.database import find_experiment, open_experiment
 from autoprune.report.compare import comparison
 from autoprune.report.table import front_table
 from autoprune.report.terminal import Console
+from autoprune.results.experiment import Experiment
 from autoprune.results.pareto import check_objectives, size_of
 
 
@@ -50,7 +51,8 @@ def show_comparison(experiment_ids: Sequence[str], plot: Path | None) -> None:
     Raises:
         UserError: NNI does not know one of them, or all are damaged.
     """
-    experiments, damaged = [], []
+    experiments: list[Experiment] = []
+    damaged: list[UserError] = []
     for folder in [find_experiment(each) for each in experiment_ids]:
         try:
             experiments.append(open_experiment(folder.name))
@@ -58,8 +60,8 @@ def show_comparison(experiment_ids: Sequence[str], plot: Path | None) -> None:
             damaged.append(error)
     if not experiments:
         raise damaged[0]
-    for error in damaged:
-        print(f"autoprune: left out: {error}", file=sys.stderr)
+    for left_out in damaged:
+        print(f"autoprune: left out: {left_out}", file=sys.stderr)
     _console().print(comparison(experiments))
     if plot:
         from autoprune.report.picture import fronts_picture

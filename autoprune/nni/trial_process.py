@@ -9,13 +9,14 @@ from pathlib import Path
 
 from autoprune.errors import TrialFailure, UserError
 from autoprune.results.candidate import Candidate
+from autoprune.results.measures import Measure
 from autoprune.results.settings import TrialCommand
 from autoprune.trial import record
 
 
 def main(words: list[str]) -> int:
     """Run one trial for NNI and return the exit status: 0, or 1 for a failure whose reason is in ``failure.txt``."""
-    return _recorded(lambda: Prepared(words).execute())
+    return _recorded(lambda: TrialRunner(words).execute())
 
 
 def _recorded(trial) -> int:
@@ -31,7 +32,7 @@ def _recorded(trial) -> int:
     return 0
 
 
-class Prepared:
+class TrialRunner:
     """All that the trials of an experiment have in common, loaded once: imports, task, data, dense model.
 
     Args:
@@ -49,7 +50,9 @@ class Prepared:
         torch.set_num_threads(1)
         torch.optim.SGD([torch.zeros(1)])  # imports torch._dynamo, which takes seconds
         self.task, self.data, self.dense = load_settings(self.settings)
-        self.channels = {group.name: group.channels for group in self.dense.groups}
+        assert self.dense.groups is not None
+        self.groups = self.dense.groups
+        self.channels = {group.name: group.channels for group in self.groups}
         if self.settings.latency == "onnxruntime":
             from autoprune.trial import reference_latency
 
@@ -79,15 +82,15 @@ class Prepared:
         candidate = Candidate.from_parameters(parameters or {})
 
         sizes: dict[str, float] = {}
+        metric = self.task.metric
+        assert isinstance(metric, Measure)
 
         def report(quality: float) -> None:
             if not sizes:  # most trials have nothing to report on the way
                 sizes.update(self._sizes(candidate))
-            measures = {self.task.metric.name: quality} | sizes
+            measures = {metric.name: quality} | sizes
             budget = {} if candidate.budget is None else {"budget": candidate.budget}
-            default_metric = record.default_metric(
-                measures, self.dense.measures, self.settings.size_weight, self.task.metric
-            )
+            default_metric = record.default_metric(measures, self.dense.measures, self.settings.size_weight, metric)
             nni.report_intermediate_result(default_metric | measures | budget)
 
         loaded = (self.task, self.data, self.dense)
@@ -102,8 +105,8 @@ class Prepared:
         if not get_criterion(candidate.criterion).structured:
             dense = self.dense.measures
             return {"params": dense["params"] * (1 - max(asked.values())), "macs": dense["macs"]}
-        how = (self.task.example_input, self.dense.groups, self.settings.round_to)
-        return size_model(self.dense.model, *how).sizes(asked)
+        sizes = size_model(self.dense.model, self.task.example_input, self.groups, self.settings.round_to)
+        return sizes.sizes(asked)
 
 
 def _adopt_trial() -> None:

@@ -12,10 +12,10 @@ import tempfile
 from typing import Any
 
 from autoprune.errors import UserError
-from autoprune.nni.algorithms import create, describe
+from autoprune.nni.algorithms import Kind, create, describe
 
 
-def make(kind: str, section: dict[str, Any], space: dict[str, Any]) -> None:
+def make(kind: Kind, section: dict[str, Any], space: dict[str, Any]) -> None:
     """Make an algorithm, and give a tuner the search space; one of NNI's own is also asked for a candidate.
 
     Args:

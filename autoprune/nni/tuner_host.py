@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from autoprune.nni import algorithms
 from autoprune.nni.bridge.serializer import load, receive_plain_json
 from autoprune.nni.channel import Channel, ManagerLost
 from autoprune.results import baselines
+from autoprune.results.candidate import renamed
 from autoprune.results.settings import TrialCommand
 from autoprune.search import loop
 
@@ -43,7 +45,7 @@ class Dispatcher(MsgDispatcher):
         channel: Channel,
         tuner: Any,
         assessor: Any = None,
-        baselines: list[dict[str, Any]] = (),
+        baselines: Sequence[dict[str, Any]] = (),
         folder: Path | None = None,
     ) -> None:
         super().__init__("ws://_unittest_", tuner, assessor)  # an address that NNI does not connect to
@@ -72,7 +74,7 @@ class Dispatcher(MsgDispatcher):
         What is no result of named parameters, which anybody may send to NNI's API, is left out.
         """
         data = [entry for entry in data if isinstance(entry["parameter"], dict)]
-        self._waiting = [each for each in self._waiting if each not in [entry["parameter"] for entry in data]]
+        self._waiting = [each for each in self._waiting if each not in [renamed(entry["parameter"]) for entry in data]]
         super().handle_import_data([entry for entry in data if not self._is_baseline(entry["parameter"])])
 
     def handle_add_customized_trial(self, data: list[Any]) -> None:
@@ -81,7 +83,7 @@ class Dispatcher(MsgDispatcher):
         for trial in [load(each) if isinstance(each, str) else each for each in data]:
             if self._is_baseline(trial["parameters"]) and trial["parameter_id"] is not None:
                 self._note_baseline(trial["parameter_id"])
-                self._waiting = [each for each in self._waiting if each != trial["parameters"]]
+                self._waiting = [each for each in self._waiting if each != renamed(trial["parameters"])]
 
     def handle_report_metric_data(self, data: dict[str, Any]) -> None:
         """Pass a metric on, unless it is a baseline's."""
@@ -115,7 +117,7 @@ class Dispatcher(MsgDispatcher):
         if self._prepared or self._folder is None:
             return
         self._prepared = True
-        found = loop.prepare(self.tuner, sorted(self._folder.glob("environments/*/trials/*")))
+        found = loop.prepare_tuner(self.tuner, sorted(self._folder.glob("environments/*/trials/*")))
         if found:
             write_text(self._folder / "log" / "sensitivity.json", json.dumps(found[0].sensitivity))
 

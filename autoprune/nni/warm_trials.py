@@ -11,7 +11,7 @@ from autoprune.nni import trial_process
 
 def _main() -> None:
     address, manager, *words = sys.argv[1:]
-    trial = trial_process.Prepared(words)
+    trial = trial_process.TrialRunner(words)
     host, _, port = manager.rpartition(":")
     serve(Path(address), (host, int(port)), trial.run)
 

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import requests
-
 from autoprune.errors import UserError
+from autoprune.nni import client
 from autoprune.nni.database import load_experiment
 from autoprune.results.experiment import RUNNING, STOPPED, Experiment
 
@@ -112,11 +111,10 @@ def follow(
 
 def manager_status(port: int, prefix: str | None = None, attempts: int = 5) -> tuple[str, tuple[str, ...]]:
     """Return the manager's status and its errors; ``GONE`` if nothing answers at ``port``, tried once a second."""
-    url = "/".join(part for part in (f"http://127.0.0.1:{port}", prefix, "api/v1/nni/check-status") if part)
     for attempt in range(attempts):
         try:
-            answer = requests.get(url, timeout=5).json()
+            answer = client.get(port, "check-status", prefix, timeout=5)
             return answer["status"], tuple(answer.get("errors", ()))
-        except (requests.RequestException, ValueError):
+        except OSError:
             time.sleep(1 if attempt < attempts - 1 else 0)
     return "GONE", ()

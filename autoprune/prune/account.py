@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from autoprune.prune.graph import propagation as follower
+from autoprune.prune.graph import propagation
 
 GOES_WITH = "it goes with "
 """How the reason begins for what is made by, or combined with, the channels of another layer that is left alone."""
@@ -24,8 +24,8 @@ def _why_unlabelled(name: str, tensor: Tensor, compiled: Iterable[str]) -> str:
         return "it is compiled by torch.jit: its shapes are fixed"
     if not tensor.is_floating_point():
         return "its numbers are not real ones"
-    if tensor.numel() > follower.LIMIT:
-        return f"following it would need more than {follower.LIMIT * 4 // 10**6} MB"
+    if tensor.numel() > propagation.LIMIT:
+        return f"following it would need more than {propagation.LIMIT * 4 // 10**6} MB"
     return "the run did not use it"
 
 

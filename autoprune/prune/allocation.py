@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -131,8 +132,9 @@ def _weights(model: nn.Module, group: Group) -> dict[str, Tensor]:
 
 def _squares(model: nn.Module, group: Group) -> Tensor:
     """Return the sum of squares of the weights that produce each channel."""
-    parts = (part for part in group.slices if part.role == "out")
-    return sum(per_unit(group, part, rows(part, model.get_parameter(part.parameter)).pow(2).sum(1)) for part in parts)
+    parts = [part for part in group.slices if part.role == "out"]
+    squares = (rows(part, model.get_parameter(part.parameter)).pow(2).sum(1) for part in parts)
+    return reduce(torch.add, (per_unit(group, part, each) for part, each in zip(parts, squares, strict=True)))
 
 
 def _most(model: nn.Module, groups: Groups, structured: bool) -> dict[str, float]:

@@ -26,7 +26,8 @@ from autoprune.base.tree import call, to_device
 from autoprune.errors import UserError
 from autoprune.measure.measure import frozen
 from autoprune.prune.graph.trace import tensors
-from autoprune.prune.proof import random_subject, relative_difference
+from autoprune.prune.outputs import relative_difference
+from autoprune.prune.subject import random_subject
 from autoprune.task.accepted import accepted
 
 NORMS = (nn.LayerNorm, nn.RMSNorm)
@@ -190,10 +191,9 @@ def _watch(model: nn.Module, example_input: Any) -> dict[str, list[_Seen]]:
 
             def after(module, args, kwargs, output) -> None:
                 x = args[0] if args else None
-                fits = isinstance(x, Tensor) and isinstance(output, Tensor) and x.is_floating_point()
-                fits = fits and (x.shape, x.dtype) == (output.shape, output.dtype)
+                fits = isinstance(x, Tensor) and isinstance(output, Tensor) and _fit(x, output)
                 macs = (counter.get_total_flops() - started[name]) // 2 // examples
-                like = x if fits else torch.empty(0)
+                like = x if isinstance(x, Tensor) and fits else torch.empty(0)
                 calls.setdefault(name, []).append(_Seen(fits, macs, like.to("meta"), args[1:], kwargs))
 
             return [
@@ -239,8 +239,12 @@ def _zero(module: nn.Module, norms: bool = False) -> nn.Module:
                 buffer.zero_()
     for part in module.modules():
         if norms and isinstance(part, NORMS):
-            part.forward = _pass_on  # the layer around may read the norm's attributes: it must stay one
+            vars(part)["forward"] = _pass_on  # the layer around may read the norm's attributes: it must stay one
     return module
+
+
+def _fit(x: Tensor, output: Tensor) -> bool:
+    return x.is_floating_point() and (x.shape, x.dtype) == (output.shape, output.dtype)
 
 
 def _pass_on(x: Tensor) -> Tensor:

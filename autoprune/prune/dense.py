@@ -50,7 +50,7 @@ class Dense:
         return device_of(self.model)
 
 
-def prepare(
+def load_or_train(
     task: Task,
     data: Splits,
     checkpoint: str | Path | None = None,

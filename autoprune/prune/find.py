@@ -88,7 +88,8 @@ def _assemble(model: nn.Module, seen: Trace) -> tuple[Groups, dict[str, str]]:
 
     owner = np.full(len(free), -1)  # of each component: the number of its first producer
     unit = np.full(len(free), -1)  # of each component: its number in that producer's group
-    sizes, left_alone = [], {}
+    sizes: list[int] = []
+    left_alone: dict[str, str] = {}
     leaders: dict[int, str] = {}  # by component: the layer that is left alone with it
     for i, (name, dim, _, ids) in enumerate(producers):
         unique, first = np.unique(ids, return_index=True)
@@ -140,8 +141,8 @@ def _reasons(
         if name in axes:
             made_first = sorted(axes[name], key=lambda axis: seen.roles.get((axis.name, axis.dim)) == "in")
             labels = [np.arange(axis.start, axis.start + math.prod(axis.shape)) for axis in made_first]
-        elif name in seen.beside and seen.beside[name][1] is not None:
-            labels = [core(seen.beside[name][1]).reshape(-1).numpy()]
+        elif name in seen.beside and (beside := seen.beside[name][1]) is not None:
+            labels = [core(beside).reshape(-1).numpy()]
         else:
             if name in seen.beside and "MB" not in reasons[name]:
                 reasons[name] = f"it is read by {seen.beside[name][0]}, whose result keeps its size"

@@ -18,12 +18,12 @@ class DynamicMasks:
     Args:
         model: the network, masked from now on.
         masks: where it starts, by parameter name.
-        grow: where weights come back: by chance (SET, Mocanu et al. 2018), or where the gradient is largest (RigL,
+        grow: where weights come back: at random (SET, Mocanu et al. 2018), or where the gradient is largest (RigL,
             Evci et al. 2020).
         steps: of the whole training. Masks move every twentieth of it, until three quarters of it are over, so that the
             last weights to come have time to learn.
         fraction: of each layer's weights that move at first; it decays to nothing over a half cosine (RigL).
-        seed: of the chance.
+        seed: of the random choices.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class DynamicMasks:
             for name in self.masks:
                 self._move(name, fraction)
         for name, mask in self.masks.items():
-            self._weights[name].grad.mul_(mask)
+            _gradient(self._weights[name]).mul_(mask)
 
     @torch.no_grad()
     def after_step(self) -> None:
@@ -66,7 +66,7 @@ class DynamicMasks:
         count = min(int(fraction * alive.sum()), int((~alive).sum()))
         dying = weight.abs().flatten().masked_fill(~alive, math.inf).topk(count, largest=False).indices
         if self._grow == "gradient":
-            promise = weight.grad.abs().flatten()
+            promise = _gradient(weight).abs().flatten()
         else:
             promise = torch.rand(alive.numel(), generator=self._chance).to(mask.device)
         growing = promise.masked_fill(alive, -1.0).topk(count).indices
@@ -74,3 +74,8 @@ class DynamicMasks:
         mask.view(-1)[growing] = 1
         weight.mul_(mask)  # those that grow are at zero already
         self.moved += count
+
+
+def _gradient(weight: nn.Parameter) -> Tensor:
+    assert weight.grad is not None  # it is asked for between the backward pass and the step
+    return weight.grad

@@ -101,7 +101,7 @@ def random_input(model: nn.Module, example_input: Any, seed: int = 0) -> Any:
 
 
 class NoChance(TorchDispatchMode):
-    """Takes chance out of a run: random numbers are at their mean, so dropout passes all, whatever its width."""
+    """Takes randomness out of a run: random numbers are at their mean, so dropout passes all, whatever its width."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         """Run one operation."""
@@ -111,8 +111,8 @@ class NoChance(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         if torch.Tag.nondeterministic_seeded in func.tags and isinstance(out, Tensor):
             if name.startswith("bernoulli"):
-                chance = args[1] if len(args) > 1 else 0.5 if name.endswith("_") else args[0]
-                out.copy_(torch.as_tensor(chance))
+                probability = args[1] if len(args) > 1 else 0.5 if name.endswith("_") else args[0]
+                out.copy_(torch.as_tensor(probability))
             elif name.startswith(("randn", "normal")):
                 out.zero_()
             elif name in ("rand", "rand_like", "uniform_"):

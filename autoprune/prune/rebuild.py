@@ -24,7 +24,7 @@ def rebuild(skeleton: nn.Module, state: Mapping[str, Tensor], example_input: Any
         blocks = find_blocks(skeleton, example_input)
         drop(skeleton, [block for block in blocks if not any(name.startswith(f"{block.name}.") for name in state)])
     parameters = {**dict(skeleton.named_parameters(remove_duplicate=False)), **dict(skeleton.named_buffers())}
-    resized: dict[int, Tensor] = {}
+    resized: dict[int, nn.Parameter] = {}
     for name, old in parameters.items():
         if name not in state or state[name].shape == old.shape:
             continue

@@ -29,7 +29,7 @@ def exported_table(final: Final) -> Table:
             each.file.name,
             SIZES["bytes"].write(each.bytes),
             metric.write(each.accuracy),
-            metric.write(test),
+            "" if test is None else metric.write(test),
             "quantised" if each.difference is None else f"{each.difference:.0e}",
             latency.write(each.latency.pruned.median_ms),
             latency.write(each.latency.dense.median_ms),

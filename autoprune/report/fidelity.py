@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
 
+from autoprune.results.candidate import schedule_of
 from autoprune.results.experiment import Experiment, Trial
-from autoprune.results.recovered import Recovered
+from autoprune.results.fine_tuned import FineTuned
 
 FEWEST, FEW = 3, 10
 """Below so many pairs there is no correlation; below so many it is a hint."""
@@ -66,14 +67,14 @@ class Agreement:
         return float(getattr(stats, name)(early, later).statistic)
 
 
-def agreements(experiment: Experiment, recovered: Mapping[str, Recovered]) -> list[Agreement]:
+def agreements(experiment: Experiment, fine_tuned: Mapping[str, FineTuned]) -> list[Agreement]:
     """Return how the judgements of a search agree: rung by rung, and with the accuracy after the last fine-tuning.
 
     Args:
         recovered: the front's networks that were fine-tuned to the end, by trial id.
     """
     found = _between_rungs(experiment)
-    tuned = {key: each for key, each in recovered.items() if each.steps and each.validation}
+    tuned = {key: each for key, each in fine_tuned.items() if each.steps and each.validation}
     if tuned:
         pairs = tuple((each.before, fmean(each.validation)) for each in tuned.values())
         found.append(Agreement("in the search", "fine-tuned to the end", tuple(tuned), pairs))
@@ -84,15 +85,15 @@ def effective_budget(trial: Trial) -> float:
     """Return the fraction of its schedule's training steps that a trial had, in [0, 1]."""
     budget = trial.parameters.get("budget")
     if budget is None:
-        return 0.0 if trial.parameters.get("schedule") == "shared" else 1.0
+        return 0.0 if schedule_of(trial.parameters) == "supernet" else 1.0
     return float(budget)
 
 
 def _between_rungs(experiment: Experiment) -> list[Agreement]:
     """Compare each candidate on a rung with the same candidate on the next rung that there is."""
     found = []
-    for shared in (True, False):
-        trials = [t for t in experiment.candidates if (t.parameters.get("schedule") == "shared") is shared]
+    for supernet in (True, False):
+        trials = [t for t in experiment.candidates if (schedule_of(t.parameters) == "supernet") is supernet]
         rungs: dict[float, dict[str, Trial]] = {}
         for trial in trials:
             rungs.setdefault(effective_budget(trial), {}).setdefault(_apart_from_budget(trial), trial)
@@ -101,7 +102,7 @@ def _between_rungs(experiment: Experiment) -> list[Agreement]:
             if both:
                 pairs = tuple((rungs[low][key].quality, rungs[high][key].quality) for key in both)
                 names = tuple(rungs[high][key].id for key in both)
-                found.append(Agreement(_rung(low, shared), _rung(high, shared), names, pairs))
+                found.append(Agreement(_rung(low, supernet), _rung(high, supernet), names, pairs))
     return found
 
 
@@ -109,7 +110,7 @@ def _apart_from_budget(trial: Trial) -> str:
     return json.dumps({key: value for key, value in trial.parameters.items() if key != "budget"}, sort_keys=True)
 
 
-def _rung(budget: float, shared: bool) -> str:
-    if shared:
+def _rung(budget: float, supernet: bool) -> str:
+    if supernet:
         return f"shared weights, {budget:.0%} of the fine-tuning" if budget else "shared weights alone"
     return f"{budget:.0%} of the training"

@@ -20,7 +20,7 @@ class Episode:
         reward: what the agent was given for it.
         quality: the metric of its candidate, on validation data; None if the trial failed.
         target: the fraction of the dense model's MACs that it had to meet, or None.
-        random: whether the agent acted by chance, before it began to learn.
+        random: whether the agent acted at random, before it began to learn.
     """
 
     episode: int

@@ -16,11 +16,11 @@ from plotly.offline import get_plotlyjs
 
 from autoprune.base.files import write_text
 from autoprune.base.machine import describe, versions
-from autoprune.finalize.final import Final, recovered_of
+from autoprune.finalize.final import Final, fine_tuned_of
 from autoprune.report.fidelity import agreements
+from autoprune.report.fine_tuned import fine_tuned_rows
 from autoprune.report.learning import read_episodes
 from autoprune.report.plots import DEEPEST_DROP, kept_plot, pareto_plot, progress_plot
-from autoprune.report.recovered import recovered_rows
 from autoprune.report.rows import Row, front_rows
 from autoprune.report.sensitivity import lost_by_group
 from autoprune.report.trust_plots import agreement_plot, learning_plot, sensitivity_plot
@@ -51,7 +51,7 @@ def write_report(experiment: Experiment, final: Final | None, file: Path) -> Pat
     rows = front_rows(experiment, final)
     pareto = [_html(pareto_plot(experiment, size, chosen), f"pareto-{size}") for size in ("macs", "params")]
     kept = kept_plot(experiment, front)
-    agreed, episodes = agreements(experiment, recovered_of(experiment, final)), read_episodes(experiment)
+    agreed, episodes = agreements(experiment, fine_tuned_of(experiment, final)), read_episodes(experiment)
     template = Environment(
         loader=PackageLoader("autoprune.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     ).get_template("template.html")
@@ -68,7 +68,7 @@ def write_report(experiment: Experiment, final: Final | None, file: Path) -> Pat
         below=_below_the_plot(experiment),
         kept=_html(kept, "kept") if kept else None,
         progress=_html(progress_plot(experiment), "progress") if experiment.candidates and experiment.dense else None,
-        recovered=recovered_rows(experiment, final),
+        fine_tuned=fine_tuned_rows(experiment, final),
         agreements=agreed,
         agreement_plot=_html(agreement_plot(agreed, experiment.metric), "agreement") if agreed else None,
         probes=_probes(experiment),
@@ -135,7 +135,7 @@ def _against_dense(experiment: Experiment, final: Final, row: Row) -> list[str]:
 
 
 def _recovered(final: Final, metric: Measure) -> list[str]:
-    each = final.recovered.get(final.chosen.id)
+    each = final.fine_tuned.get(final.chosen.id)
     if each is None:
         return []
     over = f", mean and spread over {len(each.validation)} seeds" if len(each.validation) > 1 else ""

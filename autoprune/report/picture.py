@@ -82,7 +82,7 @@ def _line(axes: Axes, trials: Sequence[Trial], size: str, **look) -> None:
 
 
 def _star(axes: Axes, experiment: Experiment, size: str, label: str) -> None:
-    if experiment.dense:
+    if experiment.dense and experiment.dense_quality is not None:
         axes.plot([experiment.dense[size]], [experiment.dense_quality], "*", color="#1f2933", ms=14, label=label)
 
 

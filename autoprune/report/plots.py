@@ -38,7 +38,11 @@ def pareto_plot(experiment: Experiment, size: str = "macs", chosen: Trial | None
     for (name, trials), color in zip(experiment.baselines.items(), cycle(BASELINE_COLORS), strict=False):
         _baseline_curve(figure, experiment, name, trials, size, color)
     front = sorted(experiment.front((metric.name, size)), key=lambda trial: trial.measures[size])
-    look = {"mode": "lines+markers", "line": {"color": BLUE, "width": 2}, "marker": {"color": BLUE, "size": 9}}
+    look: dict[str, Any] = {
+        "mode": "lines+markers",
+        "line": {"color": BLUE, "width": 2},
+        "marker": {"color": BLUE, "size": 9},
+    }
     _scatter(figure, "Pareto front", front, size, **look)
     if chosen:
         ring = {"symbol": "circle-open", "color": RED, "size": 20, "line": {"width": 3}}
@@ -130,7 +134,7 @@ def _baseline_curve(
 ) -> None:
     ordered = sorted(trials, key=lambda trial: trial.measures["params"])
     points = [(t.measures[size], t.quality, _hover(t)) for t in ordered]
-    if experiment.dense:
+    if experiment.dense and experiment.dense_quality is not None:
         points.append((experiment.dense[size], experiment.dense_quality, "dense model"))
     xs, ys, hover = zip(*points, strict=True)
     look = {"line": {"color": color, "dash": "dot", "width": 1.5}, "marker": {"color": color, "symbol": "diamond"}}

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from autoprune.finalize.final import Final, recovered_of
+from autoprune.finalize.final import Final, fine_tuned_of
 from autoprune.results.baselines import DENSE
+from autoprune.results.candidate import renamed
 from autoprune.results.experiment import Experiment, Trial
 from autoprune.results.measures import SIZES, Measure
 
@@ -72,21 +73,21 @@ def front_rows(
     for trials in experiment.baselines.values():
         largest_first = sorted(trials, key=lambda trial: -trial.measures["params"])
         rows += [_row("baseline", experiment, trial, final) for trial in largest_first]
-    recovered, metric = recovered_of(experiment, final), experiment.metric
-    tested = {key: metric.spread(each.test) for key, each in recovered.items()}
-    if recovered and final and final.dense_test_accuracy is not None:
+    fine_tuned, metric = fine_tuned_of(experiment, final), experiment.metric
+    tested = {key: metric.spread(each.test) for key, each in fine_tuned.items()}
+    if fine_tuned and final and final.dense_test_accuracy is not None:
         tested["dense"] = metric.spread([final.dense_test_accuracy])
     return [replace(row, test=tested.get(row.label, "")) for row in rows]
 
 
 def method(trial: Trial) -> str:
-    """Return how a trial pruned: ``l1_norm, shared + fine-tuned``; of a baseline, its name and sparsity."""
+    """Return how a trial pruned: ``l1_norm, supernet + fine-tuned``; of a baseline, its name and sparsity."""
     parameters = trial.parameters
     if trial.baseline == DENSE:
         return "dense"
     if trial.baseline:
         return f"{trial.baseline} {parameters.get('sparsity', 0):.0%}"
-    schedule = str(parameters.get("schedule", "")).replace("_", " ")
+    schedule = str(renamed(parameters).get("schedule", "")).replace("_", " ")
     spread = f"{parameters['allocation']} allocation" if parameters.get("allocation") else ""
     words = [str(parameters.get("criterion", "")), spread, _trained(schedule, parameters.get("budget"))]
     return ", ".join(word for word in words if word)
@@ -95,27 +96,27 @@ def method(trial: Trial) -> str:
 def _trained(schedule: str, budget: float | None) -> str:
     """Return the schedule, and how much of its training was done (see :class:`.Candidate`)."""
     part = f"{budget:.0%} " if budget and budget < 1 else ""
-    if schedule == "shared":
-        return f"shared + {part}fine-tuned" if budget else "shared"
+    if schedule == "supernet":
+        return f"supernet + {part}fine-tuned" if budget else "supernet"
     if budget is None or budget >= 1:
         return schedule
     return f"{schedule}, {part}of the training" if budget else f"{schedule}, not recovered"
 
 
 def _dense_row(experiment: Experiment, dense: dict[str, float], final: Final | None) -> Row:
-    values = dense | {"latency_ms": _latency("dense", dense, final)}
+    values: dict[str, float | None] = {**dense, "latency_ms": _latency("dense", dense, final)}
     cells = {each.name: _cell(each, values[each.name], None) for each in (experiment.metric, *SIZES.values())}
     return Row("dense", "dense", "not pruned", False, cells, {})
 
 
 def _row(kind: Literal["front", "baseline"], experiment: Experiment, trial: Trial, final: Final | None) -> Row:
     dense, metric = experiment.dense, experiment.metric
-    values = trial.measures | {"latency_ms": _latency(trial.id, trial.measures, final)}
-    references = dense | {"latency_ms": _latency("dense", dense, final)} if dense else {}
+    values: dict[str, float | None] = {**trial.measures, "latency_ms": _latency(trial.id, trial.measures, final)}
+    references: dict[str, float | None] = {**dense, "latency_ms": _latency("dense", dense, final)} if dense else {}
     cells = {each.name: _cell(each, values[each.name], references.get(each.name)) for each in (metric, *SIZES.values())}
     margins = {} if trial.baseline else experiment.margins(trial)
     above = {name.removeprefix("above_"): metric.difference(value) for name, value in margins.items()}
-    return Row(kind, trial.id, method(trial), bool(final) and trial.id == final.chosen.id, cells, above)
+    return Row(kind, trial.id, method(trial), final is not None and trial.id == final.chosen.id, cells, above)
 
 
 def _latency(key: str, measures: dict[str, float], final: Final | None) -> float | None:

@@ -12,7 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from autoprune.finalize.final import Final, recovered_of
+from autoprune.finalize.final import Final, fine_tuned_of
 from autoprune.report.rows import Cell, Row, front_rows
 from autoprune.results.baselines import left_out
 from autoprune.results.experiment import Experiment
@@ -108,7 +108,7 @@ def _caption(shown: FrontTable) -> Text:
         notes.append(f"second figures: against the dense model{_in_points(shown.experiment.metric)}")
     if shown.experiment.baselines:
         notes.append(_above(shown.experiment.metric))
-    if recovered_of(shown.experiment, shown.final):
+    if fine_tuned_of(shown.experiment, shown.final):
         notes.append("test: recovered in full, mean and standard deviation over the seeds")
     if shown.final is None or not shown.final.latency_ms:
         notes.append("latency: as measured in the trial, while others ran")

@@ -59,7 +59,7 @@ def _hover(metric: Measure) -> str:
 
 
 def learning_plot(episodes: Sequence[Episode], metric: Measure = METRIC) -> go.Figure:
-    """Plot an agent's reward and metric over its episodes, coloured by the target; open points acted by chance."""
+    """Plot an agent's reward and metric over its episodes, coloured by the target; open points acted at random."""
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.06)
     for row, name in enumerate(("reward", "quality"), start=1):
         noun = metric.noun if name == "quality" else name

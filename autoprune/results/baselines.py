@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from autoprune.results.candidate import BLOCK_PREFIX, Candidate
+from autoprune.results.candidate import BLOCK_PREFIX, Candidate, schedule_of
 from autoprune.results.measures import METRIC, Measure
 from autoprune.results.settings import TrialCommand
 
@@ -37,16 +37,16 @@ def first(trial_command: str, space: Mapping[str, Any]) -> list[dict[str, Any]]:
 def preparations(trial_command: str, space: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the parameters of the trials that come first of all: the dense model's, which prepare the search.
 
-    One for each criterion whose order of channels a shared recovery of its own serves; one alone without such.
+    One for each criterion whose order of channels a supernet of its own serves; one alone without such.
     """
     command = TrialCommand.parse(trial_command)
     if command is None or not command.warm_start:
         return []
-    schedules = _choices(space, "schedule", Candidate.schedule)
-    shared = [
-        Candidate(criterion=name, schedule="shared") for name in _choices(space, "criterion", Candidate.criterion)
-    ]
-    candidates = shared if "shared" in schedules else [Candidate()]
+    schedules = {schedule_of({"schedule": name}) for name in _choices(space, "schedule", Candidate.schedule)}
+    candidates = [Candidate()]
+    if "supernet" in schedules:
+        criteria = _choices(space, "criterion", Candidate.criterion)
+        candidates = [Candidate(criterion=name, schedule="supernet") for name in criteria]
     blocks = {name.removeprefix(BLOCK_PREFIX): 0 for name in space if name.startswith(BLOCK_PREFIX)}
     return [replace(candidate, baseline=DENSE, blocks=blocks).to_parameters() for candidate in candidates]
 
@@ -66,7 +66,7 @@ def for_command(trial_command: str) -> list[dict[str, Any]]:
     if command is None or not command.baselines:
         return []
     return [
-        Candidate(uniform=sparsity, baseline=name, **how).to_parameters()
+        Candidate(uniform=sparsity, baseline=name, criterion=how["criterion"], schedule=how["schedule"]).to_parameters()
         for name, (how, sparsities) in BASELINES.items()
         if name not in REWINDING or command.knows_initial
         for sparsity in reversed(sparsities)

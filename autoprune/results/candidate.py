@@ -16,6 +16,20 @@ PREFIX = "sparsity."
 BLOCK_PREFIX = "block."
 """A parameter named ``block.NAME`` says whether that residual block is dropped: 1, or 0."""
 
+FORMER_SCHEDULES = {"shared": "supernet"}
+"""Names that schedules had in earlier versions, and those that they have now."""
+
+
+def schedule_of(parameters: Mapping[str, Any]) -> str:
+    """Return the present name of the schedule that parameters name, or of the one that they leave unnamed."""
+    name = parameters.get("schedule", Candidate.schedule)
+    return FORMER_SCHEDULES.get(name, name) if isinstance(name, str) else name
+
+
+def renamed(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters with the present name of their schedule, if they name one."""
+    return {**parameters, "schedule": schedule_of(parameters)} if "schedule" in parameters else dict(parameters)
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -25,13 +39,13 @@ class Candidate:
         sparsity: fraction of channels (structured) or weights (unstructured) to remove, by group name, in [0, 1).
         uniform: the sparsity of every group that ``sparsity`` does not name.
         criterion: a name in :data:`autoprune.prune.criteria.CRITERIA`.
-        schedule: a name in :data:`autoprune.prune.schedules.SCHEDULES`.
+        schedule: a name in :data:`autoprune.prune.schedules.SCHEDULES`; a former name becomes the present one.
         baseline: the baseline this point belongs to, or None for a point that the tuner proposed.
         blocks: residual blocks to drop whole, by name: 1 for those that go, 0 for those that stay.
         allocation: a name in :data:`autoprune.prune.allocation.METHODS`: then ``uniform`` is the fraction of the
             model's parameters to remove in all, and the method spreads it over the groups.
         budget: fraction of the schedule's training steps to carry out, in [0, 1]: what a rung of a multi-fidelity
-            search allows. None is all of them, and for the schedule ``shared`` none: its recovery is over already.
+            search allows. None is all of them, and for the schedule ``supernet`` none: its recovery is over already.
 
     Raises:
         UserError: a sparsity lies outside [0, 1), a budget outside [0, 1], a block's value is not 0 or 1, or an
@@ -48,7 +62,8 @@ class Candidate:
     budget: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse sparsities outside [0, 1), and blocks that are neither in nor out."""
+        """Refuse sparsities outside [0, 1) and blocks neither in nor out; take the schedule's present name."""
+        object.__setattr__(self, "schedule", schedule_of({"schedule": self.schedule}))
         for name, value in [*self.sparsity.items(), ("every group", self.uniform)]:
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
                 raise UserError(f"sparsity of {name} is {value!r}: it must be a number in [0, 1)")

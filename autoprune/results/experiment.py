@@ -6,20 +6,17 @@ import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from autoprune.base.files import read_object
 from autoprune.errors import UserError
 from autoprune.results import baselines, finite, prepared
+from autoprune.results.fine_tuned import read_fine_tuned
 from autoprune.results.limits import Limit, read_limits, satisfies
 from autoprune.results.measures import METRIC, SIZES, Measure
 from autoprune.results.pareto import DEFAULT_OBJECTIVES, pareto_front
 from autoprune.results.prepared import Prepared
-from autoprune.results.recovered import read_recovered
 from autoprune.results.settings import TrialCommand
-
-if TYPE_CHECKING:
-    from autoprune.results.settings import TrialCommand
 
 RESULT, MODEL, FAILURE = "result.json", "model.pt", "failure.txt"
 """What a trial leaves in its folder: its result and its model, or the reason of its failure."""
@@ -192,7 +189,7 @@ class Experiment:
 
     @cached_property
     def prepared(self) -> list[Prepared]:
-        """What was learnt before the search, one for each criterion with a shared recovery of its own."""
+        """What was learnt before the search, one for each criterion with a supernet of its own."""
         return [each for each in self._prepared.values() if isinstance(each, Prepared)]
 
     @cached_property
@@ -212,7 +209,7 @@ class Experiment:
         """What is damaged about its files, a line each; all that can be read still counts."""
         lines = [f"trial {trial.id}: {trial.damage}" for trial in self.trials if trial.damage]
         lines += [f"trial {key}: {each}" for key, each in self._prepared.items() if isinstance(each, UserError)]
-        damaged = read_recovered(self.folder)[1]
+        damaged = read_fine_tuned(self.folder)[1]
         return lines + ([damaged] if damaged else [])
 
     def front(self, objectives: tuple[str, ...] | None = None) -> list[Trial]:

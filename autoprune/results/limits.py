@@ -83,7 +83,7 @@ class Limit:
             return (excess - _TOLERANCE) / max(self.bound, 0.01)
         measure = MEASURES[self.measure]
         excess = measure.cost(measures[self.measure]) - measure.cost(self.bound)
-        if measure.is_share:
+        if measure.is_share and measure.ideal is not None:
             return (excess - _TOLERANCE) / max(abs(measure.ideal - self.bound), 0.01)
         return excess / self.bound
 
@@ -96,7 +96,7 @@ def read_limits(words: Sequence[str]) -> tuple[Limit, ...]:
     """
     if isinstance(words, str) or not isinstance(words, Sequence):
         raise UserError(f'constraints must be a list, such as ["drop<=1%", "macs<=20M"], not {words!r}')
-    limits = []
+    limits: list[Limit] = []
     for each in words:
         limit = Limit.read(each) if isinstance(each, str) else None
         if limit is None:
@@ -116,4 +116,5 @@ def satisfies(
     """Return whether a result keeps within all limits; a drop is beyond its limit as long as ``dense`` is not known."""
     if dense is None and any(limit.measure == DROP for limit in limits):
         return False
-    return all(limit.violation(measures, dense and dense[metric.name], metric) <= 0 for limit in limits)
+    dense_value = None if dense is None else dense[metric.name]
+    return all(limit.violation(measures, dense_value, metric) <= 0 for limit in limits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from autoprune.errors import UserError, unknown
 from autoprune.results import units
@@ -284,7 +284,8 @@ def read_metric(word: str) -> Measure:
     if len(rest) not in (2, 3) or rest[2:] not in ([], ["proportion"]):
         raise UserError(f"--metric {word}: write NAME, or NAME:DIRECTION:FORM such as dice:maximize:percent")
     noun = METRICS[name].noun if name in METRICS else ""
-    return declare(Metric(name, rest[0], rest[1], noun, proportion=bool(rest[2:])))
+    direction = cast(Literal["maximize", "minimize"], rest[0])  # Metric refuses any other
+    return declare(Metric(name, direction, rest[1], noun, proportion=bool(rest[2:])))
 
 
 def metric_among(names: Iterable[str]) -> Measure:

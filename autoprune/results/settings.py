@@ -12,14 +12,17 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from autoprune.base.checked import STRICT, Batch, Count, Seed, Text, Whole, plainly
+from autoprune.base.checked import STRICT, Batch, Count, Seed, Text, Whole, make, plainly
 from autoprune.errors import UserError, short
 from autoprune.results.measures import METRIC, Measure, read_metric
+
+FORMER_OPTIONS = {"supernet_steps": ("--shared-steps",)}
+"""What options of the command were called in earlier versions."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -35,7 +38,7 @@ class TrialCommand:
         seed: of every trial's recovery and of the dense training.
         round_to: kept channels are a multiple of this.
         recovery_steps: fine-tuning steps after pruning; the task's own number if None.
-        shared_steps: steps of the recovery that all candidates share; if None it ends by itself.
+        supernet_steps: steps of the training that all candidates share; if None it ends by itself.
         size_weight: exponent of the size in the scalar metric ``default``.
         baselines: whether the baselines run.
         recipe_trials: how many recovery recipes are tried before the search; none if 0.
@@ -63,7 +66,7 @@ class TrialCommand:
     seed: Seed = 0
     round_to: Count = 8
     recovery_steps: Count | None = None
-    shared_steps: Count | None = None
+    supernet_steps: Count | None = None
     size_weight: Annotated[float, Field(ge=0, le=10)] = 0.07
     baselines: bool = True
     recipe_trials: Whole = 0
@@ -82,8 +85,7 @@ class TrialCommand:
         Raises:
             UserError: a value of another kind.
         """
-        with plainly(lambda place: str(place[-1]), [field.name for field in fields(cls)]):
-            return cls(**values)  # type: ignore[arg-type]
+        return make(cls, **values)
 
     def __post_init__(self) -> None:
         """Refuse initial weights of no checkpoint, a metric that is none, and what no device is called."""
@@ -129,14 +131,15 @@ class TrialCommand:
         parser = _Parser(prog="autoprune trial", add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
         parser.add_argument("task")
         for field in fields(cls)[1:]:
-            how = {"action": "store_const", "const": "false"} if field.default is True else {}
-            parser.add_argument(_option(field.name, field.default), dest=field.name, **how)
+            how: dict[str, Any] = {"action": "store_const", "const": "false"} if field.default is True else {}
+            options = [_option(field.name, field.default), *FORMER_OPTIONS.get(field.name, ())]
+            parser.add_argument(*options, dest=field.name, **how)
         values = vars(parser.parse_args(words))
         with plainly(lambda place: _option(str(place[-1])), where="autoprune trial: "):
             return TypeAdapter(cls).validate_strings(values, strict=False)
 
     def to_words(self) -> list[str]:
-        """Return the words of the command (the inverse of :meth:`parse`), without what is unsaid."""
+        """Return the words of the command (the inverse of :meth:`parse`), without what has its default."""
         words = ["autoprune", "trial", self.task]
         for field in fields(self)[1:]:
             value = getattr(self, field.name)

@@ -42,6 +42,7 @@ def holds(distribution: BaseDistribution, value: Any) -> bool:
     """Return whether a value is one of a distribution's, or lies within its bounds."""
     if isinstance(distribution, CategoricalDistribution):
         return value in distribution.choices
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
     return isinstance(value, int | float) and distribution.low - 1e-9 <= value <= distribution.high + 1e-9
 
 
@@ -72,7 +73,7 @@ def nearest(distribution: BaseDistribution, value: Any) -> Any:
 
 
 def draw(distribution: BaseDistribution, rng: np.random.Generator) -> Any:
-    """Return a value of a distribution by chance, all of its grid (or its range) alike."""
+    """Return a value of a distribution at random, all of its grid (or its range) alike."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[rng.integers(len(distribution.choices))]
     assert isinstance(distribution, FloatDistribution | IntDistribution)

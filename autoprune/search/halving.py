@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from autoprune.results.candidate import Candidate
+from autoprune.results.candidate import schedule_of
 
 
 @dataclass(frozen=True)
@@ -37,20 +37,20 @@ class Judged:
     can_rise: bool = True
 
 
-UNTRAINED_FIRST = ("shared",)
+UNTRAINED_FIRST = ("supernet",)
 """Schedules whose candidates are judged without any training steps of their own first: a supernet trained for them."""
 
 
 def budgets(schedule: str, reduction: int = 3) -> tuple[float, ...]:
     """Return the budget of each rung, as fractions of the schedule's training steps."""
-    if schedule in UNTRAINED_FIRST:
+    if schedule_of({"schedule": schedule}) in UNTRAINED_FIRST:
         return (0.0, 1.0)
     return (round(reduction**-2, 6), round(reduction**-1, 6), 1.0)
 
 
 def rung_of(parameters: Mapping[str, Any], reduction: int = 3) -> int:
     """Return the rung that parameters with this ``budget`` belong to; without one they have the schedule's default."""
-    schedule, budget = parameters.get("schedule", Candidate.schedule), parameters.get("budget")
+    schedule, budget = schedule_of(parameters), parameters.get("budget")
     steps = budgets(schedule, reduction)
     if budget is None:
         return 0 if schedule in UNTRAINED_FIRST else len(steps) - 1
@@ -92,7 +92,7 @@ def domination_ranks(costs: ArrayLike) -> list[int]:
     points = np.asarray(costs, dtype=float)
     if not len(points):
         return []
-    no_worse = (points[:, None] <= points[None]).all(-1)
+    no_worse = np.all(points[:, None] <= points[None], axis=-1)
     beats = no_worse & ~no_worse.T
     ranks, beaten_by, rank = np.full(len(points), -1), beats.sum(0), 0
     while len(front := np.flatnonzero((ranks < 0) & (beaten_by == 0))):

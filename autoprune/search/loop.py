@@ -31,7 +31,7 @@ def search(
     """
     for parameters in first:
         run(parameters)
-    prepare(tuner, folders())
+    prepare_tuner(tuner, folders())
     for number in numbers:
         try:
             parameters = tuner.ask(number)
@@ -40,7 +40,7 @@ def search(
         tuner.tell(number, parameters, run(parameters))
 
 
-def prepare(tuner: Any, folders: Iterable[Path]) -> list[Prepared]:
+def prepare_tuner(tuner: Any, folders: Iterable[Path]) -> list[Prepared]:
     """Give the tuner what trials wrote down about the network, if any did, and return it.
 
     Args:

@@ -20,20 +20,45 @@ Space = dict[str, dict[str, Any]]
 class GroupLike(Protocol):
     """What a space needs to know of a coupled group (see :class:`autoprune.prune.groups.Group`)."""
 
-    name: str
-    channels: int
-    producers: tuple[str, ...]
-    consumers: tuple[str, ...]
-    params: int
-    macs: int
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def channels(self) -> int:
+        """How many channels it has."""
+
+    @property
+    def producers(self) -> tuple[str, ...]:
+        """The layers that make them."""
+
+    @property
+    def consumers(self) -> tuple[str, ...]:
+        """The layers that read them."""
+
+    @property
+    def params(self) -> int:
+        """The parameters that go with all of them."""
+
+    @property
+    def macs(self) -> int:
+        """The MACs that go with all of them."""
 
 
 class BlockLike(Protocol):
     """What a space needs to know of a residual block (see :class:`autoprune.prune.blocks.Block`)."""
 
-    name: str
-    params: int
-    macs: int
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def params(self) -> int:
+        """Its parameters."""
+
+    @property
+    def macs(self) -> int:
+        """Its MACs."""
 
 
 HEADER = """\
@@ -43,13 +68,13 @@ HEADER = """\
 # lose them together. _value is [lowest, highest, step]; kept channels are rounded to a multiple of 8.
 # Take a line out and that group stays whole. Other _types: choice, uniform.
 #
-# The schedule shared judges each candidate on weights that one training has made good for all of them, once for each
+# The schedule supernet judges each candidate on weights that one training has made good for all of them, once for each
 # criterion. With one_shot, gradual, lottery_ticket and others each candidate is trained alone: docs/schedules.md.
 
 """
 
 
-DEFAULT_CRITERIA, DEFAULT_SCHEDULES = ("l1_norm",), ("shared",)
+DEFAULT_CRITERIA, DEFAULT_SCHEDULES = ("l1_norm",), ("supernet",)
 """What a space searches over unless it is told."""
 
 

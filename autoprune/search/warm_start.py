@@ -50,32 +50,36 @@ def first_candidates(
     sizes: SizeModel,
     losses: Mapping[str, Sequence[tuple[float, float]]],
     allocations: Sequence[Sparsity],
-    like: Candidate,
-    spare: Sequence[str] = (),
+    template: Candidate,
+    dispensable: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Return parameter sets to try first, such that a few of them cover all sizes already, the smallest first.
 
     Args:
         losses: see :func:`predicted_front`.
         allocations: what published rules give (ERK, LAMP).
-        like: has the criterion, the schedule and the blocks of them all.
-        spare: residual blocks, the most dispensable first: up to half of them go in some candidates, without and with
-            half of the channels.
+        template: has the criterion, the schedule and the blocks of them all.
+        dispensable: residual blocks, the most dispensable first: up to half of them go in some candidates, without
+            and with half of the channels.
     """
     solved = _spread([each for size in ("macs", "params") for each in predicted_front(sizes, losses, size)[::-1]])
     uniform = _spread([dict.fromkeys(losses, level) for level in UNIFORM[::-1]])
     mixed = [each for row in zip_longest(solved, uniform, allocations) for each in row if each is not None]
-    different = {}
+    different: dict[tuple[int, ...], Sparsity] = {}
     for each in mixed:
         different.setdefault(tuple(sizes.kept(each).values()), each)
-    whole = [replace(like, sparsity=each) for each in different.values()]
+    whole = [replace(template, sparsity=each) for each in different.values()]
     shallower = [
-        replace(like, blocks=dict(like.blocks) | dict.fromkeys(spare[:count], 1), sparsity=dict.fromkeys(losses, level))
-        for count in range(1, len(spare) // 2 + 1)
+        replace(
+            template,
+            blocks=dict(template.blocks) | dict.fromkeys(dispensable[:count], 1),
+            sparsity=dict.fromkeys(losses, level),
+        )
+        for count in range(1, len(dispensable) // 2 + 1)
         for level in (0.0, 0.5)
     ]
-    mixed = [each for pair in zip_longest(whole, shallower) for each in pair if each is not None]
-    return [each.to_parameters() for each in mixed]
+    candidates = [each for pair in zip_longest(whole, shallower) for each in pair if each is not None]
+    return [each.to_parameters() for each in candidates]
 
 
 def _costs(levels: Sequence[float], curve: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -77,14 +77,14 @@ class Subnets:
         """Return the version at the highest level in all groups; it has all blocks."""
         return Subnet(self.removals[LEVELS[-1]])
 
-    def random_uniform(self, chance: random.Random) -> Subnet:
+    def random_uniform(self, rng: random.Random) -> Subnet:
         """Return a version with one random level in all groups; it has all blocks."""
-        return Subnet(self.removals[chance.choice(LEVELS)])
+        return Subnet(self.removals[rng.choice(LEVELS)])
 
-    def random(self, chance: random.Random) -> Subnet:
+    def random(self, rng: random.Random) -> Subnet:
         """Return a version with a random level for each group, and some blocks missing."""
-        removal = {group.name: self.removals[chance.choice(LEVELS)].get(group.name, []) for group in self.groups}
-        return Subnet(removal, tuple(block for block in self.blocks if chance.random() < DROPPED))
+        removal = {group.name: self.removals[rng.choice(LEVELS)].get(group.name, []) for group in self.groups}
+        return Subnet(removal, tuple(block for block in self.blocks if rng.random() < DROPPED))
 
     def build(self, model: nn.Module, subnet: Subnet) -> nn.Module:
         """Return a copy of a version of ``model``, really smaller, in evaluation mode."""
@@ -100,12 +100,13 @@ class Subnets:
             within: made of ``model``, where many versions of it are run.
         """
         gone = removed_positions(self.groups, subnet.removal)
-        state, tied = {}, {}
+        state: dict[str, Tensor] = {}
+        tied: dict[int, Tensor] = {}
         for name, value in model.named_parameters(remove_duplicate=False):
             state[name] = tied.setdefault(id(value), _rest(name, value, gone))
-        for name, value in model.named_buffers():
-            rest = _rest(name, value, gone)
-            state[name] = rest.clone() if rest is value else rest  # the version's statistics are not the model's
+        for name, buffer in model.named_buffers():
+            rest = _rest(name, buffer, gone)
+            state[name] = rest.clone() if rest is buffer else rest  # the version's statistics are not the model's
         return (within or Resizable(model)).run(state, subnet.blocks, model.training, forward)
 
 

@@ -50,7 +50,7 @@ GAIN = 0.001
 """By how much the metric of the fixed subnets rises as long as the training helps, as a limit on the drop counts it."""
 
 
-def prepare(
+def load_or_train(
     task: Task,
     data: Splits,
     dense: Dense,
@@ -62,7 +62,7 @@ def prepare(
 ) -> nn.Module:
     """Return the network whose weights serve every version, from the cache or newly trained (then cached).
 
-    It is trained for ``task.shared_steps``; without these for six times the recovery steps at most, and it ends
+    It is trained for ``task.supernet_steps``; without these for six times the recovery steps at most, and it ends
     sooner when the mean validation accuracy of some fixed versions no longer rises.
 
     Args:
@@ -78,12 +78,12 @@ def prepare(
 
     def make(file: Path) -> None:
         subnets = Subnets.in_order(order(task, data, dense.model, groups, criterion, seed), groups, round_to, blocks)
-        ends_itself = {} if task.shared_steps else {"on_check": _Plateau(task, data, subnets, seed)}
-        model = train_supernet(task, data, dense.model, subnets, recipe, seed, **ends_itself)
+        ends = _never if task.supernet_steps else _Plateau(task, data, subnets, seed)
+        model = train_supernet(task, data, dense.model, subnets, recipe, seed, ends)
         torch.save(weights_of(model), file)
 
     key = key_of(task, dense, groups, criterion, seed, round_to, blocks)
-    file = cache.cached("shared", task.name, key, ".pt", make)
+    file = cache.cached("supernet", task.name, key, ".pt", make)
     model = copy.deepcopy(dense.model)
     model.load_state_dict(torch.load(file, weights_only=True))
     return model.eval()
@@ -92,12 +92,12 @@ def prepare(
 def key_of(
     task: Task, dense: Dense, groups: Groups, criterion: str, seed: int, round_to: int, blocks: tuple[Block, ...]
 ) -> str:
-    """Return the key of the shared weights that :func:`prepare` returns for the same arguments."""
+    """Return the key of the shared weights that :func:`load_or_train` returns for the same arguments."""
     return cache.key_of(
         dense=dense.key,
         groups=groups.prunable,
         recipe=supernet_recipe(task),
-        ends_itself=not task.shared_steps,
+        ends_itself=not task.supernet_steps,
         criterion=(criterion, get_criterion(criterion)),
         seed=seed,
         round_to=round_to,
@@ -118,6 +118,10 @@ def order(
     return channel_order(dense, groups, criterion, context)
 
 
+def _never(step: int, model: nn.Module) -> bool:
+    return False
+
+
 @dataclass
 class _Plateau:
     """Says when the mean metric of some fixed versions has not risen for two checks."""
@@ -130,8 +134,8 @@ class _Plateau:
     since: int = 0
 
     def __call__(self, step: int, model: nn.Module) -> bool:
-        chance = random.Random(self.seed)
-        subnets = [self.subnets.build(model, self.subnets.random(chance)) for _ in range(SUBNETS)]
+        rng = random.Random(self.seed)
+        subnets = [self.subnets.build(model, self.subnets.random(rng)) for _ in range(SUBNETS)]
         mean = sum(_recalibrated_quality(self.task, each, self.data, self.seed) for each in subnets) / SUBNETS
         metric = self.task.metric
         better = self.best is None or metric.drop(self.best, mean) > GAIN
@@ -147,7 +151,7 @@ def supernet_recipe(task: Task) -> Recipe:
     benchmark's tasks (``experiments/shared_ways.py``). Adam scales its steps by itself.
     """
     faster, recovery = 3 if task.recovery.optimizer == "sgd" else 1, task.recovery
-    steps = task.shared_steps or LENGTH * recovery.steps
+    steps = task.supernet_steps or LENGTH * recovery.steps
     return replace(recovery, steps=steps, learning_rate=faster * recovery.learning_rate)
 
 
@@ -199,7 +203,7 @@ def train_supernet(
     subnets: Subnets,
     recipe: Recipe,
     seed: int = 0,
-    on_check: Callable[[int, nn.Module], bool] = lambda step, model: False,
+    on_check: Callable[[int, nn.Module], bool] = _never,
     check_every: int = 100,
 ) -> nn.Module:
     """Return a copy of the dense ``model`` whose weights serve every version.
@@ -215,7 +219,7 @@ def train_supernet(
         TrialFailure: the loss is NaN or infinite.
     """
     teacher, model = copy.deepcopy(model).eval(), copy.deepcopy(model).train()
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     optimization = Optimization(model, recipe)
     warm_up = max(1, recipe.steps // 20)
     decay_from, end = recipe.steps - recipe.steps // 4, recipe.steps
@@ -231,7 +235,7 @@ def train_supernet(
         optimization.begin()
         with torch.no_grad(), optimization.precision():
             target = task.run(teacher, batch)
-        asked = [subnets.smallest(), subnets.random_uniform(chance), subnets.random(chance)]
+        asked = [subnets.smallest(), subnets.random_uniform(rng), subnets.random(rng)]
         for subnet in asked:
             with optimization.precision():
                 outputs = subnets.run(model, subnet, lambda smaller: task.run(smaller, batch), within)  # noqa: B023

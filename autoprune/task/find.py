@@ -18,7 +18,7 @@ from autoprune.task.task import Task, _import_file, _let_import_from
 
 
 def load_task(reference: str) -> Task:
-    """Find a task: a name in :data:`TASKS`, ``FILE.py[:ATTRIBUTE]`` or ``MODULE:ATTRIBUTE`` (unsaid, it is ``task``).
+    """Find a task: a name in :data:`TASKS`, ``FILE.py[:ATTRIBUTE]`` or ``MODULE:ATTRIBUTE`` (``task`` by default).
 
     Raises:
         UserError: nothing by that name, with the near matches; a file that cannot be imported; not a :class:`Task`.

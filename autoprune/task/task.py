@@ -60,8 +60,9 @@ class Task:
         loss: ``loss(outputs, batch) -> scalar``. By default the model's own where its outputs have one, else the
             cross-entropy with the batch's labels (:func:`autoprune.task.objective.default_loss`).
         keep: names of layers that are never pruned. The output layer is found by itself.
-        shared_steps: optimiser steps of the recovery that all candidates share (:mod:`autoprune.supernet`); if
+        supernet_steps: optimiser steps of the training that all candidates share (:mod:`autoprune.supernet`); if
             None it ends by itself.
+        shared_steps: the former name of ``supernet_steps``.
         train: the training split, if not from ``data``: a data set or a ``DataLoader``. A batch may be any tree of
             tensors.
         validation: the split that the search judges by.
@@ -91,8 +92,9 @@ class Task:
     recovery: Recipe = Recipe(steps=200, learning_rate=0.02, distillation=0.9)
     loss: Callable[[Any, Any], Tensor] = default_loss
     keep: tuple[str, ...] = ()
-    shared_steps: int | None = None
+    supernet_steps: int | None = None
     _: KW_ONLY
+    shared_steps: InitVar[int | None] = None
     train: Data | None = None
     validation: Data | None = None
     test: Data | None = None
@@ -103,8 +105,10 @@ class Task:
     metric: Measure | str = METRIC
     fit: Callable[[nn.Module, int], None] | None = None
 
-    def __post_init__(self, example: Any) -> None:
+    def __post_init__(self, shared_steps: int | None, example: Any) -> None:
         """Fill in what was said in another way."""
+        if shared_steps is not None:
+            object.__setattr__(self, "supernet_steps", shared_steps)
         if example is not None:
             object.__setattr__(self, "example_input", example)
         object.__setattr__(self, "example", self.example_input)

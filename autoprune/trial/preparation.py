@@ -1,4 +1,4 @@
-"""What comes before a search: the shared recovery, the sensitivity of each group, and the first candidates."""
+"""What comes before a search: the supernet, the sensitivity of each group, and the first candidates."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from autoprune.base.tree import device_of, to_device
 from autoprune.errors import UserError
 from autoprune.prune.allocation import allocate
 from autoprune.prune.blocks import Block, block_importance, choose_blocks, find_blocks
-from autoprune.prune.criteria import get_criterion
+from autoprune.prune.criteria import get_criterion, unstructured
 from autoprune.prune.dense import Dense
 from autoprune.prune.size_model import size_model
 from autoprune.results.candidate import Candidate
 from autoprune.results.prepared import Prepared
 from autoprune.search.warm_start import first_candidates
-from autoprune.supernet import supernet as shared
+from autoprune.supernet import supernet
 from autoprune.task.task import Splits, Task
 from autoprune.train import evaluation, loading
 from autoprune.trial.sensitivity import EXAMPLES, RATIOS, Probe, probe
@@ -38,7 +38,7 @@ def prepare_search(
 ) -> Prepared:
     """Return what a tuner may know before its first candidate.
 
-    With the schedule ``shared`` the shared recovery is trained now, if its cache has none, and it is the network that
+    With the schedule ``supernet`` the supernet is trained now, if its cache has none, and it is the network that
     is probed. The probe is cached by content as well.
 
     Args:
@@ -47,7 +47,7 @@ def prepare_search(
         recipe: the recovery recipe, if one was searched for: to be reported.
 
     Raises:
-        TrialFailure: the shared recovery diverged.
+        TrialFailure: the supernet's training diverged.
     """
     groups = dense.groups
     sizes = size_model(dense.model, task.example_input, groups, round_to)
@@ -56,14 +56,14 @@ def prepare_search(
     if candidate.blocks:
         blocks = find_blocks(dense.model, task.example_input, task.keep)
         blocks = choose_blocks(blocks, sorted(candidate.blocks), task.name)
-    found = _probe(task, data, dense, criterion, candidate.schedule == "shared", seed, round_to, blocks)
-    spare = []
+    found = _probe(task, data, dense, criterion, candidate.schedule == "supernet", seed, round_to, blocks)
+    dispensable = []
     if blocks:
         size = task.recovery.batch_size
         batch = next(loading.batches(loading.sample_of(data.train, size, seed), size))
         batch = to_device(batch, device_of(dense.model))
         rise = block_importance(dense.model, blocks, lambda model: evaluation.loss_of(task, model, batch))
-        spare = sorted(rise, key=rise.get)
+        dispensable = sorted(rise, key=rise.get)
     allocations = []
     for method, ratio in ALLOCATIONS:
         try:
@@ -78,7 +78,8 @@ def prepare_search(
         losses=found.loss,
         criterion=candidate.criterion,
         schedule=candidate.schedule,
-        first=first_candidates(sizes, found.loss, allocations, candidate, spare),
+        first=first_candidates(sizes, found.loss, allocations, candidate, dispensable),
+        unstructured=unstructured(),
         recipe=recipe or {},
     )
 
@@ -88,22 +89,22 @@ def _probe(
     data: Splits,
     dense: Dense,
     criterion: str,
-    on_shared: bool,
+    on_supernet: bool,
     seed: int,
     round_to: int,
     blocks: tuple[Block, ...],
 ) -> Probe:
     def make(file: Path) -> None:
         model = dense.model
-        if on_shared:
-            model = shared.prepare(task, data, dense, dense.groups, criterion, seed, round_to, blocks)
+        if on_supernet:
+            model = supernet.load_or_train(task, data, dense, dense.groups, criterion, seed, round_to, blocks)
         found = probe(task, data, model, dense.model, dense.groups, criterion, seed, round_to)
         file.write_text(json.dumps(found._asdict()))
 
-    weights = shared.key_of(task, dense, dense.groups, criterion, seed, round_to, blocks) if on_shared else None
+    weights = supernet.key_of(task, dense, dense.groups, criterion, seed, round_to, blocks) if on_supernet else None
     key = cache.key_of(
         dense=dense.key,
-        shared=weights,
+        supernet=weights,
         recipe=task.recovery,
         criterion=(criterion, get_criterion(criterion)),
         seed=seed,

@@ -10,7 +10,7 @@ from torch import nn
 
 from autoprune.base.machine import processor
 from autoprune.cache import cached, key_of
-from autoprune.measure.latency import compare, median, pinned, prepare, time_in_turn
+from autoprune.measure.latency import compare, make_pass, median, pinned, time_in_turn
 from autoprune.prune.dense import Dense
 
 
@@ -22,7 +22,7 @@ def reference_ms(dense: Dense, example_input: Any, runtime: str, batch_size: int
 
     def make(file: Path) -> None:
         with pinned(1):
-            one_pass = prepare(dense.model, example_input, runtime, batch_size)
+            one_pass = make_pass(dense.model, example_input, runtime, batch_size)
             (times,) = time_in_turn([one_pass])
         file.write_text(json.dumps(median(times)))
 

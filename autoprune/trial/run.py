@@ -22,7 +22,7 @@ from autoprune.prune.removal import remove_channels
 from autoprune.prune.schedules import Schedule, check_blocks, check_initial, check_pair, get_schedule
 from autoprune.results import finite
 from autoprune.results.candidate import Candidate, channels_kept
-from autoprune.supernet import supernet as shared
+from autoprune.supernet import supernet
 from autoprune.task.recipe import Recipe
 from autoprune.task.task import Splits, Task
 from autoprune.train import evaluation, loop
@@ -94,7 +94,7 @@ def run_trial(
         candidate = replace(candidate, sparsity=spread, uniform=0.0, allocation=None)
     run = _Run(task, candidate, data, dense, groups, schedule, seed, round_to, on_round, blocks, known, repeat)
     kept |= {group.name: group.channels for group in groups}
-    if schedule.retrain == "shared":
+    if schedule.retrain == "supernet":
         model, left = _take_subnet(run)
         kept |= left
     elif criterion.structured:
@@ -141,7 +141,7 @@ def _take_subnet(run: _Run) -> tuple[nn.Module, dict[str, int]]:
     _warn_of_empty_groups(run)
     whole = run.dense.groups or run.groups
     kept = {g.name: channels_kept(g.channels, run.candidate.of(g.name), run.round_to) for g in whole}
-    order = shared.order(run.task, run.data, run.dense.model, whole, run.candidate.criterion, run.seed)
+    order = supernet.order(run.task, run.data, run.dense.model, whole, run.candidate.criterion, run.seed)
     gone = {g.name: sorted(order[g.name][: g.channels - kept[g.name]]) for g in whole}
 
     def smaller(weights: nn.Module) -> nn.Module:
@@ -150,10 +150,10 @@ def _take_subnet(run: _Run) -> tuple[nn.Module, dict[str, int]]:
     weights = run.supernet_weights(whole)
     model, left = smaller(weights), {group.name: kept[group.name] for group in run.groups}
     if not run.candidate.budget:
-        shared.recalibrate(run.task, model, run.data, run.seed)
+        supernet.recalibrate(run.task, model, run.data, run.seed)
         return model, left
-    nearer = smaller(shared.interpolate(run.dense.model, weights, 0.5))
-    if shared.lacks_a_point_at_most(nearer, model, run.task, run.data, run.seed):
+    nearer = smaller(supernet.interpolate(run.dense.model, weights, 0.5))
+    if supernet.lacks_a_point_at_most(nearer, model, run.task, run.data, run.seed):
         model = nearer
     run.train(model, 1.0)
     return model, left
@@ -236,7 +236,7 @@ class _Run:
     def supernet_weights(self, groups: Groups) -> nn.Module:
         """Return the dense network with the weights that all candidates share."""
         how = (self.candidate.criterion, self.seed, self.round_to, self.droppable)
-        return shared.prepare(self.task, self.data, self.dense, groups, *how)
+        return supernet.load_or_train(self.task, self.data, self.dense, groups, *how)
 
     def spread_sparsity(self, model: nn.Module) -> dict[str, float]:
         """Return each group's sparsity; where one number was given, spread by ERK, to the same number of weights."""
@@ -264,8 +264,8 @@ class _Run:
             recipe = self.training_recipe
             return recipe, None, int((self.schedule.rewind_to or 0) * recipe.steps)
         recovery = self._within_budget(self.task.recovery)
-        if self.schedule.retrain == "shared":
-            recovery = shared.fine_tuning_recipe(recovery)
+        if self.schedule.retrain == "supernet":
+            recovery = supernet.fine_tuning_recipe(recovery)
         steps = recovery.steps and max(1, recovery.steps // self.schedule.rounds)
         return replace(recovery, steps=steps), self.dense.model, 0
 

@@ -13,7 +13,7 @@ from autoprune.prune import dense
 from autoprune.prune.criteria import get_criterion
 from autoprune.prune.groups import Group, Groups, removed_positions
 from autoprune.prune.removal import cut, remove_channels
-from autoprune.supernet import supernet as shared
+from autoprune.supernet import supernet
 from autoprune.supernet.subnets import lacking
 from autoprune.task.accepted import accepted
 from autoprune.task.find import load_task
@@ -51,12 +51,12 @@ def probe(
     Nothing is trained (Li et al. 2017, section 3.2; with re-estimated statistics as in EagleEye, Li et al. 2020).
 
     Args:
-        ranked: the network whose channels ``criterion`` ranks; ``model`` itself, or the dense one if ``model`` has the
-            shared weights.
+        ranked: the network whose channels ``criterion`` ranks; ``model`` itself, or the dense one if ``model`` is the
+            supernet.
         round_to: kept channels are a multiple of this.
     """
     seen = loading.sample_of(data.validation, EXAMPLES, seed)
-    order = shared.order(task, data, ranked, groups, criterion, seed)
+    order = supernet.order(task, data, ranked, groups, criterion, seed)
     gone = {ratio: lacking(order, groups, ratio, round_to) for ratio in RATIOS}
     whole = evaluation.quality_and_loss(task, model, seen)
     found = Probe({g.name: [(0.0, whole[0])] for g in groups}, {g.name: [(0.0, whole[1])] for g in groups})
@@ -67,19 +67,19 @@ def probe(
             if sparsity <= found.quality[group.name][-1][0]:
                 continue
             subnet = cut(model, removed_positions(groups, {group.name: units}))
-            shared.recalibrate(task, subnet, data, seed)
+            supernet.recalibrate(task, subnet, data, seed)
             quality, loss = evaluation.quality_and_loss(task, subnet, seen)
             found.quality[group.name].append((round(sparsity, 6), quality))
             found.loss[group.name].append((round(sparsity, 6), loss))
     return found
 
 
-def task_curves(reference: str, criterion: str = "l1_norm", on_shared: bool = False) -> dict[str, Curve]:
+def task_curves(reference: str, criterion: str = "l1_norm", on_supernet: bool = False) -> dict[str, Curve]:
     """Return the accuracy of a task's dense model without a part of each group alone, by the group's name.
 
     Args:
         reference: of the task, see :func:`autoprune.task.find.load_task`.
-        on_shared: probe the weights of the shared recovery, which is trained now if the cache has none.
+        on_supernet: probe the supernet, which is trained now if the cache has none.
 
     Raises:
         UserError: an unknown task or criterion, or one that removes no whole channels.
@@ -88,8 +88,8 @@ def task_curves(reference: str, criterion: str = "l1_norm", on_shared: bool = Fa
     if not get_criterion(criterion).structured:
         raise UserError(f"criterion {criterion} removes no whole channels: use l1_norm, l2_norm, fpgm or another")
     data = task.splits()
-    trained = dense.prepare(task, data)
-    model = shared.prepare(task, data, trained, trained.groups, criterion) if on_shared else trained.model
+    trained = dense.load_or_train(task, data)
+    model = supernet.load_or_train(task, data, trained, trained.groups, criterion) if on_supernet else trained.model
     return probe(task, data, model, trained.model, trained.groups, criterion).quality
 
 
@@ -99,7 +99,7 @@ def task_sensitivities(task: Task, share: float = 0.5) -> dict[str, float]:
     Each group is pruned alone, and nothing is fine-tuned.
     """
     data = task.splits()
-    trained = dense.prepare(task, data)
+    trained = dense.load_or_train(task, data)
 
     def score(model) -> float:
         return -task.metric.cost(evaluation.quality(task, model, data.validation))

@@ -32,8 +32,8 @@ def settings_task(settings: TrialCommand) -> Task:
     task = load_task(settings.task)
     if settings.recovery_steps:
         task = replace(task, recovery=replace(task.recovery, steps=settings.recovery_steps))
-    if settings.shared_steps:
-        task = replace(task, shared_steps=settings.shared_steps)
+    if settings.supernet_steps:
+        task = replace(task, supernet_steps=settings.supernet_steps)
     return task
 
 
@@ -63,7 +63,7 @@ def load_settings(settings: TrialCommand) -> tuple[Task, Splits, Dense]:
     device = resolve(settings.device)
     task = settings_task(settings)
     data = task.splits()
-    trained = dense.prepare(task, data, settings.checkpoint, settings.seed, settings.initial, device)
+    trained = dense.load_or_train(task, data, settings.checkpoint, settings.seed, settings.initial, device)
     if settings.recipe_trials:
         tried = search_recipe(task, data, trained, settings.recipe_trials, settings.seed, settings.round_to)
         task = with_best_recipe(task, tried)
@@ -91,7 +91,7 @@ def check_task_space(task: Task, model: nn.Module, groups: Groups, space: Any, k
     group_names, block_names = [group.name for group in groups], [block.name for block in blocks]
     check_space(space, group_names, CRITERIA, SCHEDULES, block_names, METHODS)
     for name in space["schedule"]["_value"] if "schedule" in space else ():
-        if task.fit is not None and get_schedule(name).retrain == "shared":
+        if task.fit is not None and get_schedule(name).retrain == "supernet":
             raise UserError(
                 f"schedule {name} trains one network for all candidates, step by step, but task {task.name} has its "
                 "own fit: use one_shot or another schedule"

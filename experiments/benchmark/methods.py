@@ -23,7 +23,7 @@ from autoprune.search import (
 from autoprune.search.space import build_space
 from autoprune.search.tuners.amc.tuner import AmcTuner
 from autoprune.search.tuners.base import Tuner
-from autoprune.supernet import supernet as shared
+from autoprune.supernet import supernet
 from autoprune.trial.preparation import prepare_search
 from autoprune.trial.record import default_metric
 
@@ -83,13 +83,13 @@ def uniform(bench: Bench) -> None:
 
 def uniform_shared(bench: Bench) -> None:
     """The same grid on the shared recovery; then each fine-tuned in full from there, again and again."""
-    shared.prepare(bench.task, bench.data, bench.dense, bench.dense.groups, CRITERION, bench.seed)
+    supernet.load_or_train(bench.task, bench.data, bench.dense, bench.dense.groups, CRITERION, bench.seed)
     bench.note("shared recovery")
-    for candidate in _uniform_grid(bench, "shared"):
+    for candidate in _uniform_grid(bench, "supernet"):
         bench.judge(candidate)
     bench.note("grid")
     for repeat in count():
-        for candidate in _uniform_grid(bench, "shared"):
+        for candidate in _uniform_grid(bench, "supernet"):
             bench.judge(replace(candidate, budget=1.0), repeat)
 
 
@@ -100,11 +100,11 @@ def autoprune(bench: Bench) -> None:
             bench.judge(Candidate.from_parameters(parameters))
     bench.note("baselines")
     prepared = prepare_search(
-        bench.task, bench.data, bench.dense, Candidate(criterion=CRITERION, schedule="shared"), bench.seed
+        bench.task, bench.data, bench.dense, Candidate(criterion=CRITERION, schedule="supernet"), bench.seed
     )
     bench.note("preparation")
     tuner = OptunaTuner(seed=bench.seed, storage=str(bench.folder / "optuna.journal"))
-    _drive(bench, tuner, "shared", prepared)
+    _drive(bench, tuner, "supernet", prepared)
 
 
 METHODS: dict[str, Callable[[Bench], None]] = {

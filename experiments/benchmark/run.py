@@ -101,7 +101,7 @@ def load(names: list[str]) -> None:
         trainer.start()
         trainer.join()
         data = task.data()
-        LOADED[name] = task, data, dense.prepare(task, data)
+        LOADED[name] = task, data, dense.load_or_train(task, data)
         # Imports and the like are done before the first clock starts: every run forks from here.
         Bench(*LOADED[name], 0, math.inf, Path()).judge(Candidate(uniform=0.5), train=False)
 
@@ -129,7 +129,7 @@ def _try(run: Run, table: Path) -> tuple[bool, str]:
 
 def _train_dense(task: Task) -> None:
     torch.set_num_threads(1)
-    dense.prepare(task, task.data())
+    dense.load_or_train(task, task.data())
 
 
 def _record(run: Run, bench: Bench) -> dict[str, Any]:

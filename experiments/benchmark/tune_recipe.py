@@ -37,10 +37,10 @@ def main() -> None:
     os.environ["AUTOPRUNE_CACHE"] = str(CACHE)
     task = TASKS[options.task]
     data = task.data()
-    model = dense.prepare(task, data)
-    chance = random.Random(0)
+    model = dense.load_or_train(task, data)
+    rng = random.Random(0)
     candidates = [Candidate(uniform=0.75, criterion=CRITERION)] + [
-        Candidate(sparsity={g.name: chance.randrange(4, 15) / 16 for g in model.groups}, criterion=CRITERION)
+        Candidate(sparsity={g.name: rng.randrange(4, 15) / 16 for g in model.groups}, criterion=CRITERION)
         for _ in range(2)
     ]
 

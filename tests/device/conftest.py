@@ -35,11 +35,11 @@ def made_up(device):
 def here():
     """The tiny task, its data and its dense model on the CPU."""
     task, data, _ = make_task()
-    return task, data, dense.prepare(task, data)
+    return task, data, dense.load_or_train(task, data)
 
 
 @pytest.fixture(scope="session")
 def there(device):
     """The same on the device."""
     task, data, _ = make_task()
-    return task, data, dense.prepare(task, data, device=device)
+    return task, data, dense.load_or_train(task, data, device=device)

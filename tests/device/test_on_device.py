@@ -15,12 +15,12 @@ from autoprune.base import streams
 from autoprune.base.tree import device_of, to_device
 from autoprune.export import export, load_pruned
 from autoprune.export.int8 import export_int8
-from autoprune.finalize import recovery
+from autoprune.finalize import fine_tuning
 from autoprune.measure import latency, measure
 from autoprune.prune.allocation import METHODS, allocate
 from autoprune.prune.blocks import block_importance, find_blocks
 from autoprune.prune.criteria import CRITERIA, Context, channels_to_remove, weight_masks
-from autoprune.prune.dense import prepare
+from autoprune.prune.dense import load_or_train
 from autoprune.prune.find import find_groups
 from autoprune.prune.proof import equivalence_error, half
 from autoprune.prune.removal import remove_channels
@@ -173,7 +173,7 @@ class Deep(nn.Module):
 def test_a_dropped_block(device):
     task, data, _ = make_task()
     task = replace(task, name="deep", model=Deep)
-    prepared = prepare(task, data, device=device)
+    prepared = load_or_train(task, data, device=device)
     candidate = Candidate(uniform=0.5, blocks={"block": 1})
     result = run_trial(task, candidate, data, prepared, round_to=2)
     assert device_of(result.model) == device and result.kept["block.inner"] == 0
@@ -231,7 +231,7 @@ def test_a_whole_search_and_its_end(tmp_path, device, monkeypatch):
     assert all(trial.succeeded for trial in result.trials) and result.settings.device == device.type
     weights = torch.load(result.trials[0].model_file, weights_only=True)
     assert all(tensor.device.type == "cpu" for tensor in weights.values())
-    recovery.recover_all(result, result.loaded, result.front()[:2], seeds=2, processes=2)
+    fine_tuning.fine_tune_all(result, result.loaded, result.front()[:2], seeds=2, processes=2)
     final = result.export(result.front()[0].id, tmp_path / "out", formats=("onnx",), runs=2)
     assert final.files["onnx"].is_file()
 

@@ -92,7 +92,7 @@ def test_a_dot_in_a_folders_name_makes_no_file_of_it(tmp_path, name):
 
 @pytest.mark.parametrize("place", ["taken", "taken/there", "taken/net.onnx"])
 def test_a_place_that_cannot_be_written_is_refused_before_the_work(digits_search, tmp_path, monkeypatch, place):
-    monkeypatch.setattr("autoprune.finalize.finish.recover_all", pytest.fail)
+    monkeypatch.setattr("autoprune.finalize.finish.fine_tune_all", pytest.fail)
     (tmp_path / "taken").write_text("")
     with pytest.raises(UserError, match="taken"):
         digits_search.export("knee", tmp_path / place)
@@ -158,7 +158,7 @@ def test_further_recovery_that_harms_is_not_taken(digits):
 
 def test_a_trial_that_shared_its_recovery_gets_one_of_its_own_before_the_export(digits, tmp_path):
     space = {
-        "schedule": {"_type": "choice", "_value": ["shared"]},
+        "schedule": {"_type": "choice", "_value": ["supernet"]},
         "sparsity": {"_type": "choice", "_value": [0.5]},
     }
     result = autoprune.run_search(digits[0], trials=1, space=space, baselines=False)

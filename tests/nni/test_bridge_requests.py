@@ -92,26 +92,26 @@ BODIES = [
 ]  # fmt: skip
 
 
-def any_request(chance: random.Random) -> bytes:
+def any_request(rng: random.Random) -> bytes:
     """Return a request that is more or less wrong, but none that rightly ends the experiment."""
-    method, path = chance.choice(METHODS), chance.choice(PATHS) + chance.choice(TAILS)
+    method, path = rng.choice(METHODS), rng.choice(PATHS) + rng.choice(TAILS)
     if method == "DELETE" and path.partition("?")[0].rstrip("/") == "/api/v1/nni/experiment":
         method = "GET"
-    headers = chance.sample(HEADERS, chance.randrange(6))
-    body = chance.choice(BODIES)
-    if chance.random() < 0.5:
+    headers = rng.sample(HEADERS, rng.randrange(6))
+    body = rng.choice(BODIES)
+    if rng.random() < 0.5:
         headers += [f"Content-Length: {len(body)}", "Content-Type: application/json"]
-    if chance.random() < 0.3:  # a WebSocket, and bytes that are no frames
+    if rng.random() < 0.3:  # a WebSocket, and bytes that are no frames
         method, headers = "GET", [*headers, *HEADERS[2:6]]
-    host = chance.choice(["127.0.0.1", "127.0.0.1", "127.0.0.1", "localhost:1", "x", ""])
+    host = rng.choice(["127.0.0.1", "127.0.0.1", "127.0.0.1", "localhost:1", "x", ""])
     head = "\r\n".join([f"{method} {path} HTTP/1.1", f"Host: {host}", *headers, "", ""]).encode("latin-1")
-    return (head + body)[: chance.choice([None, None, None, None, len(head) // 2])]
+    return (head + body)[: rng.choice([None, None, None, None, len(head) // 2])]
 
 
 def test_no_request_ends_the_manager(nni_home):
     (manager,) = nni_home.managers()
-    chance = random.Random(0)
-    content = [any_request(chance) for _ in range(400)]
+    rng = random.Random(0)
+    content = [any_request(rng) for _ in range(400)]
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda each: send(nni_home.port, each, limit=0.2), content))
     assert len({status_of(answer) for answer in answers}) > 5

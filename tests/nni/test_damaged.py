@@ -222,9 +222,9 @@ def test_a_damaged_registry_is_put_together_again_from_the_folders(home, autopru
 def test_a_new_experiment_does_not_empty_a_damaged_registry(home):
     from nni.tools.nnictl.config_utils import Experiments
 
-    from autoprune.nni.bridge import open_door
+    from autoprune.nni.bridge import install_patches
 
-    open_door()
+    install_patches()
     halve(home.registry)
     Experiments(str(home.root)).add_experiment("new00001", 8081, 99, "local", "new", logDir=str(home.root))
     assert set(json.loads(home.registry.read_text())) == {GOOD, BAD, LATEST, "new00001"}

@@ -163,18 +163,19 @@ console.log(JSON.stringify([sets.map(methodOf), ...names]));
 
 
 def test_trials_have_the_same_names_on_the_pages_and_in_the_reports(tmp_path):
-    sets = [{"criterion": "l1_norm", "schedule": s} for s in ("one_shot", "shared", "gradual")]
+    sets = [{"criterion": "l1_norm", "schedule": s} for s in ("one_shot", "supernet", "shared", "gradual")]
     sets = [each | budget for each in sets for budget in ({}, {"budget": 0}, {"budget": 0.25}, {"budget": 1})]
-    sets += [{"baseline": "dense", "criterion": "fpgm", "schedule": "shared"}, {"criterion": "fpgm"}, {}]
+    sets += [{"baseline": "dense", "criterion": "fpgm", "schedule": "supernet"}, {"criterion": "fpgm"}, {}]
     sets += [{"criterion": "level", "schedule": "one_shot", "allocation": "lamp", "sparsity": 0.5}]
     sets += [{"baseline": "lottery_ticket", "criterion": "level", "schedule": "lottery_ticket", "sparsity": 0.8}]
     script = NAME % (PAGE / "names.mjs").as_uri()
     methods, unfinished, small, sparse = in_javascript(tmp_path, script, {"sets": sets, "dense": DENSE})
     assert methods == [method(Trial("t", 0, each, "SUCCEEDED", {}, None, tmp_path, 0, 1)) for each in sets]
     assert unfinished == methods
-    assert len(set(methods)) == 14  # a budget of 1 is the default of two schedules, one of 0 of the third
-    assert {"dense", "l1_norm, shared + 25% fine-tuned", "l1_norm, gradual, not recovered"} <= set(methods)
-    assert "l1_norm, shared, 38% MACs" in small
+    # a budget of 1 is the default of two schedules, one of 0 of the third; shared is supernet's former name
+    assert len(set(methods)) == 14
+    assert {"dense", "l1_norm, supernet + 25% fine-tuned", "l1_norm, gradual, not recovered"} <= set(methods)
+    assert "l1_norm, supernet, 38% MACs" in small
     assert "level, lamp allocation, one shot, 20% weights" in sparse
     assert "lottery_ticket 80%" in small
     assert "dense" in small

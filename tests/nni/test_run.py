@@ -190,14 +190,14 @@ def test_a_failing_trial_is_recorded_with_its_reason_and_the_search_goes_on(nni_
 def test_a_trial_in_a_warm_process_finds_what_one_in_a_cold_process_finds(nni_home, digits):
     accuracies = []
     space = {"sparsity": {"_type": "choice", "_value": [0.5]}}
-    for cold in ("", "1"):
+    for engine in ("warm", "here"):
         config = digits(
             trial=QUICK + " --no-baselines --no-warm-start",
             searchSpace=space,
             maxTrialNumber=1,
             tuner={"name": "GridSearch"},
         )
-        assert nni_home.create(config, AUTOPRUNE_COLD=cold).returncode == 0
+        assert nni_home.create(config, AUTOPRUNE_ENGINE=engine).returncode == 0
         nni_home.wait_for_status("DONE", seconds=100)
         (trial,) = load_experiment(nni_home.folder).trials
         accuracies.append(trial.metrics["accuracy"])

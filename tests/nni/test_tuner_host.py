@@ -106,6 +106,14 @@ def test_on_resume_finished_and_interrupted_baselines_are_not_sent_again(make):
     assert dispatcher.tuner.heard == [("import", [own])]
 
 
+def test_a_dense_trial_that_an_earlier_version_ran_is_not_run_again(make):
+    dense, former = ({"baseline": "dense", "schedule": name} for name in ("supernet", "shared"))
+    dispatcher = make([dense])
+    dispatcher.process_command(CommandType.ImportData, [{"parameter": former, "value": 1, "trialJobId": "A"}])
+    dispatcher.process_command(CommandType.RequestTrialJobs, 1)
+    assert dispatcher._channel.parameters == [{"x": 0}]
+
+
 def test_without_baselines_a_parameter_of_that_name_is_the_tuner_s_own(make):
     dispatcher = make([])
     record = {"parameter": {"baseline": "mine"}, "value": 1, "trialJobId": "A"}
@@ -115,7 +123,7 @@ def test_without_baselines_a_parameter_of_that_name_is_the_tuner_s_own(make):
 
 @pytest.mark.parametrize("in_place", [True, False])
 def test_the_first_trials_follow_the_search_space_wherever_it_is_written(tmp_path, monkeypatch, in_place):
-    space = {"schedule": {"_type": "choice", "_value": ["shared"]}}
+    space = {"schedule": {"_type": "choice", "_value": ["supernet"]}}
     (tmp_path / "space.yaml").write_text(json.dumps(space))
     where = {"searchSpace": space} if in_place else {"searchSpaceFile": str(tmp_path / "space.yaml")}
     served = []
@@ -124,4 +132,4 @@ def test_the_first_trials_follow_the_search_space_wherever_it_is_written(tmp_pat
     config = {"tuner": {}, "trialCommand": "autoprune trial digits --no-baselines"} | where
     assert tuner_host.run(config, RecordingChannel()) is None
     served[0].process_command(CommandType.RequestTrialJobs, 1)
-    assert [(p["baseline"], p["schedule"]) for p in served[0]._channel.parameters] == [("dense", "shared")]
+    assert [(p["baseline"], p["schedule"]) for p in served[0]._channel.parameters] == [("dense", "supernet")]

@@ -17,7 +17,7 @@ from autoprune.measure import measure
 from autoprune.prune.blocks import block_importance, choose_blocks, find_blocks, remove_blocks
 from autoprune.prune.dense import Dense
 from autoprune.prune.find import find_groups
-from autoprune.prune.proof import randomise
+from autoprune.prune.random_values import randomise
 from autoprune.prune.rebuild import rebuild
 from autoprune.results.candidate import Candidate
 from autoprune.task.models.digits import DigitsNet
@@ -301,7 +301,7 @@ def test_schedules_that_cannot_drop_blocks_say_so(small, schedule):
 def test_with_and_without_a_block_the_shared_weights_are_the_same(small):
     task, data, dense = small
     name = "layer1.1"
-    without = Candidate(uniform=0.5, schedule="shared", blocks=ONE)
+    without = Candidate(uniform=0.5, schedule="supernet", blocks=ONE)
     both = [run_trial(task, each, data, dense) for each in (without, replace(without, blocks=ONE | {name: 0}))]
     short, long = (each.model.state_dict() for each in both)
     assert short.keys() < long.keys() and not any(key.startswith(f"{name}.") for key in short)
@@ -312,7 +312,7 @@ def test_with_and_without_a_block_the_shared_weights_are_the_same(small):
 
 def test_a_network_without_a_block_is_fine_tuned_further_from_the_shared_weights(small):
     task, data, dense = small
-    candidate = Candidate(uniform=0.5, schedule="shared", blocks=ONE)
+    candidate = Candidate(uniform=0.5, schedule="supernet", blocks=ONE)
     judged, tuned = (run_trial(task, replace(candidate, budget=budget), data, dense) for budget in (0.0, 1.0))
     before, after = judged.model.state_dict(), tuned.model.state_dict()
     assert before.keys() == after.keys()

@@ -12,7 +12,7 @@ from autoprune.train import loop
 def test_a_second_call_takes_the_trained_model_from_the_cache(digits, monkeypatch):
     task, data, first = digits
     monkeypatch.setattr(loop, "train", lambda *_, **__: pytest.fail("trained again"))
-    second = dense.prepare(task, data)
+    second = dense.load_or_train(task, data)
     assert second.measures == first.measures
     assert torch.equal(second.model.hidden.weight, first.model.hidden.weight)
 
@@ -20,15 +20,15 @@ def test_a_second_call_takes_the_trained_model_from_the_cache(digits, monkeypatc
 def test_another_recipe_or_seed_is_another_model(digits):
     task, data, first = digits
     shorter = replace(task, training=replace(task.training, steps=2))
-    assert dense.prepare(shorter, data).key != first.key
-    assert dense.prepare(shorter, data, seed=1).key != dense.prepare(shorter, data).key
+    assert dense.load_or_train(shorter, data).key != first.key
+    assert dense.load_or_train(shorter, data, seed=1).key != dense.load_or_train(shorter, data).key
 
 
 def test_a_checkpoint_takes_the_place_of_training(digits, tmp_path, monkeypatch):
     task, data, first = digits
     torch.save(first.model.state_dict(), tmp_path / "mine.pt")
     monkeypatch.setattr(loop, "train", lambda *_, **__: pytest.fail("trained"))
-    found = dense.prepare(task, data, tmp_path / "mine.pt")
+    found = dense.load_or_train(task, data, tmp_path / "mine.pt")
     assert torch.equal(found.model.hidden.weight, first.model.hidden.weight)
 
 
@@ -37,14 +37,14 @@ def test_a_checkpoint_that_does_not_fit_is_refused_in_one_line(digits, tmp_path)
     state = first.model.state_dict()
     torch.save({**state, "hidden.weight": torch.zeros(3, 3)}, tmp_path / "wrong.pt")
     with pytest.raises(UserError, match="does not fit the model of task digits: size mismatch for hidden.weight") as e:
-        dense.prepare(task, data, tmp_path / "wrong.pt")
+        dense.load_or_train(task, data, tmp_path / "wrong.pt")
     assert "\n" not in str(e.value)
 
 
 def test_a_checkpoint_that_would_run_code_is_refused(digits, tmp_path):
     torch.save(digits[2].model, tmp_path / "pickled.pt")
     with pytest.raises(UserError, match="not a plain state dict"):
-        dense.prepare(*digits[:2], tmp_path / "pickled.pt")
+        dense.load_or_train(*digits[:2], tmp_path / "pickled.pt")
 
 
 WRAPPED = {
@@ -77,16 +77,16 @@ def test_a_model_whose_own_names_begin_with_a_prefix_keeps_them(tmp_path):
 
 def test_a_missing_checkpoint_is_refused(digits, tmp_path):
     with pytest.raises(UserError, match="does not exist"):
-        dense.prepare(*digits[:2], tmp_path / "none.pt")
+        dense.load_or_train(*digits[:2], tmp_path / "none.pt")
 
 
 def test_the_initial_weights_of_a_checkpoint_are_unknown_unless_they_are_given(digits, tmp_path):
     task, data, first = digits
     torch.save(first.model.state_dict(), tmp_path / "mine.pt")
     torch.save(task.build(5).state_dict(), tmp_path / "first.pt")
-    assert dense.prepare(task, data, tmp_path / "mine.pt").initial is None
-    found = dense.prepare(task, data, tmp_path / "mine.pt", initial=tmp_path / "first.pt")
+    assert dense.load_or_train(task, data, tmp_path / "mine.pt").initial is None
+    found = dense.load_or_train(task, data, tmp_path / "mine.pt", initial=tmp_path / "first.pt")
     assert torch.equal(found.initial["hidden.weight"], task.build(5).hidden.weight)
     assert torch.equal(found.model.hidden.weight, first.model.hidden.weight)
     with pytest.raises(UserError, match="does not exist"):
-        dense.prepare(task, data, tmp_path / "mine.pt", initial=tmp_path / "none.pt")
+        dense.load_or_train(task, data, tmp_path / "mine.pt", initial=tmp_path / "none.pt")

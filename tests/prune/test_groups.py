@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autoprune.prune.find import find_groups
-from autoprune.prune.graph import propagation as follower
-from autoprune.prune.proof import equivalence_error, half, randomise
+from autoprune.prune.graph import propagation
+from autoprune.prune.proof import equivalence_error, half
+from autoprune.prune.random_values import randomise
 from autoprune.prune.removal import remove_channels
 
 
@@ -110,7 +111,7 @@ def test_training_mode_and_weights_are_left_as_they_were() -> None:
 
 
 def test_memory_is_bounded(monkeypatch) -> None:
-    monkeypatch.setattr(follower, "LIMIT", 100)
+    monkeypatch.setattr(propagation, "LIMIT", 100)
     _, _, groups = groups_of("swin", verify=False)
     assert any("MB" in why for why in groups.left_alone.values())
 

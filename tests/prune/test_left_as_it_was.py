@@ -15,7 +15,7 @@ from autoprune.prune.find import find_groups
 from autoprune.prune.removal import remove_channels
 from autoprune.prune.schedules import SCHEDULES
 from autoprune.results.candidate import Candidate
-from autoprune.supernet import supernet as shared
+from autoprune.supernet import supernet
 from autoprune.supernet.subnets import Subnets
 from autoprune.train import evaluation
 from autoprune.trial import preparation, sensitivity
@@ -60,7 +60,7 @@ def state(model: nn.Module) -> list:
 @pytest.fixture
 def tied():
     task, data, _ = make_task()
-    task = replace(task, name="tied", model=TiedNet, shared_steps=2)
+    task = replace(task, name="tied", model=TiedNet, supernet_steps=2)
     model = task.build()
     initial = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     model.eval().hidden.train()  # one layer in another mode than the rest
@@ -101,10 +101,10 @@ def test_tied_layers_can_be_removed_from_after_any_criterion(name, tied):
 
 
 @pytest.mark.parametrize("name", CRITERIA)
-@pytest.mark.parametrize("schedule", ["one_shot", "shared"])
+@pytest.mark.parametrize("schedule", ["one_shot", "supernet"])
 def test_preparing_a_search_leaves_the_dense_model_and_a_second_run_finds_the_same(name, schedule, tied):
     task, data, dense = tied
-    if schedule == "shared" and not CRITERIA[name].structured:
+    if schedule == "supernet" and not CRITERIA[name].structured:
         return
     before, candidate = state(dense.model), Candidate(criterion=name, schedule=schedule)
     first = preparation.prepare_search(task, data, dense, candidate, round_to=1)
@@ -117,7 +117,7 @@ def test_preparing_a_search_leaves_the_dense_model_and_a_second_run_finds_the_sa
 def test_a_trial_leaves_the_dense_model_and_a_second_one_finds_the_same(name, tied):
     task, data, dense = tied
     before = state(dense.model)
-    schedules = ["one_shot", "gradual", *(["shared"] if CRITERIA[name].structured else ["lottery_ticket"])]
+    schedules = ["one_shot", "gradual", *(["supernet"] if CRITERIA[name].structured else ["lottery_ticket"])]
     for schedule in schedules:
         candidate = Candidate(uniform=0.5, criterion=name, schedule=schedule, budget=1.0)
         first, second = (run_trial(task, candidate, data, dense, round_to=1).model.state_dict() for _ in range(2))
@@ -141,8 +141,8 @@ def test_probing_and_sharing_leave_what_they_are_given(name, tied):
     sensitivity.probe(task, data, dense.model, dense.model, dense.groups, name, round_to=1)
     assert state(dense.model) == before
     subnets = Subnets.ordered_by(name, dense.model, dense.groups, context, round_to=1)
-    shared.train_supernet(task, data, dense.model, subnets, replace(task.recovery, steps=2))
-    shared.prepare(task, data, dense, dense.groups, name, round_to=1)
+    supernet.train_supernet(task, data, dense.model, subnets, replace(task.recovery, steps=2))
+    supernet.load_or_train(task, data, dense, dense.groups, name, round_to=1)
     assert state(dense.model) == before
 
 
@@ -150,8 +150,8 @@ def test_probing_and_sharing_leave_what_they_are_given(name, tied):
 def test_a_search_leaves_its_dense_model(name, tied, monkeypatch):
     task, _, dense = tied
     before = state(dense.model)
-    monkeypatch.setattr(api.dense, "prepare", lambda *_: dense)
-    schedule = "shared" if CRITERIA[name].structured else "one_shot"
+    monkeypatch.setattr(api.dense, "load_or_train", lambda *_: dense)
+    schedule = "supernet" if CRITERIA[name].structured else "one_shot"
     space = {
         "criterion": {"_type": "choice", "_value": [name]},
         "schedule": {"_type": "choice", "_value": [schedule]},
@@ -170,7 +170,7 @@ def test_measuring_leaves_every_layer_in_its_mode(tied):
     evaluation.quality_and_loss(task, dense.model, data.validation)
     latency.compare(dense.model, dense.model, task.example_input, runs=1, warmup=0)
     preparation.size_model(dense.model, task.example_input, dense.groups)
-    run_trial(task, Candidate(uniform=0.5, schedule="shared"), data, dense)
+    run_trial(task, Candidate(uniform=0.5, schedule="supernet"), data, dense)
     assert state(dense.model) == before
 
 
@@ -179,14 +179,14 @@ def test_a_candidate_loses_the_channels_that_the_shared_weights_were_trained_to_
     """However few groups it asks for, and although the shared training is longer than its own."""
     task, data, dense = tied
     trained = []
-    train = shared.train_supernet
+    train = supernet.train_supernet
     monkeypatch.setattr(
-        shared, "train_supernet", lambda *given, **how: trained.append(given[3].removals) or train(*given, **how)
+        supernet, "train_supernet", lambda *given, **how: trained.append(given[3].removals) or train(*given, **how)
     )
-    weights = shared.prepare(task, data, dense, dense.groups, name, round_to=1)
+    weights = supernet.load_or_train(task, data, dense, dense.groups, name, round_to=1)
     gone = trained[0][0.5]["inner"]
     assert len(gone) == 6 and set(trained[0][0.25]["inner"]) < set(gone) < set(trained[0][0.75]["inner"])
     kept = [channel for channel in range(12) if channel not in gone]
-    candidate = Candidate({"inner": 0.5}, criterion=name, schedule="shared")
+    candidate = Candidate({"inner": 0.5}, criterion=name, schedule="supernet")
     model = run_trial(task, candidate, data, dense, round_to=1).model
     assert torch.equal(model.inner.weight, weights.inner.weight[kept])

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autoprune.prune.find import find_groups
-from autoprune.prune.proof import equivalence_error, half, outputs
+from autoprune.prune.outputs import outputs
+from autoprune.prune.proof import equivalence_error, half
 from autoprune.prune.random_values import random_input, randomise
 
 

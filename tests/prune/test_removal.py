@@ -15,7 +15,9 @@ from autoprune.measure.measure import parameters
 from autoprune.prune.find import find_groups
 from autoprune.prune.graph.trace import call, tensors
 from autoprune.prune.groups import Group, Groups
-from autoprune.prune.proof import equivalence_error, half, randomise, relative_difference
+from autoprune.prune.outputs import relative_difference
+from autoprune.prune.proof import equivalence_error, half
+from autoprune.prune.random_values import randomise
 from autoprune.prune.rebuild import rebuild
 from autoprune.prune.removal import remove_channels
 from autoprune.results.candidate import channels_kept

@@ -48,8 +48,10 @@ def test_what_was_asked_is_what_is_found(tiny, criterion, schedule):
         with pytest.raises(UserError, match=f"schedule {schedule} moves single weights.*criterion {criterion} removes"):
             run(tiny, candidate)
         return
-    if schedule == "shared" and not found.structured:
-        with pytest.raises(UserError, match=f"schedule shared recovers all channel candidates.*criterion {criterion}"):
+    if schedule == "supernet" and not found.structured:
+        with pytest.raises(
+            UserError, match=f"schedule supernet recovers all channel candidates.*criterion {criterion}"
+        ):
             run(tiny, candidate)
         return
     result = run(tiny, candidate)
@@ -72,7 +74,7 @@ def test_what_was_asked_is_what_is_found(tiny, criterion, schedule):
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("criterion", ["level", "l1_norm"])
 def test_a_group_that_is_not_named_stays_whole(tiny, criterion, schedule):
-    if criterion == ("l1_norm" if schedule in DYNAMIC else "level") and (schedule in DYNAMIC or schedule == "shared"):
+    if criterion == ("l1_norm" if schedule in DYNAMIC else "level") and (schedule in DYNAMIC or schedule == "supernet"):
         return
     result = run(tiny, Candidate({"hidden": 0.5}, criterion=criterion, schedule=schedule))
     if criterion == "level":
@@ -83,7 +85,7 @@ def test_a_group_that_is_not_named_stays_whole(tiny, criterion, schedule):
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_the_same_seed_gives_the_same_network(tiny, schedule):
-    criterion = "l1_norm" if schedule == "shared" else "level"
+    criterion = "l1_norm" if schedule == "supernet" else "level"
     first, second = (run(tiny, Candidate(SPARSITY, criterion=criterion, schedule=schedule), seed=3) for _ in range(2))
     pairs = zip(first.model.state_dict().values(), second.model.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)

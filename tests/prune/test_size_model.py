@@ -23,8 +23,8 @@ def test_any_candidates_sizes_are_known_before_it_is_built(name):
     model, example = case.build().eval(), case.example()
     groups = find_groups(model, example, verify=False)
     sizes = size_model(model, example, groups, round_to=1)
-    chance = random.Random(name)
-    gone = {g.name: chance.sample(range(g.channels), chance.randrange(g.channels)) for g in groups}
+    rng = random.Random(name)
+    gone = {g.name: rng.sample(range(g.channels), rng.randrange(g.channels)) for g in groups}
     smaller = cut(model, removed_positions(groups, gone))
     found = sizes.sizes({g.name: len(gone[g.name]) / g.channels for g in groups})
     assert found["params"] == pytest.approx(sum(p.numel() for p in smaller.parameters()), abs=1)

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from autoprune.measure.measure import macs, parameters
 from autoprune.prune.find import find_groups
-from autoprune.prune.proof import randomise
+from autoprune.prune.random_values import randomise
 from autoprune.report.groups import groups_table
 from autoprune.trial.sensitivity import sensitivities, unit_norms
 

@@ -11,13 +11,13 @@ from test_page import written
 from test_table import line_of, printed
 
 from autoprune.errors import UserError
-from autoprune.finalize.final import Final, recovered_of
+from autoprune.finalize.final import Final, fine_tuned_of
 from autoprune.finalize.front import front_as_csv, front_as_json
 from autoprune.report.fidelity import Agreement, agreements
 from autoprune.report.learning import Episode, read_episodes, smoothed
 from autoprune.report.sensitivity import draw_sensitivity, sensitivity_table
 from autoprune.report.table import front_table
-from autoprune.results.recovered import Recovered, write_recovered
+from autoprune.results.fine_tuned import FineTuned, write_fine_tuned
 
 CURVES = {"first": [(0.0, 0.99), (0.25, 0.98), (0.5, 0.9)], "last": [(0.0, 0.99), (0.5, 0.99), (0.875, 0.5)]}
 
@@ -26,10 +26,10 @@ def agreement(pairs) -> Agreement:
     return Agreement("early", "later", tuple(f"t{i}" for i in range(len(pairs))), tuple(pairs))
 
 
-def recovered(experiment, *, steps=100) -> dict[str, Recovered]:
+def fine_tuned(experiment, *, steps=100) -> dict[str, FineTuned]:
     front = experiment.front()
     return {
-        trial.id: Recovered(
+        trial.id: FineTuned(
             trial.measures["accuracy"], (0.97 - i / 100, 0.99 - i / 100), (0.95, 0.97), Path("m.pt"), steps
         )
         for i, trial in enumerate(front)
@@ -65,9 +65,9 @@ def test_a_candidate_is_compared_with_itself_on_the_next_rung(maker):
         same = {"sparsity.hidden": number / 10, "schedule": "gradual"}
         for budget, gain in ((0.111111, 0), (0.333333, 0.01), (None, 0.02))[: 3 if number > 1 else 2]:
             maker.add(accuracy + gain, 0.5, **same, **({"budget": budget} if budget else {}))
-        maker.add(accuracy, 0.4, **same | {"schedule": "shared"})
-    maker.add(0.97, 0.4, **{"sparsity.hidden": 0.3, "schedule": "shared", "budget": 1.0})
-    maker.add(0.5, 0.4, criterion="fpgm", schedule="shared", budget=1.0)  # never judged on the rung below
+        maker.add(accuracy, 0.4, **same | {"schedule": "supernet"})
+    maker.add(0.97, 0.4, **{"sparsity.hidden": 0.3, "schedule": "supernet", "budget": 1.0})
+    maker.add(0.5, 0.4, criterion="fpgm", schedule="supernet", budget=1.0)  # never judged on the rung below
     shared, low, high = agreements(maker.experiment(), {})
     assert (shared.early, shared.later) == ("shared weights alone", "shared weights, 100% of the fine-tuning")
     assert shared.pairs == ((0.95, 0.97),)
@@ -82,20 +82,20 @@ def test_a_candidate_is_compared_with_itself_on_the_next_rung(maker):
 
 
 def test_the_searchs_judgement_is_compared_with_the_mean_after_fine_tuning(experiment):
-    (found,) = agreements(experiment, recovered(experiment))
+    (found,) = agreements(experiment, fine_tuned(experiment))
     front = experiment.front()
     assert found.networks == tuple(trial.id for trial in front)
     assert found.pairs == tuple(
         (trial.measures["accuracy"], pytest.approx(0.98 - i / 100)) for i, trial in enumerate(front)
     )
-    assert agreements(experiment, recovered(experiment, steps=0)) == []  # nothing was trained: nothing to compare
+    assert agreements(experiment, fine_tuned(experiment, steps=0)) == []  # nothing was trained: nothing to compare
 
 
 def test_the_recovered_front_stands_in_the_table_on_the_page_and_in_the_data(experiment):
     first = experiment.front()[0]
     plain = printed(front_table(experiment), width=160)
     assert not any("Test" in line for line in plain)
-    final = Final(first, "knee", 0.96, 0.985, recovered=recovered(experiment))
+    final = Final(first, "knee", 0.96, 0.985, fine_tuned=fine_tuned(experiment))
     lines = printed(front_table(experiment, final), width=160)
     assert "96.00 ± 1.41" in line_of(lines, f"* {first.id}")
     assert "98.50" in line_of(lines, "dense")
@@ -110,17 +110,17 @@ def test_the_recovered_front_stands_in_the_table_on_the_page_and_in_the_data(exp
     assert float(row["recovered_validation_std"]) == pytest.approx(0.01 * 2**0.5)
     assert row["recovered_seeds"] == "2"
     last = experiment.front()[-1]
-    some = Final(first, "knee", recovered={last.id: final.recovered[last.id]})
+    some = Final(first, "knee", fine_tuned={last.id: final.fine_tuned[last.id]})
     first_row, *_, last_row = csv.DictReader(io.StringIO(front_as_csv(experiment, final=some)))
     assert (first_row["recovered_test"], last_row["recovered_seeds"]) == ("", "2")
 
 
 def test_a_recovered_front_is_known_after_the_search_too(experiment):
-    assert recovered_of(experiment) == {}
+    assert fine_tuned_of(experiment) == {}
     assert json.loads(front_as_json(experiment))["front"][0]["recovered"] == {}
-    kept = recovered(experiment)
-    write_recovered(experiment.folder, kept)
-    assert recovered_of(experiment) == kept
+    kept = fine_tuned(experiment)
+    write_fine_tuned(experiment.folder, kept)
+    assert fine_tuned_of(experiment) == kept
     assert json.loads(front_as_json(experiment))["front"][0]["recovered"]["test"] == pytest.approx(0.96)
     assert any("96.00 ± 1.41" in line for line in printed(front_table(experiment), width=160))
 
@@ -148,7 +148,7 @@ def test_sensitivities_are_drawn_with_a_line_for_each_group(tmp_path):
 
 def test_the_page_has_the_probe_of_each_criterion_and_the_recipe(maker):
     maker.prepare(recipe={"distillation": 0.9, "temperature": 4.0})
-    maker.prepare("fpgm", schedule="shared", recipe={"distillation": 0.9, "temperature": 4.0})
+    maker.prepare("fpgm", schedule="supernet", recipe={"distillation": 0.9, "temperature": 4.0})
     text = written(maker.experiment()).text
     assert "Sensitivity of each group (l1_norm)" in text
     assert "Sensitivity of each group (fpgm)" in text

@@ -19,13 +19,13 @@ def test_both_baselines_run_at_several_sizes_as_valid_candidates():
 def test_the_dense_trial_prepares_what_the_space_searches_over_blocks_and_all():
     space = {
         "criterion": {"_type": "choice", "_value": ["l1_norm", "fpgm"]},
-        "schedule": {"_type": "choice", "_value": ["shared"]},
+        "schedule": {"_type": "choice", "_value": ["supernet"]},
         "block.layer1": {"_type": "choice", "_value": [0, 1]},
     }
     found = [Candidate.from_parameters(each) for each in preparations("autoprune trial digits", space)]
     assert [(c.baseline, c.criterion, c.schedule, c.blocks) for c in found] == [
-        ("dense", "l1_norm", "shared", {"layer1": 0}),
-        ("dense", "fpgm", "shared", {"layer1": 0}),
+        ("dense", "l1_norm", "supernet", {"layer1": 0}),
+        ("dense", "fpgm", "supernet", {"layer1": 0}),
     ]
 
 

@@ -66,7 +66,7 @@ def test_a_search_from_python_records_it_and_goes_on(digits, monkeypatch):
     task = digits[0]
     search = {"trials": 3, "baselines": False, "warm_start": False, "rungs": False}
     space = {"sparsity.hidden": {"_type": "uniform", "_value": [0.1, 0.5]}}
-    autoprune.prune.dense.prepare(task, task.data())
+    autoprune.prune.dense.load_or_train(task, task.data())
     monkeypatch.setattr(evaluation, "quality", lambda *a: next(broken, None) or real(*a))
     found = autoprune.run_search(task, space=space, **search)
     assert [trial.reason for trial in found.failed] == ["accuracy is nan, not a finite number"]

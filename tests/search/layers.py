@@ -21,8 +21,8 @@ class Layers:
     """
 
     def __init__(self, seed: int = 0, groups: int = 5) -> None:
-        chance = np.random.default_rng(seed)
-        channels = sorted(int(c) for c in chance.choice([32, 64, 128], groups))
+        rng = np.random.default_rng(seed)
+        channels = sorted(int(c) for c in rng.choice([32, 64, 128], groups))
         self.names = [f"g{i}" for i in range(groups)]
         terms, before = [], 3
         for i, (name, count) in enumerate(zip(self.names, channels, strict=True)):
@@ -33,8 +33,8 @@ class Layers:
         terms.append(Term(before * 10, before * 10, ({self.names[-1]: 1.0},)))
         self.sizes = SizeModel(dict(zip(self.names, channels, strict=True)), tuple(terms))
         self.space = {PREFIX + name: {"_type": "quniform", "_value": [0.0, 0.75, 0.125]} for name in self.names}
-        self._weights = np.exp(chance.uniform(math.log(0.01), math.log(0.5), groups))
-        self._powers = chance.uniform(1, 3, groups)
+        self._weights = np.exp(rng.uniform(math.log(0.01), math.log(0.5), groups))
+        self._powers = rng.uniform(1, 3, groups)
 
     @property
     def prepared(self) -> Prepared:

@@ -44,10 +44,10 @@ def curve(folder) -> list[dict]:
 
 @pytest.mark.parametrize("size", ["macs", "params"])
 def test_every_walk_meets_its_target_whatever_the_actions(size):
-    problem, chance = Layers(), np.random.default_rng(0)
+    problem, rng = Layers(), np.random.default_rng(0)
     walk = Walk(problem.sizes, problem.space, problem.prepared.sensitivity, size)
     for target in np.geomspace(walk.reachable[0], 1.0, 40):
-        for act in (lambda s: chance.uniform(-1, 1), lambda s: -1.0, lambda s: 1.0, lambda s: chance.choice([-1, 1])):
+        for act in (lambda s: rng.uniform(-1, 1), lambda s: -1.0, lambda s: 1.0, lambda s: rng.choice([-1, 1])):
             assert walk.fraction(walk.go(float(target), act)) <= target * (1 + 1e-6)
 
 
@@ -62,28 +62,28 @@ def test_a_walk_never_asks_for_more_than_the_target():
     problem = Layers()
     walk = Walk(problem.sizes, problem.space, {})
     assert set(walk.go(1.0, lambda state: 1.0).values()) == {0.0}
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     found = max(
-        problem.judge({PREFIX + n: v for n, v in walk.go(0.3, lambda s: chance.uniform(-1, 1)).items()})["accuracy"]
+        problem.judge({PREFIX + n: v for n, v in walk.go(0.3, lambda s: rng.uniform(-1, 1)).items()})["accuracy"]
         for _ in range(3000)
     )
     assert found == pytest.approx(problem.optimum(0.3), abs=0.01)
 
 
 def test_a_walk_is_retraced_to_the_size_that_it_reached():
-    problem, chance = Layers(), np.random.default_rng(0)
+    problem, rng = Layers(), np.random.default_rng(0)
     walk = Walk(problem.sizes, problem.space, {})
     for target in (0.2, 0.4, 0.8):
-        taken = walk.go(target, lambda state: chance.uniform(-1, 1))
+        taken = walk.go(target, lambda state: rng.uniform(-1, 1))
         steps = iter(walk.retrace(taken))
         assert walk.go(walk.fraction(taken), lambda state: next(steps).action) == taken  # noqa: B023
 
 
 def test_states_and_actions_are_normalised():
-    problem, chance = Layers(), np.random.default_rng(0)
+    problem, rng = Layers(), np.random.default_rng(0)
     walk = Walk(problem.sizes, problem.space, problem.prepared.sensitivity)
     for target in (0.05, 0.3, 1.0):
-        for step in walk.retrace(walk.go(target, lambda state: chance.uniform(-1, 1)), target):
+        for step in walk.retrace(walk.go(target, lambda state: rng.uniform(-1, 1)), target):
             assert step.state.shape == (walk.state_size,)
             assert step.state.min() >= 0
             assert step.state.max() <= 1 + 1e-6
@@ -102,8 +102,8 @@ def test_sparsities_are_those_of_the_space_that_differ_in_the_channels_kept(entr
     problem = Layers(groups=2)
     sizes = type(problem.sizes)({"g0": 32, "g1": 32}, problem.sizes.terms)
     walk = Walk(sizes, {PREFIX + "g0": entry}, {})
-    chance = np.random.default_rng(0)
-    seen = {walk.go(t, lambda state: chance.uniform(-1, 1))["g0"] for t in np.geomspace(0.1, 1, 30)}
+    rng = np.random.default_rng(0)
+    seen = {walk.go(t, lambda state: rng.uniform(-1, 1))["g0"] for t in np.geomspace(0.1, 1, 30)}
     assert seen == sparsities
 
 
@@ -158,10 +158,10 @@ def test_the_first_of_several_criteria_and_schedules_is_taken(tmp_path):
     problem = Layers()
     problem.space = {
         "criterion": {"_type": "choice", "_value": ["fpgm", "l1_norm"]},
-        "schedule": {"_type": "choice", "_value": ["shared"]},
+        "schedule": {"_type": "choice", "_value": ["supernet"]},
     } | problem.space
     parameters = make(tmp_path, problem).ask(0)
-    assert (parameters["criterion"], parameters["schedule"]) == ("fpgm", "shared")
+    assert (parameters["criterion"], parameters["schedule"]) == ("fpgm", "supernet")
 
 
 @pytest.mark.parametrize("value", [{"accuracy": math.nan}, {"macs": 1.0}, {"default": 0.9}, None])

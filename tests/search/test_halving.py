@@ -7,7 +7,7 @@ from problem import SPACE, judge, prepared, search
 from autoprune.search.halving import Judged, budgets, crowding_distances, domination_ranks, ranking, rung_of, to_promote
 from autoprune.search.tuners.optuna.tuner import OptunaTuner
 
-SCHEDULES = SPACE | {"schedule": {"_type": "choice", "_value": ["shared", "gradual"]}}
+SCHEDULES = SPACE | {"schedule": {"_type": "choice", "_value": ["supernet", "gradual"]}}
 
 
 def make(tmp_path, space=SPACE, **arguments) -> OptunaTuner:
@@ -22,7 +22,7 @@ def key(parameters) -> tuple:
 
 
 def states(tuner) -> list[list[str]]:
-    return [[trial.state.name for trial in study.get_trials()] for study in tuner._studies]
+    return [[trial.state.name for trial in study.get_trials()] for study in tuner.studies]
 
 
 def test_ranks_are_fronts_one_behind_the_other():
@@ -56,16 +56,16 @@ def test_a_candidate_at_its_schedule_s_last_rung_does_not_go_on():
 
 
 def test_a_parameter_set_belongs_to_the_rung_of_its_budget():
-    for schedule in ("shared", "one_shot", "lottery_ticket"):
+    for schedule in ("supernet", "one_shot", "lottery_ticket"):
         for rung, budget in enumerate(budgets(schedule)):
             assert rung_of({"schedule": schedule, "budget": budget}) == rung
-    assert rung_of({"schedule": "shared"}) == 0
+    assert rung_of({"schedule": "supernet"}) == 0
     assert rung_of({"schedule": "gradual"}) == 2
     assert rung_of({}, reduction=4) == 2
 
 
 def test_budgets_grow_and_the_last_is_everything():
-    assert budgets("shared") == (0.0, 1.0)
+    assert budgets("supernet") == (0.0, 1.0)
     assert budgets("gradual", 4) == (0.0625, 0.25, 1.0)
 
 
@@ -91,7 +91,7 @@ def test_the_promoted_are_the_best_of_their_rung(tmp_path):
 
 def test_schedules_have_budgets_of_their_own(tmp_path):
     done = search(make(tmp_path, SCHEDULES, sampler="random"), range(40))
-    for schedule in ("shared", "gradual"):
+    for schedule in ("supernet", "gradual"):
         found = {parameters["budget"] for parameters, _ in done if parameters["schedule"] == schedule}
         assert found <= set(budgets(schedule)) and len(found) > 1
 
@@ -99,7 +99,7 @@ def test_schedules_have_budgets_of_their_own(tmp_path):
 def test_without_rungs_every_candidate_has_its_schedule_s_whole_training(tmp_path):
     tuner = make(tmp_path, rungs=False)
     assert all("budget" not in parameters for parameters, _ in search(tuner, range(12)))
-    assert len(tuner._studies) == 1
+    assert len(tuner.studies) == 1
 
 
 def test_a_promoted_trial_that_fails_is_not_promoted_again(tmp_path):
@@ -161,6 +161,6 @@ def test_a_promotion_that_was_written_down_but_not_begun_is_made_up_for(tmp_path
     tuner = make(tmp_path, sampler="random")
     search(tuner, range(2))
     point = {"criterion": "fpgm", "sparsity.a": 0.5, "sparsity.b": 0.25, "sparsity.c": 0.0}
-    tuner._studies[1].enqueue_trial(point)
+    tuner.studies[1].enqueue_trial(point)
     parameters = make(tmp_path, sampler="random").ask(0)
     assert parameters == point | {"budget": budgets("one_shot")[1]}

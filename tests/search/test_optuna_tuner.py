@@ -1,4 +1,5 @@
 import math
+import warnings
 
 import optuna
 import pytest
@@ -29,6 +30,16 @@ def search(tuner, trials: range) -> None:
     for i in trials:
         parameters = tuner.ask(i)
         tuner.tell(i, parameters, judge(parameters))
+
+
+def test_a_search_is_quiet_and_gives_the_verbosity_and_the_warning_filters_back(tmp_path, capfd, recwarn):
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+    filters = list(warnings.filters)
+    search(make(tmp_path, sampler="cmaes", rungs=True), range(4))
+    assert optuna.logging.get_verbosity() == optuna.logging.INFO
+    assert warnings.filters == filters
+    assert capfd.readouterr() == ("", "")
+    assert not [each for each in recwarn if issubclass(each.category, optuna.exceptions.ExperimentalWarning)]
 
 
 @pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != "gp"])

@@ -1,12 +1,14 @@
 """Constraints of the Optuna tuner: what is too large is never run, and the samplers learn what is allowed."""
 
+from dataclasses import replace
+
 import pytest
 from problem import DENSE, SIZES, SPACE, judge, prepared, search
 
 from autoprune.errors import UserError
 from autoprune.results.limits import read_limits, satisfies
 from autoprune.results.pareto import choose, pareto_front
-from autoprune.search.known import UNSTRUCTURED, Known, shrink
+from autoprune.search.forecast import Forecast, shrink
 from autoprune.search.tuners.optuna.tuner import SAMPLERS, OptunaTuner
 
 TIGHT = ["drop<=10%", "macs<=150k", "params<=4k"]
@@ -104,7 +106,7 @@ def test_sizes_that_cannot_be_foretold_are_not_refused(tmp_path):
 
 
 def test_shrinking_raises_as_little_as_is_needed_along_the_grid():
-    limits, known = read_limits(["macs<=300k"]), Known(SIZES)
+    limits, known = read_limits(["macs<=300k"]), Forecast(SIZES)
     levels = {"sparsity.a": [i / 8 for i in range(8)], "sparsity.b": [0.0, 0.25, 0.5, 0.75], "sparsity.c": [0.0, 0.5]}
     start = {"criterion": "l1_norm", "sparsity.a": 0.25, "sparsity.b": 0.0, "sparsity.c": 0.0}
 
@@ -121,7 +123,18 @@ def test_shrinking_raises_as_little_as_is_needed_along_the_grid():
     assert shrink(start, {name: values[:1] for name, values in levels.items()}, excess) is None
 
 
-def test_the_criteria_that_remove_no_channels_are_those_of_the_registry():
-    from autoprune.prune.criteria import CRITERIA
+def test_parameters_that_a_damaged_storage_names_are_no_known_network():
+    damaged = {"criterion": "l1_norm", "sparsity.a": 6.0, "sparsity.b": 0.0, "sparsity.c": 0.0}
+    assert Forecast(SIZES).size(damaged) == {}
+    assert Forecast(SIZES).identity(damaged) == Forecast(SIZES).identity(dict(damaged))
 
-    assert {name for name, each in CRITERIA.items() if not each.structured} == UNSTRUCTURED
+
+def test_a_criterion_of_another_package_is_sized_as_the_preparation_says():
+    space = SPACE | {"criterion": {"_type": "choice", "_value": ["their_weights"]}}
+    parameters = {"criterion": "their_weights", "sparsity.a": 0.0, "sparsity.b": 0.0, "sparsity.c": 0.0}
+    for unstructured, asked in (((), False), (("their_weights",), True)):
+        tuner = OptunaTuner(constraints=["params<=4k"])
+        tuner.update_search_space(space)
+        tuner.prepare([replace(prepared(), unstructured=unstructured)])
+        tuner.study.enqueue_trial(parameters)
+        assert (tuner.ask(0) == parameters | {"budget": 0.111111}) is asked

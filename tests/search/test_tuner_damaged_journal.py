@@ -33,7 +33,7 @@ def go_on(tuner, results, trials, number=1000) -> list[dict]:
 def told(tuner) -> list:
     return [
         (rung, tuple(sorted(rounded(trial.params).items())))
-        for rung, study in enumerate(tuner._studies)
+        for rung, study in enumerate(tuner.studies)
         for trial in study.get_trials()
         if trial.state.name == "COMPLETE" and trial.user_attrs.get("measures")
     ]
@@ -52,26 +52,26 @@ def search(tmp_path_factory):
     return journal.read_bytes(), results
 
 
-def cut(content, chance):
-    return content[: chance.randrange(len(content))]
+def cut(content, rng):
+    return content[: rng.randrange(len(content))]
 
 
-def garble(content, chance):
-    start = chance.randrange(len(content) - 40)
-    return content[:start] + chance.randbytes(chance.randrange(1, 40)) + content[start + 40 :]
+def garble(content, rng):
+    start = rng.randrange(len(content) - 40)
+    return content[:start] + rng.randbytes(rng.randrange(1, 40)) + content[start + 40 :]
 
 
-def leave_lines_out(content, chance):
+def leave_lines_out(content, rng):
     lines = content.splitlines(keepends=True)
-    start = chance.randrange(len(lines) - 1)
-    return b"".join(lines[:start] + lines[start + chance.randrange(1, 4) :])
+    start = rng.randrange(len(lines) - 1)
+    return b"".join(lines[:start] + lines[start + rng.randrange(1, 4) :])
 
 
-def change_digits(content, chance):
+def change_digits(content, rng):
     changed = bytearray(content)
     for _ in range(3):
-        place = chance.choice([i for i, byte in enumerate(changed) if chr(byte).isdigit()])
-        changed[place] = ord(str(chance.randrange(10)))
+        place = rng.choice([i for i, byte in enumerate(changed) if chr(byte).isdigit()])
+        changed[place] = ord(str(rng.randrange(10)))
     return bytes(changed)
 
 

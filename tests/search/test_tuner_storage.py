@@ -55,7 +55,7 @@ def test_a_tuner_resumes_after_its_process_is_killed_with_no_trial_lost_and_none
     runs = {(rung_of(parameters), point(parameters)) for parameters in started.values()}
     assert len(runs) == 20
 
-    studies = make(storage, sampler=sampler)._studies
+    studies = make(storage, sampler=sampler).studies
     told = {(i, point(t.params)) for i, each in enumerate(studies) for t in each.trials if t.state.name == "COMPLETE"}
     assert told == runs
     assert not [trial for study in studies for trial in study.trials if trial.state.name == "RUNNING"]
@@ -85,7 +85,7 @@ def test_a_second_tuner_joins_the_search_and_neither_repeats_the_other(tmp_path,
             done += search(tuner, [i])
     runs = [tuple(sorted(parameters.items())) for parameters, _ in done]
     assert len(set(runs)) == len(runs) == 14
-    assert [len(study.get_trials()) for study in first._studies] == [len(s.get_trials()) for s in second._studies]
+    assert [len(study.get_trials()) for study in first.studies] == [len(s.get_trials()) for s in second.studies]
 
 
 @pytest.mark.parametrize("kind", KINDS)

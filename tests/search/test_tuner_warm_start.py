@@ -41,7 +41,7 @@ def test_those_of_every_preparation_come_each_once(tmp_path):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"criterion": "taylor"}, {"schedule": "shared"}, {"criterion": "level"}],
+    [{"criterion": "taylor"}, {"schedule": "supernet"}, {"criterion": "level"}],
     ids=["criterion", "schedule", "unstructured"],
 )
 def test_candidates_of_a_kind_that_the_space_does_not_have_are_left_out(tmp_path, wrong):

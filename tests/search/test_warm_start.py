@@ -40,19 +40,21 @@ def test_what_costs_nothing_goes_first_and_what_costs_most_last():
 
 def test_first_candidates_are_different_networks_and_a_few_of_them_cover_all_sizes():
     erk = {"cheap": 0.5, "dear": 0.25, "useless": 0.5}
-    found = first_candidates(SIZES, LOSSES, [erk, erk], Candidate(criterion="fpgm", schedule="shared", blocks={"b": 0}))
+    found = first_candidates(
+        SIZES, LOSSES, [erk, erk], Candidate(criterion="fpgm", schedule="supernet", blocks={"b": 0})
+    )
     candidates = [Candidate.from_parameters(parameters) for parameters in found]
     assert len({tuple(SIZES.kept(c.sparsity).values()) for c in candidates}) == len(candidates) > 6
-    assert all((c.criterion, c.schedule, c.blocks) == ("fpgm", "shared", {"b": 0}) for c in candidates)
+    assert all((c.criterion, c.schedule, c.blocks) == ("fpgm", "supernet", {"b": 0}) for c in candidates)
     macs = [SIZES.sizes(c.sparsity)["macs"] / 3000 for c in candidates]
     assert min(macs[:6]) < 0.3 and max(macs[:6]) > 0.7
     assert sum(c.sparsity == erk for c in candidates) == 1
 
 
 def test_the_most_dispensable_blocks_go_first():
-    like = Candidate(schedule="shared", blocks={"a": 0, "b": 0, "c": 0, "d": 0})
+    template = Candidate(schedule="supernet", blocks={"a": 0, "b": 0, "c": 0, "d": 0})
     found = [
-        Candidate.from_parameters(each) for each in first_candidates(SIZES, LOSSES, [], like, ["c", "a", "d", "b"])
+        Candidate.from_parameters(each) for each in first_candidates(SIZES, LOSSES, [], template, ["c", "a", "d", "b"])
     ]
     assert {each.dropped for each in found} == {(), ("c",), ("a", "c")}
     assert any(each.dropped and not any(each.sparsity.values()) for each in found)

@@ -25,13 +25,13 @@ def test_versions_in_turn_compute_what_networks_that_were_cut_do(name):
     groups = find_groups(model, example, verify=False)
     blocks = find_blocks(model, example)
     subnets = Subnets(groups, {}, blocks)
-    chance = random.Random(name)
+    rng = random.Random(name)
     before = {key: value.clone() for key, value in model.state_dict().items()}
 
     within = Resizable(model)
     for _ in range(3):
-        removal = {g.name: chance.sample(range(g.channels), chance.randrange(g.channels)) for g in groups}
-        dropped = tuple(block for block in blocks if chance.random() < 0.3)
+        removal = {g.name: rng.sample(range(g.channels), rng.randrange(g.channels)) for g in groups}
+        dropped = tuple(block for block in blocks if rng.random() < 0.3)
         expected = call(remove_blocks(cut(model, removed_positions(groups, removal)), dropped), example)
         found = subnets.run(model, Subnet(removal, dropped), lambda each: each(example), within)
         for one, other in zip(tensors(expected), tensors(found), strict=True):

@@ -10,7 +10,7 @@ from autoprune.errors import UserError
 from autoprune.prune.find import find_groups
 from autoprune.prune.removal import remove_channels
 from autoprune.results.candidate import Candidate
-from autoprune.supernet import supernet as shared
+from autoprune.supernet import supernet
 from autoprune.supernet.subnets import LEVELS, Subnet, Subnets
 from autoprune.train import evaluation, loop
 from autoprune.trial.run import run_trial
@@ -46,14 +46,14 @@ def mean_accuracy(task, data, model, subnets) -> float:
     accuracies = []
     for level in (0.25, 0.5, 0.75):
         subnet = remove_channels(model, task.example_input, subnets.groups, subnets.removals[level])
-        shared.recalibrate(task, subnet, data)
+        supernet.recalibrate(task, subnet, data)
         accuracies.append(evaluation.quality(task, subnet, data.validation))
     return sum(accuracies) / 3
 
 
 def test_after_the_shared_training_versions_are_recovered_without_any_of_their_own(digits, subnets):
     task, data, dense = digits
-    model = shared.train_supernet(task, data, dense.model, subnets, replace(task.recovery, steps=80))
+    model = supernet.train_supernet(task, data, dense.model, subnets, replace(task.recovery, steps=80))
     before, after = (mean_accuracy(task, data, each, subnets) for each in (dense.model, model))
     assert after > before + 0.1
     assert evaluation.quality(task, model, data.validation) > dense.measures["accuracy"] - 0.03
@@ -63,18 +63,19 @@ def test_the_training_ends_when_the_check_says_so(digits, subnets):
     task, data, dense = digits
     steps = []
     recipe = replace(task.recovery, steps=1000)
-    shared.train_supernet(
+    supernet.train_supernet(
         task, data, dense.model, subnets, recipe, check_every=2, on_check=lambda s, _: steps.append(s) or s == 4
     )
     assert steps == [2, 4]
 
 
-def test_a_trial_on_the_shared_recovery_has_what_was_asked_and_repeats(digits, monkeypatch):
+def test_a_trial_on_the_supernet_has_what_was_asked_and_repeats_without_another_training(digits, cached):
     task, data, dense = digits
-    candidate = Candidate({"hidden": 0.5, "stem.0": 0.25}, schedule="shared")
+    candidate = Candidate({"hidden": 0.5, "stem.0": 0.25}, schedule="supernet")
     first = run_trial(task, candidate, data, dense)
-    monkeypatch.setattr(shared, "train_supernet", lambda *_, **__: pytest.fail("trained again"))
+    before = cached("supernet")
     second = run_trial(task, candidate, data, dense)
+    assert cached("supernet") == before
     assert first.kept == {"stem.0": 24, "block.0.0": 32, "down.0": 64, "hidden": 32}
     assert first.model.hidden.weight.shape[0] == 32
     assert first.measures["accuracy"] == second.measures["accuracy"] > 0.8
@@ -82,7 +83,7 @@ def test_a_trial_on_the_shared_recovery_has_what_was_asked_and_repeats(digits, m
 
 def test_a_budget_fine_tunes_what_was_taken_from_the_shared_weights(digits):
     task, data, dense = digits
-    cheap = Candidate({"stem.0": 0.5, "hidden": 0.75}, schedule="shared", budget=0.0)
+    cheap = Candidate({"stem.0": 0.5, "hidden": 0.75}, schedule="supernet", budget=0.0)
     judged, tuned = (run_trial(task, replace(cheap, budget=b), data, dense) for b in (0.0, 1.0))
     unsaid = run_trial(task, replace(cheap, budget=None), data, dense)
     weights = [each.model.head.weight for each in (judged, tuned, unsaid)]
@@ -95,7 +96,7 @@ def test_weights_between_the_dense_and_the_shared_ones_are_their_weighted_means(
     with torch.no_grad():
         other.head.weight += 1
     for part in (0.0, 0.25, 1.0):
-        mixed = shared.interpolate(dense.model, other, part)
+        mixed = supernet.interpolate(dense.model, other, part)
         assert torch.allclose(mixed.head.weight, dense.model.head.weight + part)
         assert torch.equal(mixed.hidden.weight, dense.model.hidden.weight)
 
@@ -105,7 +106,7 @@ def test_training_further_begins_nearer_to_the_dense_weights_where_that_costs_li
     digits, monkeypatch, sparsity, nearer
 ):
     task, data, dense = digits
-    candidate = Candidate(uniform=sparsity, schedule="shared")
+    candidate = Candidate(uniform=sparsity, schedule="supernet")
     shared_head = run_trial(task, candidate, data, dense).model.head.bias
     began = []
     monkeypatch.setattr(loop, "train", lambda _task, model, *_, **__: began.append(model.head.bias.clone()))
@@ -115,22 +116,18 @@ def test_training_further_begins_nearer_to_the_dense_weights_where_that_costs_li
 
 def test_single_weights_cannot_be_recovered_together(digits):
     task, data, dense = digits
-    with pytest.raises(UserError, match="schedule shared recovers all channel candidates at once"):
-        run_trial(task, Candidate(uniform=0.5, criterion="level", schedule="shared"), data, dense)
+    with pytest.raises(UserError, match="schedule supernet recovers all channel candidates at once"):
+        run_trial(task, Candidate(uniform=0.5, criterion="level", schedule="supernet"), data, dense)
 
 
 def test_its_length_can_be_said(digits, monkeypatch):
     task, data, dense = digits
-    seen = []
-    train = shared.train_supernet
-
-    def noted(*arguments, **named):
-        seen.append((arguments[4].steps, named))
-        return train(*arguments, **named)
-
-    monkeypatch.setattr(shared, "train_supernet", noted)
     monkeypatch.setattr("autoprune.supernet.subnets.LEVELS", (0.0, 0.5))
-    shared.prepare(replace(task, shared_steps=3), data, dense, dense.groups, "l2_norm")
-    assert seen == [(3, {})]
-    shared.prepare(task, data, dense, dense.groups, "l2_norm")
-    assert seen[1][0] == shared.LENGTH * task.recovery.steps and "on_check" in seen[1][1]
+    short = replace(task, supernet_steps=3)
+    found = supernet.load_or_train(short, data, dense, dense.groups, "l2_norm")
+    order = supernet.order(task, data, dense.model, dense.groups, "l2_norm")
+    trained = supernet.train_supernet(
+        task, data, dense.model, Subnets.in_order(order, dense.groups), replace(supernet.supernet_recipe(task), steps=3)
+    )
+    assert torch.equal(found.head.weight, trained.head.weight)
+    assert supernet.supernet_recipe(task).steps == supernet.LENGTH * task.recovery.steps

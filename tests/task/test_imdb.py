@@ -19,7 +19,7 @@ from autoprune.prune import dense
 from autoprune.prune.blocks import find_blocks
 from autoprune.results.candidate import Candidate
 from autoprune.search.space import build_space
-from autoprune.supernet import supernet as shared
+from autoprune.supernet import supernet
 from autoprune.supernet.subnets import Subnets
 from autoprune.task.builtin import imdb
 from autoprune.task.find import load_task
@@ -71,7 +71,7 @@ def small(private_cache):
         recovery=replace(imdb.task.recovery, steps=20, learning_rate=1e-3),
     )
     data = task.data()
-    return task, data, dense.prepare(task, data)
+    return task, data, dense.load_or_train(task, data)
 
 
 @torch.no_grad()
@@ -120,7 +120,7 @@ def test_one_shared_recovery_serves_candidates_of_a_transformer(small):
         evaluation.quality(task, small_version(task, prepared.model, subnets, level), data.validation)
         for level in (0.5, 0.9375)
     ]
-    model = shared.train_supernet(task, data, prepared.model, subnets, replace(task.recovery, steps=60))
+    model = supernet.train_supernet(task, data, prepared.model, subnets, replace(task.recovery, steps=60))
     after = [
         evaluation.quality(task, small_version(task, model, subnets, level), data.validation) for level in (0.5, 0.9375)
     ]
@@ -221,7 +221,7 @@ def test_the_real_task_learns_and_is_pruned():
     assert not {row.tobytes() for row in data.train.tensors[0].numpy()} & {
         row.tobytes() for row in data.test.tensors[0].numpy()
     }
-    prepared = dense.prepare(task, data)
+    prepared = dense.load_or_train(task, data)
     assert prepared.measures["accuracy"] > 0.7
     result = run_trial(task, Candidate(uniform=0.25, blocks={f"{LAYER}5": 1}), data, prepared)
     assert result.measures["macs"] < 0.7 * prepared.measures["macs"] and result.measures["accuracy"] > 0.65

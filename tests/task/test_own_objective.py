@@ -47,7 +47,7 @@ def regression(**changes) -> Task:
 @pytest.fixture(scope="module")
 def prepared():
     task = regression()
-    return task, task.splits(), dense.prepare(task, task.splits())
+    return task, task.splits(), dense.load_or_train(task, task.splits())
 
 
 def test_a_regression_is_pruned_and_judged_by_its_error(prepared):
@@ -57,15 +57,15 @@ def test_a_regression_is_pruned_and_judged_by_its_error(prepared):
     assert result.measures["params"] < prepared[2].measures["params"]
 
 
-@pytest.mark.parametrize("schedule", ["shared", "gradual"])
+@pytest.mark.parametrize("schedule", ["supernet", "gradual"])
 def test_other_schedules_recover_it_too(prepared, schedule):
     task, data, model = prepared
-    result = run_trial(replace(task, shared_steps=40), Candidate(uniform=0.5, schedule=schedule), data, model)
+    result = run_trial(replace(task, supernet_steps=40), Candidate(uniform=0.5, schedule=schedule), data, model)
     assert 0 < result.measures["rmse"] < float(Y.std())
 
 
 def test_a_search_finds_a_front_of_an_error_that_is_minimised_and_takes_a_model_home(prepared, tmp_path):
-    found = autoprune.run_search(replace(prepared[0], shared_steps=40), trials=4, constraints=["drop<=80%"])
+    found = autoprune.run_search(replace(prepared[0], supernet_steps=40), trials=4, constraints=["drop<=80%"])
     assert found.objectives == ("rmse", "macs") and found.metric.name == "rmse"
     assert not found.failed and found.front()
     values = [trial.quality for trial in found.front()]
@@ -99,7 +99,7 @@ def test_a_batch_may_be_a_dataclass_with_a_ragged_list_from_a_loader():
         },
     )
     data = task.splits()
-    model = dense.prepare(task, data)
+    model = dense.load_or_train(task, data)
     first, second = (run_trial(task, Candidate(uniform=0.5), data, model).measures["rmse"] for _ in range(2))
     assert first == second < 96**0.5 * float(Y.std())
 
@@ -146,7 +146,7 @@ def test_a_training_of_ones_own_recovers_the_networks_and_allows_no_supernet(pre
     sparse = run_trial(task, Candidate(uniform=0.5, criterion="level"), found.loaded[1], found.loaded[2])
     assert sparse.measures["params"] < 0.7 * found.dense["params"]
     with pytest.raises(UserError, match="its own fit: use one_shot"):
-        autoprune.run_search(task, space={"schedule": {"_type": "choice", "_value": ["shared"]}}, trials=1)
+        autoprune.run_search(task, space={"schedule": {"_type": "choice", "_value": ["supernet"]}}, trials=1)
 
 
 def test_a_trained_model_is_neither_trained_again_nor_changed(prepared):

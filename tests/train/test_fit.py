@@ -130,7 +130,7 @@ class Pair(nn.Module):
 def test_data_that_cannot_be_trained_on_is_refused_in_one_line(task, message, monkeypatch):
     monkeypatch.setattr(loop, "train", lambda *_, **__: pytest.fail("trained"))
     with pytest.raises(UserError, match=message) as caught:
-        dense.prepare(task, task.data())
+        dense.load_or_train(task, task.data())
     assert "\n" not in str(caught.value)
 
 
@@ -139,13 +139,13 @@ def test_every_split_is_looked_at(split):
     task = task_on()
     data = task.data()._replace(**{split: TensorDataset(X[:0], Y[:0])})
     with pytest.raises(UserError, match=f"task odd, {split} split: it is empty"):
-        dense.prepare(task, data)
+        dense.load_or_train(task, data)
 
 
 def test_what_is_no_splits_is_refused():
     task = replace(task_on(), data=lambda: [TensorDataset(X, Y)])
     with pytest.raises(UserError, match=r"data\(\) must return autoprune.Splits"):
-        dense.prepare(task, task.data())
+        dense.load_or_train(task, task.data())
 
 
 def test_the_look_changes_neither_the_model_nor_the_random_numbers():

@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import Dataset, Subset, TensorDataset
 
 from autoprune.results.candidate import Candidate
-from autoprune.supernet import supernet as shared
+from autoprune.supernet import supernet
 from autoprune.supernet.subnets import Subnets
 from autoprune.task.task import Splits
 from autoprune.train import evaluation, loading
@@ -87,19 +87,19 @@ def test_the_probe_sees_the_same_in_data_sorted_by_class(digits, monkeypatch):
 
 def test_the_plateau_and_the_beginning_of_fine_tuning_see_the_same_in_data_sorted_by_class(digits, monkeypatch):
     task, data, dense = digits
-    monkeypatch.setattr(shared, "EXAMPLES", 120)
+    monkeypatch.setattr(supernet, "EXAMPLES", 120)
     subnets = Subnets.ordered_by("l1_norm", dense.model, dense.groups)
     small = subnets.build(dense.model, subnets.smallest())
     best = []
     for each in (data, by_class(data)):
-        plateau = shared._Plateau(task, each, subnets, 0)
+        plateau = supernet._Plateau(task, each, subnets, 0)
         plateau(0, dense.model)
         best.append(plateau.best)
-        shared.recalibrate(task, small, each)
+        supernet.recalibrate(task, small, each)
     assert abs(best[0] - best[1]) < 0.1
     seen = []
     monkeypatch.setattr(evaluation, "quality", lambda task, model, split: seen.append(labels(split)) or 0.0)
-    shared.lacks_a_point_at_most(dense.model, dense.model, task, by_class(data))
+    supernet.lacks_a_point_at_most(dense.model, dense.model, task, by_class(data))
     assert seen[0] == seen[1] and len(seen[0]) == 10
 
 

@@ -7,14 +7,13 @@ import torch
 
 import autoprune
 from autoprune.errors import UserError
-from autoprune.finalize import recovery as recovered
+from autoprune.finalize import fine_tuning
 from autoprune.finalize.finish import Options, choose_trial, finish
 from autoprune.results.candidate import Candidate
+from autoprune.results.fine_tuned import FineTuned
 from autoprune.results.prepared import FILE, Prepared
-from autoprune.results.recovered import Recovered
 from autoprune.results.settings import TrialCommand
 from autoprune.train import evaluation
-from autoprune.trial import preparation
 from autoprune.trial import recipe_search as recipe
 from autoprune.trial.preparation import prepare_search
 from autoprune.trial.record import execute
@@ -22,7 +21,7 @@ from autoprune.trial.record import execute
 
 def test_the_dense_models_trial_writes_down_what_a_tuner_may_know(digits, tmp_path):
     settings, channels = TrialCommand("digits"), {g.name: g.channels for g in digits[2].groups}
-    candidate = Candidate(schedule="shared", baseline="dense")
+    candidate = Candidate(schedule="supernet", baseline="dense")
     metrics = execute(settings, digits, channels, candidate, tmp_path, lambda accuracy: None)
     assert metrics["accuracy"] == digits[2].measures["accuracy"]
     assert metrics["macs"] == digits[2].measures["macs"]
@@ -32,27 +31,29 @@ def test_the_dense_models_trial_writes_down_what_a_tuner_may_know(digits, tmp_pa
     assert prepared.sizes.sizes({})["params"] == digits[2].measures["params"]
     for curve in prepared.sensitivity.values():
         assert curve[0][0] == 0 and all(a[0] < b[0] for a, b in zip(curve, curve[1:], strict=False))
-    assert all(Candidate.from_parameters(p).schedule == "shared" for p in prepared.first)
+    assert all(Candidate.from_parameters(p).schedule == "supernet" for p in prepared.first)
 
 
-def test_a_probe_is_not_done_twice(digits, monkeypatch):
+def test_a_probe_is_not_done_twice(digits, cached):
     task, data, dense = digits
     first = prepare_search(task, data, dense, Candidate())
-    monkeypatch.setattr(preparation, "probe", lambda *_: pytest.fail("probed again"))
+    before = cached("probe")
     assert prepare_search(task, data, dense, Candidate()).to_dict() == first.to_dict()
-    with pytest.raises(pytest.fail.Exception):
-        prepare_search(task, data, dense, Candidate(criterion="fpgm"))
+    assert cached("probe") == before
+    prepare_search(task, data, dense, Candidate(criterion="fpgm"))
+    assert len(cached("probe")) == len(before) + 1
 
 
-def test_the_recipe_search_prefers_what_recovers_and_remembers_it(digits, monkeypatch):
+def test_the_recipe_search_prefers_what_recovers_and_remembers_it(digits, cached):
     task, data, dense = digits
     task = replace(task, recovery=replace(task.recovery, learning_rate=2e-4))  # far too small for twenty steps
     tried = recipe.search_recipe(task, data, dense, trials=5)
     own = next(each for each in tried if each.recipe["learning_rate"] == 2e-4)
     assert len(tried) == 5 and tried[0].quality > own.quality and tried[0].recipe["learning_rate"] > 2e-4
     assert recipe.with_best_recipe(task, tried).recovery.learning_rate == tried[0].recipe["learning_rate"]
-    monkeypatch.setattr(recipe, "run_trial", lambda *_: pytest.fail("searched again"))
+    before = cached("recipe")
     assert recipe.search_recipe(task, data, dense, trials=5) == tried
+    assert cached("recipe") == before
 
 
 @pytest.fixture
@@ -60,30 +61,31 @@ def search(digits, tmp_path):
     return autoprune.run_search(digits[0], trials=6, baselines=False, folder=tmp_path / "search")
 
 
-def test_the_front_is_fine_tuned_with_several_seeds_and_one_of_them_is_taken_home(search, tmp_path, monkeypatch):
+def test_the_front_is_fine_tuned_with_several_seeds_and_one_of_them_is_taken_home(search, tmp_path):
     final = finish(search, "knee", tmp_path / "out", Options(("onnx",), whole_front=True), search.loaded)
-    assert set(final.recovered) == {trial.id for trial in recovered.members(search.front())}
-    for each in final.recovered.values():
+    assert set(final.fine_tuned) == {trial.id for trial in fine_tuning.members(search.front())}
+    for each in final.fine_tuned.values():
         assert len(each.validation) == len(each.test) == 3
         one, other = (torch.load(each.file.with_name(f"{each.file.stem[:-1]}{i}.pt")) for i in (1, 2))
         assert not torch.equal(one["head.weight"], other["head.weight"])
     _, data, _ = search.loaded
-    best = final.recovered[final.chosen.id]
+    best = final.fine_tuned[final.chosen.id]
     model = autoprune.export.load_pruned(search.loaded[0], best.file)
     assert evaluation.quality(search.loaded[0], model, data.validation) == max(best.validation)
     assert final.test_accuracy == best.test[best.validation.index(max(best.validation))]
 
-    monkeypatch.setattr(recovered, "run_trial", lambda *_, **__: pytest.fail("fine-tuned again"))
+    before = best.file.stat().st_mtime_ns
     again = finish(search, final.chosen.id, tmp_path / "again", Options(("onnx",)), search.loaded)
     assert again.test_accuracy == final.test_accuracy
+    assert best.file.stat().st_mtime_ns == before
 
 
 def test_the_choice_goes_by_what_the_recovered_networks_are_and_keeps_within_the_constraints(search):
-    front = recovered.members(search.front())
+    front = fine_tuning.members(search.front())
     for trial, accuracy in zip(front, (0.5, 0.9, 0.8, *[0.1] * len(front)), strict=False):
-        known = recovered.recovered_of(search)
-        found = Recovered(trial.measures["accuracy"], (accuracy, accuracy), (0.5, 0.5), trial.model_file, 1)
-        recovered.write_recovered(search.folder, known | {trial.id: found})
+        known = fine_tuning.fine_tuned_of(search)
+        found = FineTuned(trial.measures["accuracy"], (accuracy, accuracy), (0.5, 0.5), trial.model_file, 1)
+        fine_tuning.write_fine_tuned(search.folder, known | {trial.id: found})
     expected = front[1] if len(front) > 1 else front[0]
     assert choose_trial(search, "macs<=100M")[0] is expected
     del search.__dict__["constraints"]
@@ -94,30 +96,30 @@ def test_the_choice_goes_by_what_the_recovered_networks_are_and_keeps_within_the
 
 def test_a_fine_tuning_that_diverges_leaves_the_network_as_it_was_judged(search):
     task, data, dense = search.loaded
-    trial = next(trial for trial in search.front() if not recovered.is_complete(trial))
+    trial = next(trial for trial in search.front() if not fine_tuning.is_complete(trial))
     wild = replace(task, recovery=replace(task.recovery, learning_rate=1e12))
-    (found,) = recovered.recover_all(search, (wild, data, dense), [trial], seeds=2).values()
+    (found,) = fine_tuning.fine_tune_all(search, (wild, data, dense), [trial], seeds=2).values()
     assert found.file == trial.model_file and set(found.validation) == {trial.measures["accuracy"]}
 
 
 def test_two_processes_find_what_one_finds(search):
-    front = recovered.members(search.front())[:2]
-    one = recovered.recover_all(search, search.loaded, front, seeds=2)
+    front = fine_tuning.members(search.front())[:2]
+    one = fine_tuning.fine_tune_all(search, search.loaded, front, seeds=2)
     (search.folder / "recovered.json").unlink()
-    two = recovered.recover_all(search, search.loaded, front, seeds=2, processes=2)
+    two = fine_tuning.fine_tune_all(search, search.loaded, front, seeds=2, processes=2)
     assert one == two
 
 
 def test_a_candidate_on_two_rungs_is_fine_tuned_once(search):
     low = next(trial for trial in search.candidates if trial.parameters["budget"] == 0)
     high = replace(low, id="high", parameters=low.parameters | {"budget": 1.0})
-    assert recovered.members([low, high]) == recovered.members([high, low]) == [high]
-    assert recovered.is_complete(high) and not recovered.is_complete(low)
+    assert fine_tuning.members([low, high]) == fine_tuning.members([high, low]) == [high]
+    assert fine_tuning.is_complete(high) and not fine_tuning.is_complete(low)
 
 
 def test_repeats_differ_in_their_own_training_alone(digits):
     task, data, dense = digits
-    candidate = Candidate({"stem.0": 0.5}, schedule="shared", budget=1.0)
+    candidate = Candidate({"stem.0": 0.5}, schedule="supernet", budget=1.0)
     models = [autoprune.trial.run.run_trial(task, candidate, data, dense, repeat=repeat).model for repeat in (0, 0, 1)]
     weights = [model.head.weight for model in models]
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])

@@ -9,7 +9,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from autoprune.base.tree import call
 from autoprune.errors import UserError
+from autoprune.task.objective import main_output
 from autoprune.task.task import Task
 
 Run = Callable[[Any], Tensor]
@@ -39,3 +41,14 @@ class Format:
     load: Callable[[Path, Task, int], Run]
     how_to_load: str
     standalone: bool = True
+
+
+def runner(model: Callable[..., Any]) -> Run:
+    """Return a function that runs a model of PyTorch and returns its main output."""
+
+    def run(inputs: Any) -> Tensor:
+        output = main_output(call(model, inputs))
+        assert output is not None  # a model without one is not exported
+        return output
+
+    return run

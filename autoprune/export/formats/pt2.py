@@ -9,10 +9,9 @@ import torch
 from torch import nn
 
 from autoprune.base.quiet import quiet
-from autoprune.base.tree import as_arguments, call
-from autoprune.export.formats.base import Format, Run
+from autoprune.base.tree import as_arguments
+from autoprune.export.formats.base import Format, Run, runner
 from autoprune.measure.onnx import batch_shapes
-from autoprune.task.objective import main_output
 from autoprune.task.task import Task
 from autoprune.train.modes import evaluating
 
@@ -28,7 +27,7 @@ def write(model: nn.Module, inputs: Any, file: Path) -> None:
 def load(file: Path, task: Task | None = None, threads: int = 1) -> Run:
     """Return a function that runs the file."""
     module = torch.export.load(file).module()
-    return lambda inputs: main_output(call(module, inputs))
+    return runner(module)
 
 
 FORMAT = Format(

@@ -9,11 +9,10 @@ import torch
 from torch import nn
 
 from autoprune.base.device import CPU
-from autoprune.base.tree import call, weights_of
+from autoprune.base.tree import weights_of
 from autoprune.errors import UserError
-from autoprune.export.formats.base import Format, Run
+from autoprune.export.formats.base import Format, Run, runner
 from autoprune.prune.rebuild import rebuild
-from autoprune.task.objective import main_output
 from autoprune.task.task import Task
 
 
@@ -39,7 +38,7 @@ def write(model: nn.Module, inputs: Any, file: Path) -> None:
 def load(file: Path, task: Task, threads: int = 1) -> Run:
     """Return a function that runs the network."""
     model = load_pruned(task, file)
-    return lambda inputs: main_output(call(model, inputs))
+    return runner(model)
 
 
 FORMAT = Format(

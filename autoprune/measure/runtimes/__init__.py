@@ -1,4 +1,4 @@
-"""Where latency can be measured, by name. A new one is a file with its ``prepare`` and a line in :data:`RUNTIMES`."""
+"""Where latency can be measured, by name. A new one is a file with its ``make_pass`` and a line in :data:`RUNTIMES`."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from autoprune.base.registry import Registry
 Pass = Callable[[], Any]
 """One forward pass over an input that it holds."""
 
-Prepare = Callable[[nn.Module, Any, int], Pass]
-"""``prepare(model, inputs, threads)`` compiles or converts a model in evaluation mode, and returns its forward pass."""
+MakePass = Callable[[nn.Module, Any, int], Pass]
+"""``make_pass(model, inputs, threads)`` compiles or converts a model in evaluation mode; returns its forward pass."""
 
-RUNTIMES: Registry[Prepare] = Registry(
+RUNTIMES: Registry[MakePass] = Registry(
     "runtime",
     {
-        "eager": "autoprune.measure.runtimes.eager:prepare",
-        "compile": "autoprune.measure.runtimes.compile:prepare",
-        "onnxruntime": "autoprune.measure.runtimes.onnxruntime:prepare",
+        "eager": "autoprune.measure.runtimes.eager:make_pass",
+        "compile": "autoprune.measure.runtimes.compile:make_pass",
+        "onnxruntime": "autoprune.measure.runtimes.onnxruntime:make_pass",
     },
     "autoprune.runtimes",
 )

@@ -9,7 +9,7 @@ from autoprune.base.tree import call
 from autoprune.measure.runtimes import Pass
 
 
-def prepare(model: nn.Module, inputs: Any, threads: int) -> Pass:
+def make_pass(model: nn.Module, inputs: Any, threads: int) -> Pass:
     """Return the forward pass of the compiled model."""
     torch._dynamo.reset()  # else the compilations of earlier candidates count against this one's limit
     compiled = torch.compile(model, dynamic=False)

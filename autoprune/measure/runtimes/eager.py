@@ -8,6 +8,6 @@ from autoprune.base.tree import call
 from autoprune.measure.runtimes import Pass
 
 
-def prepare(model: nn.Module, inputs: Any, threads: int) -> Pass:
+def make_pass(model: nn.Module, inputs: Any, threads: int) -> Pass:
     """Return the plain forward pass."""
     return lambda: call(model, inputs)

@@ -10,7 +10,7 @@ from autoprune.measure import onnx
 from autoprune.measure.runtimes import Pass
 
 
-def prepare(model: nn.Module, inputs: Any, threads: int) -> Pass:
+def make_pass(model: nn.Module, inputs: Any, threads: int) -> Pass:
     """Return the forward pass of the model's ONNX file."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "model.onnx")

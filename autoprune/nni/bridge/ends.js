@@ -12,7 +12,7 @@ const FIXES = [
         name: 'resumed',
         fault: 'A trial that waited to be run again when its manager was killed is never run again.',
         file: 'core/nniDataStore.js',
-        mend({ NNIDataStore }) {
+        apply({ NNIDataStore }) {
             const { getJobStatusByLatestEvent } = NNIDataStore.prototype;
             NNIDataStore.prototype.getJobStatusByLatestEvent = function (oldStatus, event) {
                 return event === 'ADD_RESUMED' ? 'WAITING' : getJobStatusByLatestEvent.call(this, oldStatus, event);
@@ -23,7 +23,7 @@ const FIXES = [
         name: 'resumed',
         fault: 'A trial whose result was stored just before its manager was killed is run a second time.',
         file: 'core/nnimanager.js',
-        mend({ NNIManager }) {
+        apply({ NNIManager }) {
             const { resumeExperiment } = NNIManager.prototype;
             NNIManager.prototype.resumeExperiment = async function (readonly) {
                 if (!readonly) {
@@ -38,7 +38,7 @@ const FIXES = [
         name: 'duration',
         fault: 'Trials that run when the time allowed is over go on without limit, and so does the experiment.',
         file: 'core/nnimanager.js',
-        mend({ NNIManager }) {
+        apply({ NNIManager }) {
             const { stopTrialIfOverMaxDurationLimit } = NNIManager.prototype; // called over and over
             NNIManager.prototype.stopTrialIfOverMaxDurationLimit = async function () {
                 await stopTrialIfOverMaxDurationLimit.call(this);
@@ -53,7 +53,7 @@ const FIXES = [
         name: 'signals',
         fault: 'A trial that was killed by a signal counts as cancelled by its user, without a reason.',
         file: 'common/trial_keeper/process.js',
-        mend({ TrialProcess }) {
+        apply({ TrialProcess }) {
             const { spawn, kill, onStop } = TrialProcess.prototype;
             TrialProcess.prototype.spawn = function (options) {
                 this.folder = options.outputDirectory;
@@ -81,7 +81,7 @@ const FIXES = [
         name: 'dispatcher',
         fault: 'Why an experiment failed is forgotten when its manager ends.',
         file: 'core/nnimanager.js',
-        mend({ NNIManager }) {
+        apply({ NNIManager }) {
             const { criticalError } = NNIManager.prototype;
             NNIManager.prototype.criticalError = function (error) {
                 if (!['ERROR', 'STOPPING', 'STOPPED'].includes(this.status.status)) {
@@ -95,7 +95,7 @@ const FIXES = [
         name: 'registry',
         fault: "A manager that is killed while it notes its status leaves the registry of all experiments empty.",
         file: 'extensions/experiments_manager/manager.js',
-        mend({ ExperimentsManager }) {
+        apply({ ExperimentsManager }) {
             for (const name of ['setExperimentInfo', 'updateAllStatus']) {
                 const note = ExperimentsManager.prototype[name];
                 ExperimentsManager.prototype[name] = function (...args) {

@@ -10,13 +10,13 @@ const ANY_ADDRESS = ['0.0.0.0', '::'];
 // The address that a person opened on purpose (remote machines call back to it), or undefined.
 const openedAddress = process.env.AUTOPRUNE_BIND || undefined;
 
-// What requests through the opened door must show; without one that door stays shut. Children must not inherit it.
+// What requests through the opened address must show; without one that address stays shut. Children must not inherit it.
 const token = process.env.AUTOPRUNE_TOKEN || undefined;
 delete process.env.AUTOPRUNE_TOKEN;
 
 const LOOPBACK = ['127.0.0.1', '::1', '::ffff:127.0.0.1'];
 
-// Whether a request came through the opened door. No other machine can reach a loopback address.
+// Whether a request came through the opened address. No other machine can reach a loopback address.
 function cameFromOutside(request) {
     return !LOOPBACK.includes(request.socket.localAddress);
 }
@@ -173,11 +173,11 @@ const tunerSecret = crypto.randomBytes(24).toString('base64url');
 // nni: the manager's arguments; `tunerCommandChannel` means that the tuner was not started by the manager.
 function webSocketRefusal(request, { urlPrefix, tunerCommandChannel }) {
     const names = value => value.toLowerCase().split('/').filter(Boolean);
-    const [door] = names(request.url.split('?', 1)[0]).slice(names(urlPrefix).length);
-    if (door === 'platform') { // remote machines report here
+    const [root] = names(request.url.split('?', 1)[0]).slice(names(urlPrefix).length);
+    if (root === 'platform') { // remote machines report here
         return null;
     }
-    if (door !== 'tuner') {
+    if (root !== 'tuner') {
         return [404, 'Not Found'];
     }
     const known = tunerCommandChannel || same(inUrl(request.url, 'secret') ?? '', tunerSecret);

@@ -1,4 +1,4 @@
-// Mends NNI 3.0's manager while it loads. Preloaded by `node --require`, through NODE_OPTIONS (see door.py).
+// Mends NNI 3.0's manager while it loads. Preloaded by `node --require`, through NODE_OPTIONS (see patches.py).
 //
 // One row per patched file: the fix's name, NNI's fault, and how it is mended. Those of one file are applied in order. AUTOPRUNE_WITHOUT="name,name" leaves
 // fixes out, so that a test can show that the fault is still NNI's and the fix still needed.
@@ -29,7 +29,7 @@ const FIXES = [
         name: 'parameters',
         fault: 'Trials get parameters in the order in which they ask, not their own.',
         file: 'training_service/v3/compat.js',
-        mend({ V3asV1 }) {
+        apply({ V3asV1 }) {
             const start = V3asV1.prototype.start;
             V3asV1.prototype.start = function () {
                 const { v3 } = this;
@@ -48,7 +48,7 @@ const FIXES = [
         name: 'boundary',
         fault: 'Some requests end the manager or the search, get no answer, or may have 50 MB.',
         file: 'common/globals/rest.js',
-        mend(exports) {
+        apply(exports) {
             exports.RestManager = class extends exports.RestManager {
                 constructor() {
                     super();
@@ -67,7 +67,7 @@ const FIXES = [
         name: 'turns',
         fault: 'Whoever asks for much again and again leaves the search no time.',
         file: 'common/globals/rest.js',
-        mend(exports) {
+        apply(exports) {
             exports.RestManager = class extends exports.RestManager {
                 constructor() {
                     super();
@@ -84,7 +84,7 @@ const FIXES = [
         name: 'no_pickle',
         fault: 'Pickled objects in a request body are unpickled by the tuner and the trials.',
         file: 'common/globals/rest.js',
-        mend(exports) {
+        apply(exports) {
             exports.RestManager = class extends exports.RestManager {
                 constructor() {
                     super();
@@ -103,7 +103,7 @@ const FIXES = [
         name: 'page',
         fault: 'NNI has no view of a Pareto front, and its own web UI does not know what a pruning user needs.',
         file: 'common/globals/rest.js',
-        mend(exports) {
+        apply(exports) {
             exports.RestManager = class extends exports.RestManager {
                 constructor() {
                     super();
@@ -116,7 +116,7 @@ const FIXES = [
         name: 'dispatcher',
         fault: 'The tuner runs in a dispatcher that hangs or stays silent when the tuner fails.',
         file: 'common/utils.js',
-        mend(exports) {
+        apply(exports) {
             const { getMsgDispatcherCommand } = exports;
             exports.getMsgDispatcherCommand = config => getMsgDispatcherCommand(config).map(
                 word => (word === 'nni' ? 'autoprune.nni.dispatcher' : word)
@@ -127,7 +127,7 @@ const FIXES = [
         name: 'dispatcher',
         fault: 'check-status hides why the tuner failed, and whether it has started.',
         file: 'core/nnimanager.js',
-        mend({ NNIManager }) {
+        apply({ NNIManager }) {
             const { addEventListeners, criticalError, getStatus, onTunerCommand } = NNIManager.prototype;
             // The first error is the reason. NNI's own loops trip over the status that it leaves, and would add theirs.
             NNIManager.prototype.criticalError = function (error) {
@@ -161,7 +161,7 @@ const FIXES = [
         name: 'poll',
         fault: 'A finished trial is noticed after up to half a second, and the next one starts half a second later.',
         file: 'core/nnimanager.js',
-        mend({ NNIManager }) {
+        apply({ NNIManager }) {
             const { initTrainingService, pingDispatcher } = NNIManager.prototype;
             NNIManager.prototype.initTrainingService = async function (config) {
                 const service = await initTrainingService.call(this, config);
@@ -177,7 +177,7 @@ const FIXES = [
         name: 'early_stop',
         fault: 'A trial that an assessor or a person stops counts as failed if its process ends with a status.',
         file: 'training_service/v3/compat.js',
-        mend({ V3asV1 }) {
+        apply({ V3asV1 }) {
             const { start, cancelTrialJob } = V3asV1.prototype;
             V3asV1.prototype.start = function () {
                 const { v3 } = this;
@@ -201,7 +201,7 @@ const FIXES = [
         name: 'sequence',
         fault: 'After a resume, sequence numbers of earlier trials are given out again.',
         file: 'core/nnimanager.js',
-        mend({ NNIManager }) {
+        apply({ NNIManager }) {
             const { addRecoveredTrialJob } = NNIManager.prototype;
             NNIManager.prototype.addRecoveredTrialJob = function (trials) {
                 const recovered = addRecoveredTrialJob.call(this, trials);
@@ -215,7 +215,7 @@ const FIXES = [
         name: 'loopback',
         fault: 'Remote machines that call back know no token.',
         file: 'common/globals/rest.js',
-        mend({ RestManager }) {
+        apply({ RestManager }) {
             const { getFullUrl } = RestManager.prototype;
             RestManager.prototype.getFullUrl = function (protocol, ip, ...parts) {
                 const url = getFullUrl.call(this, protocol, ip, ...parts);
@@ -227,7 +227,7 @@ const FIXES = [
         name: 'loopback',
         fault: 'Whoever opens a WebSocket at /tuner takes the place of the tuner.',
         file: 'common/utils.js',
-        mend(exports) {
+        apply(exports) {
             const { getTunerProc } = exports;
             exports.getTunerProc = (command, stdio, folder, environment, ...rest) => {
                 const { NNI_TUNER_COMMAND_CHANNEL: url } = environment;
@@ -240,7 +240,7 @@ const FIXES = [
         name: 'descriptors',
         fault: 'Two files of each trial stay open until no more can be opened.',
         file: 'common/trial_keeper/process.js',
-        mend({ TrialProcess }) {
+        apply({ TrialProcess }) {
             const { spawn } = TrialProcess.prototype;
             TrialProcess.prototype.spawn = async function (options) {
                 const opened = [];
@@ -267,7 +267,7 @@ const FIXES = [
         name: 'boundary',
         fault: 'A request that fails early is never answered.',
         file: 'rest_server/restHandler.js',
-        mend(exports) {
+        apply(exports) {
             const { createRestHandler } = exports;
             exports.createRestHandler = () => {
                 const router = createRestHandler();
@@ -280,7 +280,7 @@ const FIXES = [
         name: 'boundary',
         fault: 'The experiment can be started over while it runs, and a metric that is none ends it.',
         file: 'core/nnimanager.js',
-        mend({ NNIManager }) {
+        apply({ NNIManager }) {
             const { onTrialJobMetrics } = NNIManager.prototype;
             for (const name of ['startExperiment', 'resumeExperiment']) {
                 const begin = NNIManager.prototype[name];
@@ -305,7 +305,7 @@ const FIXES = [
         name: 'boundary',
         fault: 'A message that is no JSON ends the manager.',
         file: 'common/command_channel/websocket/connection.js',
-        mend({ WsConnection }) {
+        apply({ WsConnection }) {
             const { handleMessage } = WsConnection.prototype;
             WsConnection.prototype.handleMessage = function (...args) {
                 boundary.contain(() => {}, () => handleMessage.apply(this, args));
@@ -316,7 +316,7 @@ const FIXES = [
         name: 'links',
         fault: "A link in a trial's folder leads to any file.",
         file: 'training_service/v3/compat.js',
-        mend({ V3asV1 }) {
+        apply({ V3asV1 }) {
             V3asV1.prototype.getTrialFile = async function (trialId, name) {
                 const folder = await this.v3.downloadTrialDirectory(trialId);
                 const file = { stderr: 'trial.stderr', stdout: 'trial.stdout' }[name] ?? name;
@@ -333,7 +333,7 @@ const FIXES = [
         name: 'netron',
         fault: "The manager serves another site's scripts, netron.app's, as if they were its own.",
         file: 'common/globals/rest.js',
-        mend(exports) {
+        apply(exports) {
             exports.RestManager = class extends exports.RestManager {
                 constructor() {
                     super();
@@ -348,7 +348,7 @@ const FIXES = [
         name: 'loopback',
         fault: 'The web server listens on every interface, answers any host and origin, and serves any file.',
         file: null, // Node's own servers: mended at once, for every server that NNI opens
-        mend() {
+        apply() {
             server.listenOnLoopback();
             server.refuseForeignRequests(() => global.nni);
             boundary.catchLateErrors();
@@ -386,11 +386,11 @@ function leaveNodeOptions() {
 function mendManager(root) {
     const without = (process.env.AUTOPRUNE_WITHOUT ?? '').split(',');
     const fixes = FIXES.filter(fix => !without.includes(fix.name));
-    fixes.filter(fix => fix.file === null).forEach(fix => fix.mend());
+    fixes.filter(fix => fix.file === null).forEach(fix => fix.apply());
     const load = Module._extensions['.js'];
     Module._extensions['.js'] = (module, filename) => {
         load(module, filename);
-        fixes.filter(fix => fix.file && path.join(root, fix.file) === filename).forEach(fix => fix.mend(module.exports));
+        fixes.filter(fix => fix.file && path.join(root, fix.file) === filename).forEach(fix => fix.apply(module.exports));
     };
 }
 

@@ -10,8 +10,8 @@ const { Facts } = require('./facts.js');
 const { UNTRUSTED, fileInside } = require('./files.js');
 
 const PAGE = path.join(__dirname, 'pareto_page');
-const PLOTLY = process.env.AUTOPRUNE_PLOTLY; // the script in Python's plotly package; see door.py
-const MEASURES = process.env.AUTOPRUNE_MEASURES; // the declarations, as JSON; see door.py
+const PLOTLY = process.env.AUTOPRUNE_PLOTLY; // the script in Python's plotly package; see patches.py
+const MEASURES = process.env.AUTOPRUNE_MEASURES; // the declarations, as JSON; see patches.py
 const FILES = new Map(Object.entries({
     '': [path.join(PAGE, 'index.html'), 'text/html'],
     'page.css': [path.join(PAGE, 'page.css'), 'text/css'],

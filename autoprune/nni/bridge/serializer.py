@@ -23,7 +23,7 @@ def load(string: str | None = None, *, fp: Any = None, **options: Any) -> Any:
     """
     if fp is not None:
         return _nni_load(fp=fp, **options)
-    return json.loads(string, object_hook=_restore_numbers)
+    return json.loads(string or "", object_hook=_restore_numbers)
 
 
 def receive_plain_json() -> None:
@@ -35,7 +35,7 @@ def receive_plain_json() -> None:
     original = _nni_load
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] == "nni" and vars(module).get("load") is original:
-            module.load = load
+            vars(module)["load"] = load
 
 
 def _restore_numbers(item: dict[str, Any]) -> Any:

@@ -17,12 +17,12 @@ function listenOnLoopback() {
         }
         const host = ANY_ADDRESS.includes(openedAddress) ? openedAddress : '127.0.0.1';
         if (openedAddress !== undefined && openedAddress !== host) {
-            // The tuner and local trials keep using loopback; this second door leads to the same server.
+            // The tuner and local trials keep using loopback; this second listener leads to the same server.
             this.once('listening', () => {
-                const door = net.createServer(socket => this.emit('connection', socket));
-                door.on('error', error => this.emit('error', error));
-                this.once('close', () => door.close());
-                listen.call(door, { host: openedAddress, port: this.address().port });
+                const second = net.createServer(socket => this.emit('connection', socket));
+                second.on('error', error => this.emit('error', error));
+                this.once('close', () => second.close());
+                listen.call(second, { host: openedAddress, port: this.address().port });
             });
         }
         return listen.call(this, { ...options, host }, callback);

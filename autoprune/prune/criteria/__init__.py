@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from torch import Tensor, nn
 
 from autoprune.base.registry import Registry
+from autoprune.errors import UserError
 from autoprune.prune.criteria.base import Context, Criterion, FunctionCriterion, Request
 from autoprune.prune.criteria.choose import best_weights, lowest_channels, ordered_channels
 from autoprune.prune.groups import Groups
@@ -22,6 +24,7 @@ __all__ = [
     "choose_channels",
     "choose_weights",
     "get_criterion",
+    "unstructured",
     "weight_masks",
 ]
 
@@ -40,14 +43,14 @@ CRITERIA: Registry[Criterion] = Registry(
         "apoz": "autoprune.prune.criteria.activations:APOZ",
         "mean_activation": "autoprune.prune.criteria.activations:MEAN_ACTIVATION",
         "l0": "autoprune.prune.criteria.l0:L0_GATES",
-        "random": "autoprune.prune.criteria.by_chance:RANDOM",
+        "random": "autoprune.prune.criteria.random_scores:RANDOM",
         # single weights
         "level": "autoprune.prune.criteria.magnitude:LEVEL",
         "level_global": "autoprune.prune.criteria.magnitude:LEVEL_GLOBAL",
         "lamp": "autoprune.prune.criteria.lamp:LAMP",
         "snip": "autoprune.prune.criteria.snip:SNIP",
         "movement": "autoprune.prune.criteria.movement:MOVEMENT",
-        "random_weights": "autoprune.prune.criteria.by_chance:RANDOM_WEIGHTS",
+        "random_weights": "autoprune.prune.criteria.random_scores:RANDOM_WEIGHTS",
         # the kernels between two channels
         "synaptic_strength": "autoprune.prune.criteria.synaptic_strength:SYNAPTIC_STRENGTH",
         # two of four weights
@@ -64,6 +67,16 @@ def get_criterion(name: str) -> Criterion:
         UserError: there is none, with the near matches.
     """
     return CRITERIA[name]
+
+
+def unstructured() -> list[str]:
+    """Return the names of the criteria that remove no whole channels; not of another package's that does not load."""
+    names = []
+    for name in CRITERIA:
+        with suppress(UserError):
+            if not CRITERIA[name].structured:
+                names.append(name)
+    return names
 
 
 def channels_to_remove(

@@ -59,7 +59,7 @@ class Activations(Criterion):
                 layer = dict(request.model.named_modules()).get(part.layer)
                 if layer is not None and part.role == "in":
                     hooks.append(
-                        layer.register_forward_pre_hook(lambda _, x, g=group, p=part: record(read, g, p, x[0]) or None)
+                        layer.register_forward_pre_hook(lambda _, x, g=group, p=part: record(read, g, p, x[0]))
                     )
                 if layer is not None and part.role == "out":
                     hooks.append(

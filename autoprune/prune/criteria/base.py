@@ -75,8 +75,8 @@ class Request:
             raise UserError("this criterion looks at data: give it a Context(task, data.train)")
         return self.context
 
-    def chance(self, *purpose: str) -> torch.Generator:
-        """Return a stream of chance of its own for one purpose (see :func:`autoprune.base.streams.generator`)."""
+    def generator(self, *purpose: str) -> torch.Generator:
+        """Return a random generator of its own for one purpose (see :func:`autoprune.base.streams.generator`)."""
         return streams.generator(self.context.seed if self.context else 0, *purpose)
 
     def batches(self, count: int | None = None) -> Iterator[Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from torch import Tensor
+
 from autoprune.prune.criteria.base import Request
 
 
@@ -19,3 +21,9 @@ def accumulate_gradients(request: Request) -> Iterator[None]:
         yield
     finally:
         request.model.zero_grad()
+
+
+def gradient_of(weight: Tensor) -> Tensor:
+    """Return what :func:`accumulate_gradients` has accumulated of a weight."""
+    assert weight.grad is not None
+    return weight.grad

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 
+import torch
 from torch import Tensor
 
 from autoprune.prune.criteria.base import FunctionCriterion, Request, per_unit, rows
-from autoprune.prune.criteria.gradients import accumulate_gradients
+from autoprune.prune.criteria.gradients import accumulate_gradients, gradient_of
 
 PAPER = "Fang et al. 2023, DepGraph: Towards Any Structural Pruning"
 
@@ -24,16 +26,19 @@ def group_norm(request: Request) -> dict[str, Tensor]:
 def group_taylor(request: Request) -> dict[str, Tensor]:
     """Score each channel by |gradient x weight| of all the weights that go with it."""
     with accumulate_gradients(request):
-        return _over_the_group(request, lambda weight: (weight * weight.grad).abs())
+        return _over_the_group(request, lambda weight: (weight * gradient_of(weight)).abs())
 
 
 def _over_the_group(request: Request, importance: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
     weights = dict(request.model.named_parameters())
     return {
-        group.name: sum(
-            per_unit(group, part, rows(part, importance(weights[part.parameter])).sum(1))
-            for part in group.slices
-            if part.parameter in weights and not part.parameter.endswith("bias")
+        group.name: reduce(
+            torch.add,
+            (
+                per_unit(group, part, rows(part, importance(weights[part.parameter])).sum(1))
+                for part in group.slices
+                if part.parameter in weights and not part.parameter.endswith("bias")
+            ),
         )
         for group in request.groups
     }

@@ -46,7 +46,7 @@ class L0(Criterion):
         context, model, device = request.need(), request.model, device_of(request.model)
         openness = {
             group.name: nn.Parameter(
-                (2 + 0.01 * torch.randn(group.channels, generator=request.chance("l0 gates", group.name))).to(device)
+                (2 + 0.01 * torch.randn(group.channels, generator=request.generator("l0 gates", group.name))).to(device)
             )
             for group in request.groups
         }
@@ -68,7 +68,8 @@ class L0(Criterion):
             for group in request.groups:
                 for part in _gated(model, group):
                     gate = _at_each_position(self._stretch(openness[group.name].sigmoid()), part)
-                    weight, bias = model.get_parameter(part.parameter), model.get_submodule(part.layer).bias
+                    weight: Tensor = model.get_parameter(part.parameter)
+                    bias = dict(model.get_submodule(part.layer).named_parameters(recurse=False)).get("bias")
                     weight.mul_(gate.view([-1 if dim == part.dim else 1 for dim in range(weight.dim())]))
                     if bias is not None:
                         bias.mul_(gate)
@@ -78,12 +79,12 @@ class L0(Criterion):
     def _gates(self, request: Request, openness: dict[str, nn.Parameter]) -> Iterator[None]:
         """Put gates, sampled anew for each forward pass and shared by all layers of a group, after its layers."""
         sampled: dict[str, Tensor] = {}
-        samples = request.chance("l0 samples")
+        samples = request.generator("l0 samples")
 
         def sample(*_) -> None:
             for name, value in openness.items():
-                chance = torch.rand(len(value), generator=samples).clamp(1e-6, 1 - 1e-6).to(value.device)
-                sampled[name] = self._stretch(((chance.logit() + value) / self.temperature).sigmoid())
+                uniform = torch.rand(len(value), generator=samples).clamp(1e-6, 1 - 1e-6).to(value.device)
+                sampled[name] = self._stretch(((uniform.logit() + value) / self.temperature).sigmoid())
 
         reached = set()
         hooks = [request.model.register_forward_pre_hook(sample)]

@@ -36,7 +36,7 @@ class NM(Criterion):
     paper = "Mishra et al. 2021, Accelerating Sparse Deep Neural Networks"
 
     @property
-    def granularity(self) -> str:
+    def granularity(self) -> str:  # type: ignore[override]  # never set: n and m say it
         """The pattern."""
         return f"{self.n}:{self.m}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import contextmanager
+from functools import reduce
 from itertools import islice
 
 import torch
@@ -45,8 +46,9 @@ def nni_pruner(name: str, request: Request, config: list[dict] | None = None, **
             # NNI puts a new parameter in the place of each that it wrapped, which would part tied layers, and leaves
             # its bound forward in the instance, where it would outlive a change of class
             for key, parameter in parameters.items():
-                if layer._parameters[key] is not parameter:
-                    parameter.data = layer._parameters[key].data
+                put = layer._parameters[key]
+                if parameter is not None and put is not None and put is not parameter:
+                    parameter.data = put.data
             layer._parameters = parameters
             if forward is None:
                 layer.__dict__.pop("forward", None)
@@ -127,8 +129,9 @@ def _check_seen(pruner) -> None:
 def sum_over_layers(request: Request, metrics: dict[str, Tensor]) -> dict[str, Tensor]:
     """Add the scores of each group's filters up (NNI takes the mean over its layers, which gives the same order)."""
     return {
-        group.name: sum(
-            per_unit(group, part, metrics[part.parameter].flatten()) for part in scored(request.model, group)
+        group.name: reduce(
+            torch.add,
+            (per_unit(group, part, metrics[part.parameter].flatten()) for part in scored(request.model, group)),
         )
         for group in request.groups
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -27,9 +28,12 @@ def scales(model: nn.Module, group: Group) -> list[Slice]:
 def batch_norm_scale(request: Request) -> dict[str, Tensor]:
     """Score each channel by its batch-norm scale, as it stands; without batch norm, by its filter's L2 norm."""
     return {
-        group.name: sum(
-            per_unit(group, part, rows(part, request.model.get_parameter(part.parameter)).norm(dim=1))
-            for part in _scales_or_filters(request.model, group)
+        group.name: reduce(
+            torch.add,
+            (
+                per_unit(group, part, rows(part, request.model.get_parameter(part.parameter)).norm(dim=1))
+                for part in _scales_or_filters(request.model, group)
+            ),
         )
         for group in request.groups
     }

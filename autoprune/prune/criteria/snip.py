@@ -5,13 +5,13 @@ from __future__ import annotations
 from torch import Tensor
 
 from autoprune.prune.criteria.base import FunctionCriterion, Request
-from autoprune.prune.criteria.gradients import accumulate_gradients
+from autoprune.prune.criteria.gradients import accumulate_gradients, gradient_of
 
 
 def connection_sensitivity(request: Request) -> dict[str, Tensor]:
     """Score each weight by |gradient x weight| on a few batches."""
     with accumulate_gradients(request):
-        return {name: (weight.grad * weight).detach().abs() for _, name, weight in request.weights()}
+        return {name: (gradient_of(weight) * weight).detach().abs() for _, name, weight in request.weights()}
 
 
 SNIP = FunctionCriterion(

@@ -52,9 +52,9 @@ def _strengths(request: Request, feeding: Feeding) -> dict[str, Tensor]:
         for part, norms in feeding.get(name, ()):
             orders = [norm.unit.long().argsort().to(weight.device) for norm in norms]
             own = [request.model.get_parameter(norm.parameter)[i] for norm, i in zip(norms, orders, strict=True)]
-            own = torch.stack(own).abs().mean(0)  # a residual sum of several
+            mean = torch.stack(own).abs().mean(0)  # a residual sum of several
             unit = part.unit.long().to(weight.device)
-            scale = torch.where(unit < 0, scale, own[unit.clamp_min(0)])
+            scale = torch.where(unit < 0, scale, mean[unit.clamp_min(0)])
         strength = kernels * scale
         found[name] = strength.view(*strength.shape, *[1] * (weight.dim() - 2))
     return found

@@ -108,7 +108,8 @@ class FewerHeadsAttention(nn.MultiheadAttention):
             out = F.dropout(scores, dropout, self.training) @ heads[2]
         else:
             scores = None
-            out = F.scaled_dot_product_attention(*heads, attn_mask=mask, dropout_p=dropout)
+            query, key, value = heads
+            out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
         out = self.out_proj(out.transpose(1, 2).flatten(2))
         if scores is not None and average_attn_weights:
             scores = scores.mean(1)

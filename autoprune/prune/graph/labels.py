@@ -132,9 +132,9 @@ class Couplings:
 
     def _components(self, ties: tuple[str, ...] | None = None) -> np.ndarray:
         """Return each label's component, by these ties or by all."""
-        edges = [pairs for pairs, tie in self._edges if ties is None or tie in ties]
-        edges = np.concatenate([*edges, np.zeros((2, 0), np.int32)], axis=1)
-        graph = coo_matrix((np.ones(edges.shape[1], bool), (edges[0], edges[1])), shape=(self.count, self.count))
+        chosen = [pairs for pairs, tie in self._edges if ties is None or tie in ties]
+        edges = np.concatenate([*chosen, np.zeros((2, 0), np.int32)], axis=1)
+        graph = coo_matrix((np.ones(edges.shape[1], np.bool_), (edges[0], edges[1])), shape=(self.count, self.count))
         return connected_components(graph, directed=False)[1].astype(np.int32)
 
     def _reasons(self, components: np.ndarray, entries: list[tuple[np.ndarray, str]]) -> dict[int, str]:

@@ -64,7 +64,7 @@ class LabelPropagator(TorchDispatchMode):
         super().__init__()
         self.couplings, self.inexact = Couplings(), inexact
         self.axes: list[Axis] = []
-        self.roles: dict[tuple[str, int], str] = {}
+        self.roles: dict[tuple[str, int | None], str] = {}
         self.macs: dict[str, float] = {}
         self.macs_counted = False
         self.outputs: list[Tensor] = []
@@ -104,12 +104,12 @@ class LabelPropagator(TorchDispatchMode):
             return None
         shape = tuple(tensor.shape)
         if name in self.matrices:
-            dims = []
+            dims: list[Tensor] = []
             for dim in (0, 1):
                 labels = self.couplings.new(shape[dim : dim + 1])
                 self.axes.append(Axis(name, dim, int(labels[0]), shape[dim : dim + 1]))
                 dims.append(labels.view([-1 if i == dim else 1 for i in range(len(shape))]).expand(shape))
-            self.found[tensor] = Weight(name, tuple(dims))
+            self.found[tensor] = Weight(name, (dims[0], dims[1]))
         elif tensor.numel() > LIMIT:
             return None
         else:

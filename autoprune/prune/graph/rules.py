@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
-from autoprune.prune.graph import propagation as follower
+from autoprune.prune.graph import propagation
 from autoprune.prune.graph.labels import compact, core, varying
 from autoprune.prune.graph.propagation import LabelPropagator, Weight
 
@@ -50,8 +50,8 @@ class Moves(LabelPropagator):
     def reshaped(self, labels: Tensor, shape: torch.Size) -> Tensor | None:
         if tuple(labels.shape) == tuple(shape):
             return labels
-        if shape.numel() > follower.LIMIT:
-            self.couplings.keep(labels, f"following it would need more than {follower.LIMIT * 4 // 10**6} MB")
+        if shape.numel() > propagation.LIMIT:
+            self.couplings.keep(labels, f"following it would need more than {propagation.LIMIT * 4 // 10**6} MB")
             return None
         moved = compact(labels.reshape(shape))
         for axes in _segments(labels.shape, shape):
@@ -63,8 +63,8 @@ class Moves(LabelPropagator):
     def view(self, func, name, named, out) -> None:
         labels = self.get(named["self"])
         if isinstance(labels, Weight):
-            moved = tuple(self.reshaped(part, out.shape) for part in labels.dims)
-            self.put(out, None if None in moved else Weight(labels.name, moved))
+            first, second = (self.reshaped(part, out.shape) for part in labels.dims)
+            self.put(out, None if first is None or second is None else Weight(labels.name, (first, second)))
         elif labels is not None:
             self.put(out, self.reshaped(labels, out.shape))
 
@@ -80,7 +80,7 @@ class Moves(LabelPropagator):
         outs = out if isinstance(out, list | tuple) else [out]
         for i, tensor in enumerate(outs):
             pieces = [compact(m[i] if isinstance(m, list | tuple) else m) for m in moved]
-            self.put(tensor, Weight(labels.name, tuple(pieces)) if isinstance(labels, Weight) else pieces[0])
+            self.put(tensor, Weight(labels.name, (pieces[0], pieces[1])) if isinstance(labels, Weight) else pieces[0])
 
     def before_move(self, name: str, named: dict, labels: Tensor) -> None:
         """Note what a piece cut out at a fixed place asks of the axis it is cut from."""

@@ -87,7 +87,7 @@ class Trace:
 
     couplings: Couplings
     axes: list[Axis]
-    roles: dict[tuple[str, int], str]
+    roles: dict[tuple[str, int | None], str]
     macs: dict[str, float]
     outputs: list[torch.Size]
     beside: dict[str, tuple[str, Tensor | None]]

@@ -9,6 +9,7 @@ from autoprune.base.registry import Registry
 from autoprune.errors import UserError
 from autoprune.prune.criteria import Criterion
 from autoprune.prune.schedules.base import Schedule
+from autoprune.results.candidate import FORMER_SCHEDULES
 
 __all__ = ["SCHEDULES", "Schedule", "check_blocks", "check_initial", "check_pair", "get_schedule"]
 
@@ -16,7 +17,7 @@ SCHEDULES: Registry[Schedule] = Registry(
     "schedule",
     {
         "one_shot": "autoprune.prune.schedules.recovering:ONE_SHOT",
-        "shared": "autoprune.prune.schedules.recovering:SHARED",
+        "supernet": "autoprune.prune.schedules.recovering:SUPERNET",
         "iterative": "autoprune.prune.schedules.recovering:ITERATIVE",
         "linear": "autoprune.prune.schedules.recovering:LINEAR",
         "gradual": "autoprune.prune.schedules.recovering:GRADUAL",
@@ -29,6 +30,7 @@ SCHEDULES: Registry[Schedule] = Registry(
         "rigl": "autoprune.prune.schedules.from_scratch:RIGL",
     },
     "autoprune.schedules",
+    FORMER_SCHEDULES,
 )
 
 _UNITS = {"channel": "whole channels", "kernel": "whole kernels", "2:4": "two of four weights"}
@@ -51,8 +53,8 @@ def check_blocks(name: str) -> None:
     """
     if get_schedule(name).grow:
         raise UserError(
-            f"schedule {name} moves single weights about, so it drops no whole blocks: use shared, one_shot or gradual "
-            "with block.NAME"
+            f"schedule {name} moves single weights about, so it drops no whole blocks: use supernet, one_shot or "
+            "gradual with block.NAME"
         )
 
 
@@ -65,7 +67,7 @@ def check_initial(name: str) -> None:
     if get_schedule(name).needs_initial:
         raise UserError(
             f"schedule {name} needs the weights before training, which --checkpoint does not hold: name them too, with "
-            "--initial FILE, or use a schedule that starts from the trained ones, such as shared, one_shot or gradual"
+            "--initial FILE, or use a schedule that starts from the trained ones, such as supernet, one_shot or gradual"
         )
 
 
@@ -76,7 +78,7 @@ def check_pair(schedule: str, criterion: str, found: Criterion) -> None:
         UserError: it cannot, with the reason.
     """
     found_schedule = get_schedule(schedule)
-    if found_schedule.retrain == "shared" and not found.structured:
+    if found_schedule.retrain == "supernet" and not found.structured:
         raise UserError(
             f"schedule {schedule} recovers all channel candidates at once, but criterion {criterion} removes no whole "
             f"channels: use l1_norm with it, or another schedule with {criterion}"

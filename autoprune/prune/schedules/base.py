@@ -37,17 +37,17 @@ class Schedule:
         at: ``at(sparsity, t)`` is the sparsity to reach at ``t`` in (0, 1], of a target ``sparsity``.
         start: the network that is pruned first: the trained dense one, or the untrained one.
         retrain: what follows each round: ``recovery``, whose steps the rounds share; ``training``, in full, with the
-            learning rate back at its start; or ``shared``, the weights of one recovery of all candidates.
+            learning rate back at its start; or ``supernet``, the weights of one training for all candidates.
         rewind_to: the point of the dense network's training, in [0, 1), to whose weights the surviving ones go back
             after each round: 0 is their initialisation. None leaves them as they are.
-        grow: of dynamic sparse training, where pruned weights come back: by chance, or where the gradient is largest.
+        grow: of dynamic sparse training, where pruned weights come back: at random, or where the gradient is largest.
     """
 
     paper: str
     rounds: int = 1
     at: Callable[[float, float], float] = at_once
     start: Literal["trained", "untrained"] = "trained"
-    retrain: Literal["recovery", "training", "shared"] = "recovery"
+    retrain: Literal["recovery", "training", "supernet"] = "recovery"
     rewind_to: float | None = None
     grow: Literal["random", "gradient"] | None = None
 

@@ -3,7 +3,7 @@
 from autoprune.prune.schedules.base import Schedule, cubic, geometric, linear
 
 ONE_SHOT = Schedule("prune once, then fine-tune: Li et al. 2017")
-SHARED = Schedule("Yu & Huang 2019, Universally Slimmable Networks and Improved Training", retrain="shared")
+SUPERNET = Schedule("Yu & Huang 2019, Universally Slimmable Networks and Improved Training", retrain="supernet")
 ITERATIVE = Schedule("Han et al. 2015, Learning both Weights and Connections", 5, geometric)
 LINEAR = Schedule("NNI's LinearPruner: the sparsity grows evenly", 5, linear)
 GRADUAL = Schedule("Zhu & Gupta 2017, To Prune, or Not to Prune; in few rounds", 3, cubic)

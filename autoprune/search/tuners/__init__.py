@@ -1,8 +1,9 @@
 """Tuners: what proposes candidates, by the results of those before."""
 
 from autoprune.base.registry import Registry
+from autoprune.search.tuners.base import Tuner
 
-TUNERS = Registry(
+TUNERS: Registry[type[Tuner]] = Registry(
     "tuner",
     {
         "optuna": "autoprune.search.tuners.optuna.tuner:OptunaTuner",

@@ -60,8 +60,8 @@ def data() -> Splits:
             f"IMDB reviews: {missing} does not exist: get them with `python experiments/get_imdb.py {data_dir()}`, "
             "or set AUTOPRUNE_DATA to the folder that holds imdb/train.csv"
         )
-    told = [HEAD, TAIL, TRAIN, VALIDATION, TEST, *((file.stat().st_size, file.stat().st_mtime_ns) for file in files)]
-    tokens = cache_dir() / "imdb" / f"tokens-{hashlib.sha256(repr(told).encode()).hexdigest()[:12]}.pt"
+    decides = [HEAD, TAIL, TRAIN, VALIDATION, TEST, *((file.stat().st_size, file.stat().st_mtime_ns) for file in files)]
+    tokens = cache_dir() / "imdb" / f"tokens-{hashlib.sha256(repr(decides).encode()).hexdigest()[:12]}.pt"
     if not tokens.exists():
         train, test = (_read(file) for file in files)
         parts = [train[:TRAIN], train[TRAIN : TRAIN + VALIDATION], test[:TEST]]

@@ -3,7 +3,7 @@
 
 const percent = fraction => `${Math.round(100 * fraction)}%`;
 
-// How a trial pruned: "l1_norm, shared + fine-tuned".
+// How a trial pruned: "l1_norm, supernet + fine-tuned".
 export function methodOf({ baseline, criterion, schedule, allocation, sparsity, budget }) {
     if (baseline === 'dense') {
         return 'dense';
@@ -16,8 +16,8 @@ export function methodOf({ baseline, criterion, schedule, allocation, sparsity, 
 }
 
 function trained(schedule, budget) {
-    if (schedule === 'shared') {
-        return budget ? `shared + ${budget < 1 ? `${percent(budget)} ` : ''}fine-tuned` : 'shared';
+    if (schedule === 'supernet' || schedule === 'shared') { // its former name
+        return budget ? `supernet + ${budget < 1 ? `${percent(budget)} ` : ''}fine-tuned` : 'supernet';
     }
     if (budget === undefined || budget === null || budget >= 1) {
         return schedule;
@@ -25,7 +25,7 @@ function trained(schedule, budget) {
     return `${schedule}, ${budget ? `${percent(budget)} of the training` : 'not recovered'}`;
 }
 
-// Returns the method and what is left: "l1_norm, shared, 38% MACs"; weights, where no channel went.
+// Returns the method and what is left: "l1_norm, supernet, 38% MACs"; weights, where no channel went.
 // measures: the trial's, or null; dense: the dense model's, or null.
 export function nameOf(parameters, measures, dense) {
     const method = methodOf(parameters);

@@ -47,7 +47,7 @@ function nameTrial(job) {
     }
 }
 
-function mend(answer) {
+function adapt(answer) {
     for (const entry of Array.isArray(answer) ? answer : []) {
         if (entry.hyperParameters) {
             nameTrial(entry);
@@ -59,9 +59,9 @@ function mend(answer) {
     return answer;
 }
 
-function mendAnswers() {
+function adaptAnswers() {
     const { get } = Object.getOwnPropertyDescriptor(XMLHttpRequest.prototype, 'responseText');
-    const mended = new WeakMap();
+    const adapted = new WeakMap();
     Object.defineProperty(XMLHttpRequest.prototype, 'responseText', {
         configurable: true,
         get() {
@@ -69,16 +69,16 @@ function mendAnswers() {
             if (this.readyState !== 4 || !/\/api\/v1\/nni\/(trial-jobs|metric-data)/.test(this.responseURL)) {
                 return text;
             }
-            if (!mended.has(this)) {
+            if (!adapted.has(this)) {
                 let shown = text;
                 try {
-                    shown = JSON.stringify(mend(JSON.parse(text)));
+                    shown = JSON.stringify(adapt(JSON.parse(text)));
                 } catch {
                     // not what we expect: the UI gets it as it is
                 }
-                mended.set(this, shown);
+                adapted.set(this, shown);
             }
-            return mended.get(this);
+            return adapted.get(this);
         },
     });
 }
@@ -123,7 +123,7 @@ if (/\bautoprune["']?\s+trial\b/.test(experiment.params?.trialCommand ?? '')) {
     if (!dense) {
         setTimeout(learnDense, 5000);
     }
-    mendAnswers();
+    adaptAnswers();
     addEventListener('DOMContentLoaded', linkToFront);
     new MutationObserver(nameIds).observe(document, { subtree: true, childList: true, characterData: true });
 }

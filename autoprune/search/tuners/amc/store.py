@@ -108,6 +108,7 @@ class Store:
         return file.read_bytes() if file and file.exists() else None
 
     def _replace(self, name: str, content: bytes) -> None:
+        assert self.folder is not None  # nothing is saved without one
         partial = self.folder / f"{name}.partial"
         with partial.open("wb") as file:
             file.write(content)

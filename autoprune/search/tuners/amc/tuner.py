@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import Field
 
-from autoprune.base.checked import Count, Seed, Text, check
-from autoprune.base.places import check_folder
-from autoprune.errors import UserError, unknown
-from autoprune.results.candidate import PREFIX, Candidate
+from autoprune.base.checked import make
+from autoprune.errors import UserError
+from autoprune.results.candidate import PREFIX, Candidate, renamed
 from autoprune.results.measures import MEASURES
 from autoprune.results.prepared import Prepared
+from autoprune.search.tuners.amc.settings import AmcSettings
 from autoprune.search.tuners.amc.store import Episode, Store
 from autoprune.search.tuners.amc.walk import Walk, check_space, predicted_loss
 from autoprune.search.tuners.base import Metrics, Tuner
@@ -26,7 +26,6 @@ from autoprune.search.tuners.base import Metrics, Tuner
 if TYPE_CHECKING:
     from autoprune.search.tuners.amc.agent import Agent
 
-SIZES = ("macs", "params")
 NOISE, DECAY = 0.5, 0.95
 """Standard deviation of the exploration after the warm-up, and its factor from one episode to the next (AMC's)."""
 UNIT = 0.1
@@ -58,32 +57,18 @@ class AmcTuner(Tuner):
     Where the search space has several criteria or schedules, the first of each is taken: the walk is about sparsities.
 
     Args:
-        target: the largest size as a fraction of the dense network's, in (0, 1]: AMC's mode, one agent for one size.
-            None for the whole front.
-        size: what the target limits, ``macs`` or ``params``.
-        warmup: episodes of random actions before the agent's.
-        shaping: whether the reward is spread over the walk by the probed sensitivities. The sum over a walk stays the
-            same, so the best policy does too (Ng et al. 1999); without, the reward comes after the last group alone,
-            as in AMC.
-        seed: of the agent and its noise.
-        storage: the folder that keeps the state. If None, the experiment's ``checkpoint`` folder; none outside of NNI.
+        **arguments: see :class:`.AmcSettings`.
 
     Raises:
         UserError: a wrong argument.
     """
 
-    def __init__(
-        self,
-        target: float | None = None,
-        size: str = "macs",
-        warmup: int = 15,
-        shaping: bool = True,
-        seed: int = 0,
-        storage: str | None = None,
-    ) -> None:
-        self.validate(target, size, warmup, shaping, seed, storage)
-        self.target, self.size, self.warmup, self.shaping, self.seed = target, size, warmup, shaping, seed
-        folder = storage or os.environ.get("NNI_CHECKPOINT_DIRECTORY")
+    __signature__ = inspect.signature(AmcSettings)
+
+    def __init__(self, **arguments: Any) -> None:
+        self.validate(**arguments)
+        self.settings = make(AmcSettings, **arguments)
+        folder = self.settings.storage or os.environ.get("NNI_CHECKPOINT_DIRECTORY")
         self._store = Store(Path(folder) if folder else None)
         self._state = self._store.load()
         self._space: dict[str, Any] = {}
@@ -93,14 +78,7 @@ class AmcTuner(Tuner):
         self._agent: Agent | None = None
 
     @staticmethod
-    def validate(
-        target: float | None = None,
-        size: str = "macs",
-        warmup: int = 15,
-        shaping: bool = True,
-        seed: int = 0,
-        storage: str | None = None,
-    ) -> None:
+    def validate(**arguments: Any) -> None:
         """Check the arguments of the constructor without making an agent.
 
         Raises:
@@ -108,15 +86,7 @@ class AmcTuner(Tuner):
         """
         if find_spec("stable_baselines3") is None:
             raise UserError("the RL tuner needs stable-baselines3: pip install 'autoprune[rl]'")
-        check("target", target, Annotated[float, Field(gt=0, le=1)] | None)
-        if not isinstance(size, str) or size not in SIZES:
-            raise unknown("size", size, SIZES)
-        check("warmup", warmup, Count)
-        check("shaping", shaping, bool)
-        check("seed", seed, Seed)
-        check("storage", storage, Text | None)
-        if storage is not None:
-            check_folder(Path(storage))
+        make(AmcSettings, **arguments)
 
     @staticmethod
     def check_search(space: Mapping[str, Mapping[str, Any]], warm_start: bool, **arguments: Any) -> None:
@@ -152,7 +122,7 @@ class AmcTuner(Tuner):
             for name in ("criterion", "schedule")
         }
         if self._prepared is not None:
-            self._begin()
+            self._begin(self._prepared)
 
     def prepare(self, prepared: Sequence[Prepared]) -> None:
         """Take what is known about the network: its sizes and sensitivities.
@@ -163,7 +133,7 @@ class AmcTuner(Tuner):
         if prepared:
             same = (each for each in prepared if each.criterion == self._fixed["criterion"])
             self._prepared = next(same, prepared[0])
-            self._begin()
+            self._begin(self._prepared)
 
     def ask(self, number: int) -> dict[str, Any]:
         """Walk to a candidate that was not proposed before (or give up after 50 walks and repeat one).
@@ -172,16 +142,16 @@ class AmcTuner(Tuner):
             UserError: the search was not prepared.
         """
         begun = len(self._state.episodes) + len(self._state.running) + len(self._state.failed)
-        walk, _agent = self._ready()
+        _prepared, walk, agent = self._ready()
         target = self._target(walk, begun)
         judged = {self._key(episode.parameters): i for i, episode in enumerate(self._state.episodes)}
         proposed = {self._key(each.parameters) for each in self._state.running.values()}
         proposed |= {self._key(parameters) for parameters in self._state.failed}
-        noise = NOISE * DECAY ** max(0, begun - self.warmup)
+        noise = NOISE * DECAY ** max(0, begun - self.settings.warmup)
         for attempt in range(TRIES):
             # A policy that has settled would walk the same way for ever: each refusal widens the noise.
             wider = min(NOISE, noise * 1.2**attempt)
-            sparsity = self._explore(walk, target, None if begun < self.warmup else wider)
+            sparsity = self._explore(walk, agent, target, None if begun < self.settings.warmup else wider)
             parameters = self._parameters(sparsity)
             key = self._key(parameters)
             if key in judged:
@@ -189,7 +159,7 @@ class AmcTuner(Tuner):
                     self._learn(judged[key], target)
             elif key not in proposed:
                 break
-        random = begun < self.warmup
+        random = begun < self.settings.warmup
         self._state.running[str(number)] = Episode(parameters, target, 1.0 if random else wider, random)
         self._store.save(self._state)
         return dict(parameters)
@@ -221,7 +191,7 @@ class AmcTuner(Tuner):
         Raises:
             UserError: the search was not prepared.
         """
-        walk, agent = self._ready()
+        prepared, walk, agent = self._ready()
         return self._parameters(walk.go(target, agent.act))
 
     def propose_random(self, target: float, seed: int = 0) -> dict[str, Any]:
@@ -230,16 +200,16 @@ class AmcTuner(Tuner):
         Raises:
             UserError: the search was not prepared.
         """
-        chance = np.random.default_rng(seed)
-        return self._parameters(self._ready()[0].go(target, lambda state: float(chance.uniform(-1, 1))))
+        rng = np.random.default_rng(seed)
+        return self._parameters(self._ready()[1].go(target, lambda state: float(rng.uniform(-1, 1))))
 
-    def _begin(self) -> None:
+    def _begin(self, prepared: Prepared) -> None:
         """Make the agent, remind it of all that happened, and hear the results that came before it was made."""
         from autoprune.search.tuners.amc.agent import Agent
 
-        self._metric = MEASURES[self._prepared.metric]
-        self._walk = Walk(self._prepared.sizes, self._space, self._curves(), self.size)
-        self._agent = Agent(self._walk.state_size, len(self._walk.grid), self.seed)
+        self._metric = MEASURES[prepared.metric]
+        self._walk = Walk(prepared.sizes, self._space, self._curves(prepared), self.settings.size)
+        self._agent = Agent(self._walk.state_size, len(self._walk.grid), self.settings.seed)
         lessons, self._state.lessons = self._state.lessons, []
         for number, target in lessons:
             self._learn(number, target)
@@ -249,47 +219,47 @@ class AmcTuner(Tuner):
         early, self._early = self._early, []
         self.resume(early)
 
-    def _curves(self) -> dict[str, list[tuple[float, float]]]:
+    def _curves(self, prepared: Prepared) -> dict[str, list[tuple[float, float]]]:
         """Return for each group ``(sparsity, 1 - drop)`` pairs: what the probe says is left of the network."""
-        dense = self._prepared.dense[self._metric.name]
+        dense = prepared.dense[self._metric.name]
         return {
             name: [(sparsity, 1 - self._metric.drop(value, dense)) for sparsity, value in curve]
-            for name, curve in self._prepared.sensitivity.items()
+            for name, curve in prepared.sensitivity.items()
         }
 
-    def _ready(self) -> tuple[Walk, Agent]:
-        if self._walk is None or self._agent is None:
+    def _ready(self) -> tuple[Prepared, Walk, Agent]:
+        if self._prepared is None or self._walk is None or self._agent is None:
             raise UserError(UNPREPARED)
-        return self._walk, self._agent
+        return self._prepared, self._walk, self._agent
 
     def _target(self, walk: Walk, number: int) -> float:
         """Return an episode's target: the fixed one, or one of the reachable sizes, log-uniform and evenly spread."""
-        if self.target is not None:
-            return self.target
+        if self.settings.target is not None:
+            return self.settings.target
         low, high = walk.reachable
-        start = np.random.default_rng(self.seed).uniform()
+        start = np.random.default_rng(self.settings.seed).uniform()
         share = (start + number * GOLDEN) % 1  # the multiples of the golden ratio fill every gap in turn
         return math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
 
-    def _explore(self, walk: Walk, target: float, noise: float | None) -> dict[str, float]:
+    def _explore(self, walk: Walk, agent: Agent, target: float, noise: float | None) -> dict[str, float]:
         """Walk with truncated normal noise around the agent's actions, or by random actions if ``noise`` is None."""
-        chance = np.random.default_rng([self.seed, self._state.walks])
+        rng = np.random.default_rng([self.settings.seed, self._state.walks])
         self._state.walks += 1
 
         def act(state: np.ndarray) -> float:
             if noise is None:
-                return float(chance.uniform(-1, 1))
-            best = self._agent.act(state)
-            while not -1 <= (action := best + 2 * noise * float(chance.normal())) <= 1:
+                return float(rng.uniform(-1, 1))
+            best = agent.act(state)
+            while not -1 <= (action := best + 2 * noise * float(rng.normal())) <= 1:
                 pass
             return action
 
         return walk.go(target, act)
 
     def _take(self, episode: Episode | None, parameters: Mapping[str, Any], metrics: Metrics | None) -> None:
-        walk, agent = self._ready()
+        prepared, walk, agent = self._ready()
         quality = None if metrics is None else metrics.get(self._metric.name)
-        if not _finite(quality):
+        if metrics is None or quality is None or not _finite(quality):
             if metrics is not None:
                 _log.warning("a trial reported %s: no finite number as its %s", metrics, self._metric.noun)
             self._state.failed.append(dict(parameters))
@@ -298,16 +268,16 @@ class AmcTuner(Tuner):
         sparsity = self._sparsity(parameters)
         if episode is None:  # a result of another search
             episode = Episode(dict(parameters), walk.fraction(sparsity), 0.0, False)
-        dense = self._prepared.dense[self._metric.name]
+        dense = prepared.dense[self._metric.name]
         episode.quality, episode.macs = float(quality), float(metrics.get("macs", walk.macs(sparsity)))
         episode.reward = self._metric.gain(episode.quality, dense) - 1
         self._state.episodes.append(episode)
         number = len(self._state.episodes) - 1
         self._learn(number, episode.target)
-        if self.target is None:
+        if self.settings.target is None:
             self._learn(number, None)
         networks = None
-        if number + 1 >= self.warmup:
+        if number + 1 >= self.settings.warmup:
             agent.train(number + 1 - self._state.trained)
             self._state.trained = number + 1
             networks = agent.to_bytes()
@@ -315,11 +285,12 @@ class AmcTuner(Tuner):
 
     def _learn(self, number: int, target: float | None) -> None:
         """Remember an episode as a walk to ``target``; to the size that it really has if None."""
-        walk, agent = self._ready()
+        prepared, walk, agent = self._ready()
         episode = self._state.episodes[number]
         sparsity = self._sparsity(episode.parameters)
-        curves = self._curves() if self.shaping else {}
-        drop = self._metric.drop(episode.quality, self._prepared.dense[self._metric.name])
+        curves = self._curves(prepared) if self.settings.shaping else {}
+        assert episode.quality is not None  # only what was judged is learnt from
+        drop = self._metric.drop(episode.quality, prepared.dense[self._metric.name])
         kept = {name: walk.nearest(name, sparsity.get(name, 0.0)) for name in walk.grid}
         losses = [predicted_loss(curves.get(name, ()), level) for name, level in kept.items()]
         rewards = [-loss / UNIT for loss in losses]
@@ -338,7 +309,7 @@ class AmcTuner(Tuner):
         return None
 
     def _is_ours(self, parameters: Mapping[str, Any]) -> bool:
-        fixed = all(parameters.get(name, value) == value for name, value in self._fixed.items())
+        fixed = renamed({**self._fixed, **parameters}).items() >= renamed(self._fixed).items()
         groups = {name for name in parameters if name.startswith(PREFIX)}
         whole = set(parameters) - groups <= set(self._fixed)
         return fixed and whole and groups == {name for name in self._space if name.startswith(PREFIX)}

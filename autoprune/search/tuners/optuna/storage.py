@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from filelock import FileLock
@@ -19,6 +19,8 @@ from sqlalchemy.engine import make_url
 from autoprune.base.files import write_bytes
 from autoprune.base.places import check_file
 from autoprune.errors import UserError, short
+
+Direction = Literal["minimize", "maximize"]
 
 _log = logging.getLogger(__name__)
 
@@ -64,9 +66,12 @@ def open_storage(where: str | None) -> BaseStorage:
             waiting = {"connect_args": {"timeout": 60}} if where.startswith("sqlite") else {"pool_pre_ping": True}
             return RDBStorage(where, engine_kwargs=waiting)
         checkpoints = os.environ.get("NNI_CHECKPOINT_DIRECTORY")
-        if where is None and checkpoints is None:
+        if where is not None:
+            file = Path(where)
+        elif checkpoints is not None:
+            file = Path(checkpoints, "optuna.journal")
+        else:
             return InMemoryStorage()
-        file = Path(where or Path(checkpoints, "optuna.journal"))
         file.parent.mkdir(parents=True, exist_ok=True)
         return _open_journal(file)
     except Exception as error:
@@ -85,7 +90,9 @@ def _open_journal(file: Path) -> JournalStorage:
         return JournalStorage(_Journal(file))
 
 
-def open_study(storage: BaseStorage, name: str, objectives: Sequence[str], directions: Sequence[str]) -> optuna.Study:
+def open_study(
+    storage: BaseStorage, name: str, objectives: Sequence[str], directions: Sequence[Direction]
+) -> optuna.Study:
     """Open a study, and make it if it is not there.
 
     Raises:

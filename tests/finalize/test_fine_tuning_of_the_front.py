@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from autoprune.errors import TrialFailure
-from autoprune.finalize import recovery as recovered
-from autoprune.finalize.recovery import recover_all
+from autoprune.finalize import fine_tuning
+from autoprune.finalize.fine_tuning import fine_tune_all
 
 
 @pytest.fixture
@@ -33,10 +33,10 @@ def fine_tune(monkeypatch, victim=None, fail=lambda started: None):
         (job.experiment.folder / "starts" / f"{own} {started}").touch()
         if (job.trial.id, job.repeat) == victim:
             fail(started)
-        return recovered.load_pruned(job.loaded[0], job.trial.model_file), job.trial.model_file
+        return fine_tuning.load_pruned(job.loaded[0], job.trial.model_file), job.trial.model_file
 
-    monkeypatch.setattr(recovered._Job, "_tuned", tuned)
-    monkeypatch.setattr(recovered, "is_complete", lambda trial: False)
+    monkeypatch.setattr(fine_tuning._Job, "_tuned", tuned)
+    monkeypatch.setattr(fine_tuning, "is_complete", lambda trial: False)
 
 
 def kill(_started):
@@ -48,7 +48,7 @@ def test_a_killed_fine_tuning_is_tried_once_again(monkeypatch, front):
     experiment, trials = front
     victim = (trials[0].id, 1)
     fine_tune(monkeypatch, victim, lambda started: kill(started) if started == 1 else None)
-    found = recover_all(experiment, experiment.loaded, trials, seeds=2, processes=2)
+    found = fine_tune_all(experiment, experiment.loaded, trials, seeds=2, processes=2)
     assert [len(each.validation) for each in found.values()] == [2, 2]
     assert not any(each.failures for each in found.values())
     assert len(starts(experiment)) == 5
@@ -58,13 +58,13 @@ def test_a_killed_fine_tuning_is_tried_once_again(monkeypatch, front):
 def test_one_that_is_killed_twice_has_failed_and_the_network_stays_as_it_was_judged(monkeypatch, front):
     experiment, trials = front
     fine_tune(monkeypatch, (trials[0].id, 0), kill)
-    found = recover_all(experiment, experiment.loaded, trials, seeds=2, processes=2)
+    found = fine_tune_all(experiment, experiment.loaded, trials, seeds=2, processes=2)
     first, second = (found[trial.id] for trial in trials)
     (reason,) = first.failures
     assert reason == f"trial {trials[0].id}, fine-tuning 0: its process was killed by signal 9, twice"
     assert first.validation[0] == pytest.approx(trials[0].measures["accuracy"])
     assert (len(first.validation), len(second.validation), second.failures) == (2, 2, ())
-    assert recover_all(experiment, experiment.loaded, trials, seeds=2) == found  # it is on record
+    assert fine_tune_all(experiment, experiment.loaded, trials, seeds=2) == found  # it is on record
     assert len(starts(experiment)) == 5
 
 
@@ -76,7 +76,7 @@ def test_what_ends_in_an_error_is_recorded_with_it(monkeypatch, front, processes
         raise TrialFailure("the loss became nan")
 
     fine_tune(monkeypatch, (trials[1].id, 1), diverge)
-    found = recover_all(experiment, experiment.loaded, trials, seeds=2, processes=processes)
+    found = fine_tune_all(experiment, experiment.loaded, trials, seeds=2, processes=processes)
     assert found[trials[1].id].failures == (f"trial {trials[1].id}, fine-tuning 1: the loss became nan",)
 
 
@@ -90,13 +90,13 @@ def test_outcomes_outlive_the_process_that_waits_for_them(monkeypatch, front, pr
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        recover_all(experiment, experiment.loaded, trials, 2, processes, interrupt)
+        fine_tune_all(experiment, experiment.loaded, trials, 2, processes, interrupt)
     kept = list((experiment.folder / "recovered").glob("*.json"))
     assert len(kept) >= 2
     before = len(starts(experiment))
     (experiment.folder / "recovered.json").write_text('{"half')  # and a damaged summary does no harm
     for file in kept[2:]:
         torch.save({}, file)  # nor does an outcome that is damaged
-    found = recover_all(experiment, experiment.loaded, trials, 2, processes)
+    found = fine_tune_all(experiment, experiment.loaded, trials, 2, processes)
     assert [len(each.validation) for each in found.values()] == [2, 2]
     assert len(starts(experiment)) - before == 2

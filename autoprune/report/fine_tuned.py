@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from autoprune.finalize.final import Final, recovered_of
+from autoprune.finalize.final import Final, fine_tuned_of
 from autoprune.results.experiment import Experiment
 
 
 @dataclass(frozen=True)
-class RecoveredRow:
+class FineTunedRow:
     """One network, for people.
 
     Args:
@@ -29,21 +29,21 @@ class RecoveredRow:
     steps: str
 
 
-def recovered_rows(experiment: Experiment, final: Final | None = None) -> list[RecoveredRow]:
+def fine_tuned_rows(experiment: Experiment, final: Final | None = None) -> list[FineTunedRow]:
     """Return the recovered networks, in the front's order, below the dense model; nothing where there are none."""
-    recovered = recovered_of(experiment, final)
-    if not recovered:
+    fine_tuned = fine_tuned_of(experiment, final)
+    if not fine_tuned:
         return []
     rows, metric = [], experiment.metric
     if experiment.dense:
         test = final.dense_test_accuracy if final else None
         own = metric.write(experiment.dense[metric.name])
-        rows.append(RecoveredRow("dense", "", own, "-" if test is None else metric.write(test), "", ""))
-    order = [trial.id for trial in experiment.front() if trial.id in recovered]
-    for key in [*order, *(key for key in recovered if key not in order)]:
-        each = recovered[key]
+        rows.append(FineTunedRow("dense", "", own, "-" if test is None else metric.write(test), "", ""))
+    order = [trial.id for trial in experiment.front() if trial.id in fine_tuned]
+    for key in [*order, *(key for key in fine_tuned if key not in order)]:
+        each = fine_tuned[key]
         unit = " %" if metric.is_share else ""
         spread = f"{metric.spread(each.validation)}{unit}", f"{metric.spread(each.test)}{unit}"
         steps = f"{each.steps:,}" if each.steps else "as in the search"
-        rows.append(RecoveredRow(key, metric.write(each.before), *spread, str(len(each.validation)), steps))
+        rows.append(FineTunedRow(key, metric.write(each.before), *spread, str(len(each.validation)), steps))
     return rows

@@ -23,13 +23,13 @@ from autoprune.base.files import replacing, write_json
 from autoprune.base.tree import weights_of
 from autoprune.errors import TrialFailure
 from autoprune.export import load_pruned
-from autoprune.finalize.final import recovered_of
+from autoprune.finalize.final import fine_tuned_of
 from autoprune.measure.latency import pinned
 from autoprune.prune.dense import Dense
 from autoprune.prune.schedules import SCHEDULES
 from autoprune.results.candidate import Candidate
 from autoprune.results.experiment import Experiment, Trial
-from autoprune.results.recovered import Recovered, write_recovered
+from autoprune.results.fine_tuned import FineTuned, write_fine_tuned
 from autoprune.task.task import Splits, Task
 from autoprune.train import evaluation
 from autoprune.trial.run import run_trial
@@ -40,15 +40,15 @@ MOST = 12
 Loaded = tuple[Task, Splits, Dense]
 
 
-def on_shared_weights(trial: Trial) -> bool:
+def on_supernet_weights(trial: Trial) -> bool:
     """Return whether a trial took its weights from the recovery that all candidates share."""
-    return SCHEDULES[trial.parameters.get("schedule", Candidate.schedule)].retrain == "shared"
+    return SCHEDULES[trial.parameters.get("schedule", Candidate.schedule)].retrain == "supernet"
 
 
 def is_complete(trial: Trial) -> bool:
     """Return whether a trial was recovered with the whole budget."""
     budget = trial.parameters.get("budget")
-    return budget == 1 or (budget is None and not on_shared_weights(trial))
+    return budget == 1 or (budget is None and not on_supernet_weights(trial))
 
 
 def members(front: Sequence[Trial]) -> list[Trial]:
@@ -65,14 +65,14 @@ def members(front: Sequence[Trial]) -> list[Trial]:
     return [found[round(i * (len(found) - 1) / (MOST - 1))] for i in range(MOST)]
 
 
-def recover_all(
+def fine_tune_all(
     experiment: Experiment,
     loaded: Loaded,
     trials: Iterable[Trial],
     seeds: int = 3,
     processes: int = 1,
     on_done: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[str, Recovered]:
+) -> dict[str, FineTuned]:
     """Fine-tune the networks of some trials to the end, with several seeds, and look at the test split at last.
 
     Each outcome is kept in the experiment's folder as soon as it is there, and not worked out again. A trial that the
@@ -87,17 +87,17 @@ def recover_all(
         What came out, by trial id. Where a fine-tuning fails, or its process is killed twice, the network stays as it
         was judged, with the reason among the failures.
     """
-    known = recovered_of(experiment)
+    known = fine_tuned_of(experiment)
     trials = list(trials)
     missing = [trial for trial in trials if len(known.get(trial.id, _NOTHING).validation) < seeds]
     jobs = [_Job(experiment, loaded, trial, repeat) for trial in missing for repeat in range(seeds)]
     done = {job: outcome for job in jobs if (outcome := job.outcome) is not None}
-    for job, outcome in _carried_out([job for job in jobs if job not in done], processes):
+    for job, outcome in _run_jobs([job for job in jobs if job not in done], processes):
         done[job] = outcome
         on_done(len(done), len(jobs))
     for trial in missing:
         mine = [done[job] for job in jobs if job.trial is trial]
-        known[trial.id] = Recovered(
+        known[trial.id] = FineTuned(
             before=trial.quality,
             validation=tuple(each.validation for each in mine),
             test=tuple(each.test for each in mine),
@@ -106,11 +106,11 @@ def recover_all(
             failures=tuple(each.failure for each in mine if each.failure),
         )
     if missing:
-        write_recovered(experiment.folder, known)
+        write_fine_tuned(experiment.folder, known)
     return {trial.id: known[trial.id] for trial in trials if trial.id in known}
 
 
-_NOTHING = Recovered(0.0, (), (), Path(), 0)
+_NOTHING = FineTuned(0.0, (), (), Path(), 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +135,13 @@ class _Job:
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
+    @property
+    def known_outcome(self) -> _Outcome:
+        """The outcome of a job that is over."""
+        outcome = self.outcome
+        assert outcome is not None
+        return outcome
+
     @pinned(1)
     def run(self) -> None:
         try:
@@ -157,8 +164,9 @@ class _Job:
         task, data, dense = self.loaded
         settings = self.experiment.settings
         candidate = replace(Candidate.from_parameters(self.trial.parameters), budget=1.0)
-        how = {"seed": settings.seed, "round_to": settings.round_to, "repeat": self.repeat}
-        model = run_trial(task, candidate, data, dense, **how).model
+        model = run_trial(
+            task, candidate, data, dense, settings.seed, round_to=settings.round_to, repeat=self.repeat
+        ).model
         with replacing(self._file("pt")) as draft:
             torch.save(weights_of(model), draft)
         return model, self._file("pt")
@@ -183,7 +191,7 @@ class _Outcome(NamedTuple):
     failure: str | None = None
 
 
-def _carried_out(jobs: list[_Job], processes: int) -> Iterator[tuple[_Job, _Outcome]]:
+def _run_jobs(jobs: list[_Job], processes: int) -> Iterator[tuple[_Job, _Outcome]]:
     """Yield each job with its outcome as soon as it is there.
 
     Each has a process of its own, which models and data reach by fork. One that is killed is tried once more. On
@@ -192,17 +200,19 @@ def _carried_out(jobs: list[_Job], processes: int) -> Iterator[tuple[_Job, _Outc
     if processes == 1 or len(jobs) < 2 or jobs[0].on_device:
         for job in jobs:
             job.run()
-            yield job, job.outcome
+            yield job, job.known_outcome
         return
     context = multiprocessing.get_context("fork")
-    waiting, running, killed = deque(jobs), {}, set()
+    waiting, killed = deque(jobs), set[_Job]()
+    running: dict[int, tuple[multiprocessing.context.ForkProcess, _Job]] = {}
     try:
         while waiting or running:
             while waiting and len(running) < processes:
                 process = context.Process(target=_work, args=(waiting[0], os.getpid()))
                 process.start()
                 running[process.sentinel] = process, waiting.popleft()
-            for sentinel in multiprocessing.connection.wait(list(running)):
+            ended = multiprocessing.connection.wait(list(running))
+            for sentinel in [each for each in running if each in ended]:
                 process, job = running.pop(sentinel)
                 process.join()
                 if job.outcome is None and job not in killed:
@@ -211,7 +221,7 @@ def _carried_out(jobs: list[_Job], processes: int) -> Iterator[tuple[_Job, _Outc
                     continue
                 if job.outcome is None:
                     job.fail(f"its process {_end_of(process.exitcode)}, twice")
-                yield job, job.outcome
+                yield job, job.known_outcome
     finally:
         for process, _ in running.values():
             process.kill()
@@ -232,5 +242,6 @@ def _die_with(parent: int) -> None:
     os._exit(1)
 
 
-def _end_of(exit_code: int) -> str:
+def _end_of(exit_code: int | None) -> str:
+    assert exit_code is not None  # it has ended
     return f"was killed by signal {-exit_code}" if exit_code < 0 else f"ended with status {exit_code}"

@@ -11,17 +11,17 @@ PAPER = "the control; Mittal et al. 2018, Recovering from Random Pruning"
 
 
 def random_channels(request: Request) -> dict[str, Tensor]:
-    """Score channels by chance, the same for the same seed, whichever other groups are asked for."""
+    """Score channels at random, the same for the same seed, whichever other groups are asked for."""
     return {
-        group.name: torch.rand(group.channels, generator=request.chance("random", group.name))
+        group.name: torch.rand(group.channels, generator=request.generator("random", group.name))
         for group in request.groups
     }
 
 
 def random_weights(request: Request) -> dict[str, Tensor]:
-    """Score weights by chance, the same for the same seed, whichever other layers are asked for."""
+    """Score weights at random, the same for the same seed, whichever other layers are asked for."""
     return {
-        name: torch.rand(weight.shape, generator=request.chance("random_weights", name))
+        name: torch.rand(weight.shape, generator=request.generator("random_weights", name))
         for _, name, weight in request.weights()
     }
 

@@ -7,43 +7,42 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from autoprune.base.files import read_object, write_text
-
-if TYPE_CHECKING:
-    pass
 
 FILE = "recovered.json"
 """In the experiment's folder."""
 
 
-def write_recovered(folder: Path, recovered: Mapping[str, Recovered]) -> Path:
+def write_fine_tuned(folder: Path, fine_tuned: Mapping[str, FineTuned]) -> Path:
     """Keep in the experiment's folder what the end of a search found, for the commands that come after it."""
     file = folder / FILE
-    content = {key: asdict(each) | {"file": str(each.file)} for key, each in recovered.items()}
+    content = {key: asdict(each) | {"file": str(each.file)} for key, each in fine_tuned.items()}
     write_text(file, json.dumps(content, indent=1) + "\n")
     return file
 
 
-def read_recovered(folder: Path) -> tuple[dict[str, Recovered], str | None]:
-    """Return what :func:`write_recovered` wrote into an experiment's folder, and what is damaged about it, if anything.
+def read_fine_tuned(folder: Path) -> tuple[dict[str, FineTuned], str | None]:
+    """Return what :func:`write_fine_tuned` wrote into an experiment's folder, and what is damaged about it, or None.
 
     A damaged file counts as none: the fine-tunings' own files are still there.
     """
     content, damage = read_object(folder / FILE)
     try:
-        return {key: _recovered(each) for key, each in content.items()}, damage
+        return {key: _fine_tuned(each) for key, each in content.items()}, damage
     except (TypeError, KeyError, ValueError):
         return {}, f"{FILE} does not hold what AutoPrune wrote"
 
 
-def _recovered(each: Mapping[str, Any]) -> Recovered:
-    accuracies = (tuple(map(float, each[name])) for name in ("validation", "test"))
-    return Recovered(each["before"], *accuracies, Path(each["file"]), each["steps"], tuple(each.get("failures", ())))
+def _fine_tuned(each: Mapping[str, Any]) -> FineTuned:
+    validation, test = (tuple(map(float, each[name])) for name in ("validation", "test"))
+    return FineTuned(
+        each["before"], validation, test, Path(each["file"]), each["steps"], tuple(each.get("failures", ()))
+    )
 
 
-def recovered_values(each: Recovered) -> dict[str, float]:
+def fine_tuned_values(each: FineTuned) -> dict[str, float]:
     """Return means and standard deviations over the seeds (0 for a single one), as plain numbers in [0, 1]."""
     return {
         "validation": fmean(each.validation),
@@ -59,7 +58,7 @@ def _std(values: tuple[float, ...]) -> float:
 
 
 @dataclass(frozen=True)
-class Recovered:
+class FineTuned:
     """A network of the front, fine-tuned to the end, several times over.
 
     Args:

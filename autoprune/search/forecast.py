@@ -2,37 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from autoprune.errors import UserError
 from autoprune.results.candidate import BLOCK_PREFIX, PREFIX, Candidate
 from autoprune.results.limits import Limit
 from autoprune.results.size_model import SizeModel
 from autoprune.search.distributions import rounded
 
-UNSTRUCTURED = frozenset(
-    {"level", "level_global", "lamp", "snip", "movement", "random_weights", "synaptic_strength", "nm_2_4"}
-)
-"""Criteria that remove no whole channels (the registry, which has them too, imports torch)."""
-
 
 @dataclass(frozen=True)
-class Known:
+class Forecast:
     """Sizes and identities of candidates.
 
     Args:
         sizes: the network's, or None: then no size is known, and candidates are told apart by their parameters.
+        unstructured: the criteria that remove no whole channels: they leave the sizes as they are.
     """
 
     sizes: SizeModel | None = None
+    unstructured: Collection[str] = ()
 
     def sparsity(self, parameters: Mapping[str, Any]) -> dict[str, float] | None:
-        """Return the sparsity of each group, or None where parameters do not say which channels go."""
+        """Return the sparsity of each group, or None where parameters do not say which channels go.
+
+        Those of a damaged storage may say nothing that can be pruned.
+        """
         if self.sizes is None:
             return None
-        candidate = Candidate.from_parameters(parameters)
-        if candidate.criterion in UNSTRUCTURED or candidate.allocation or candidate.dropped:
+        try:
+            candidate = Candidate.from_parameters(parameters)
+        except UserError:
+            return None
+        if candidate.criterion in self.unstructured or candidate.allocation or candidate.dropped:
             return None
         return {group: candidate.of(group) for group in self.sizes.channels}
 

@@ -1,0 +1,75 @@
+"""The command line itself: the application, what its commands have in common, and how errors are told."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from autoprune.base.places import check_file
+from autoprune.base.printable import printable
+from autoprune.errors import TrialFailure, UserError
+
+app = typer.Typer(
+    help="Search for the sparsity of every layer, and take home a really smaller model.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="an NNI config, such as experiments/digits.yaml")]
+ExperimentId = Annotated[str, typer.Argument(metavar="ID", help="an experiment's id, or latest")]
+TaskName = Annotated[str, typer.Argument(metavar="TASK", help="a built-in task, FILE.py[:NAME] or MODULE:NAME")]
+Rule = Annotated[
+    str | None, typer.Option(help="drop<=1%, accuracy>=0.98, knee, macs<=20M, latency<=5ms, or a trial's id")
+]
+Objectives = Annotated[
+    str | None, typer.Option(help="comma-separated, such as accuracy,params; the config's by default")
+]
+Port = Annotated[int, typer.Option(min=1, max=65_535, help="of NNI's web UI, on 127.0.0.1")]
+Threads = Annotated[int, typer.Option(min=1, help="CPU threads of the runtimes, at most the machine's cores")]
+
+
+def _picture(file: Path | None) -> Path | None:
+    if file is not None:
+        from autoprune.report.picture import check_picture
+
+        check_picture(file)
+    return file
+
+
+def checked_file(file: Path | None) -> Path | None:
+    """Return a file that can be written (see :func:`.check_file`), or None."""
+    if file is not None:
+        check_file(file)
+    return file
+
+
+PictureFile = Annotated[
+    Path | None, typer.Option(callback=_picture, help="draws it to a .png, .pdf or .svg file as well")
+]
+
+UsageError: Any = typer.BadParameter.__base__  # click's own, or that of typer's copy of click
+
+
+def main() -> None:
+    """Run the command line; bad input is one line and exit status 2, a network that cannot be judged one and 1."""
+    try:
+        status = app(standalone_mode=False)
+        sys.stdout.flush()  # now, while a reader that went away can be handled
+    except (UserError, UsageError, TrialFailure) as error:
+        print(printable(f"autoprune: {_line(error)}"), file=sys.stderr)
+        status = 1 if isinstance(error, TrialFailure) else 2
+    except typer.Abort:
+        status = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed at the exit
+        status = 1
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _line(error: Any) -> str:
+    return " ".join(error.format_message().split()) if isinstance(error, UsageError) else str(error)

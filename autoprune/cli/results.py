@@ -1,0 +1,128 @@
+"""Commands that show what searches found, and take it home."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from autoprune.base.printable import printable
+from autoprune.cli.app import ExperimentId, Objectives, PictureFile, Rule, Threads, app, checked_file
+
+
+@app.command()
+def pareto(
+    experiment_id: ExperimentId = "latest",
+    objectives: Objectives = None,
+    form: Annotated[Literal["table", "csv", "json"], typer.Option("--format", help="how it is printed")] = "table",
+    plot: PictureFile = None,
+) -> None:
+    """Print an experiment's Pareto front, beside the dense model and the baselines."""
+    from autoprune.nni.show import show_front
+
+    show_front(experiment_id, objectives, form, plot)
+
+
+@app.command()
+def compare(
+    experiment_ids: Annotated[list[str], typer.Argument(metavar="ID ID...", help="experiments' ids")],
+    plot: PictureFile = None,
+) -> None:
+    """Lay searches side by side: accuracies at equal MACs, hypervolume, trials, time."""
+    from autoprune.nni.show import show_comparison
+
+    show_comparison(experiment_ids, plot)
+
+
+@app.command()
+def report(
+    experiment_id: ExperimentId = "latest",
+    output: Annotated[Path, typer.Option("--output", "-o", callback=checked_file, help="the page")] = Path(
+        "report.html"
+    ),
+) -> None:
+    """Write an experiment's report, one page that needs nothing else."""
+    from autoprune.nni.database import open_experiment
+    from autoprune.report.page import write_report
+
+    print(write_report(open_experiment(experiment_id), None, output))
+
+
+@app.command()
+def export(
+    experiment_id: ExperimentId = "latest",
+    choose: Rule = None,
+    formats: Annotated[
+        str | None, typer.Option("--format", help="pt2, onnx or state_dict, several with commas; all by default")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="a folder, or one file")] = None,
+    recovery_steps: Annotated[
+        int | None, typer.Option(help="fine-tune the model for so many steps before; 0 for none")
+    ] = None,
+    quantize: Annotated[
+        Literal["int8"] | None, typer.Option(help="write an ONNX file of eight-bit integers as well")
+    ] = None,
+    qat_steps: Annotated[int, typer.Option(help="steps of quantisation-aware fine-tuning for it")] = 0,
+    threads: Threads = 1,
+) -> None:
+    """Export a model of an experiment, each file loaded back by its own runtime and compared with the model."""
+    from autoprune.export import formats_for
+    from autoprune.finalize.finish import Options, finish
+    from autoprune.nni.database import open_experiment
+    from autoprune.report.exported import exported_table, show
+
+    experiment = open_experiment(experiment_id)
+    place = output or Path("outputs") / f"{experiment.name}-{experiment.id}"
+    options = Options(
+        formats_for(formats, place), recovery_steps, threads, int8=quantize == "int8", qat_steps=qat_steps
+    )
+    final = finish(experiment, choose, place, options)
+    chosen = printable(f"trial {final.chosen.id}, chosen by {final.reason}")
+    print(f"{chosen}: test accuracy {final.test_accuracy:.4f}")
+    if final.recovery:
+        more = final.recovery
+        print(f"validation accuracy {more.before:.4f}, after {more.steps} more steps {more.after:.4f}")
+    if final.quantized:
+        print(f"eight-bit integers: {final.quantized.method}")
+    show(exported_table(final))
+    for file in [*final.files.values(), *final.cards]:
+        print(f"  {file}")
+
+
+@app.command()
+def latency(
+    experiment_id: ExperimentId = "latest",
+    choose: Rule = None,
+    runtime: Annotated[str, typer.Option(help="eager, compile or onnxruntime, several with commas")] = "eager",
+    batch_sizes: Annotated[str, typer.Option(help="examples per pass, several with commas")] = "1,32",
+    threads: Threads = 1,
+    runs: Annotated[int, typer.Option(min=1, max=10**6, help="timed passes")] = 100,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", callback=checked_file, help="a JSON file for the figures")
+    ] = None,
+) -> None:
+    """Time a model of an experiment and the dense one in turn, in the runtimes and at the batch sizes named."""
+    import json
+
+    from autoprune.base.files import write_text
+    from autoprune.export import load_pruned
+    from autoprune.finalize.finish import choose_trial, load
+    from autoprune.measure import latency
+    from autoprune.nni.database import open_experiment
+    from autoprune.report.exported import latency_table, show
+
+    runtimes, sizes = runtime.split(","), latency.parse_sizes(batch_sizes)
+    for name in runtimes:
+        for size in sizes:
+            latency.check(name, size, threads)
+    experiment = open_experiment(experiment_id)
+    chosen, reason = choose_trial(experiment, choose)
+    task, _, dense = load(experiment)
+    pair = (dense.model, load_pruned(task, chosen.model_file).to(dense.device))
+    found = [latency.compare(*pair, task.example_input, name, b, threads, runs) for name in runtimes for b in sizes]
+    print(printable(f"trial {chosen.id}, chosen by {reason}"))
+    show(latency_table(found))
+    if output:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_text(output, json.dumps([each.to_dict() for each in found], indent=2) + "\n")

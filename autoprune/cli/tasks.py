@@ -1,0 +1,123 @@
+"""Commands that look at a task before a search."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autoprune.cli.app import PictureFile, TaskName, app, checked_file
+from autoprune.errors import UserError
+
+
+@app.command()
+def space(
+    task: TaskName,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", callback=checked_file, help="search_spaces/TASK.yaml by default")
+    ] = None,
+    with_blocks: Annotated[bool, typer.Option("--blocks", help="whole residual blocks may be dropped as well")] = False,
+) -> None:
+    """Write a task's search space, in NNI's format, from the coupled groups of its model."""
+    from autoprune.base.files import write_text
+    from autoprune.measure import measure
+    from autoprune.prune.blocks import find_blocks
+    from autoprune.prune.find import find_groups
+    from autoprune.search.space import build_space, space_to_yaml
+    from autoprune.task.find import load_task
+
+    found = load_task(task)
+    model = found.build()
+    groups = find_groups(model, found.example_input, found.keep)
+    if not len(groups):
+        raise UserError(f"task {task}: its model has no channels that can be removed: see `autoprune groups {task}`")
+    totals = measure.measure(model, found.example_input, with_latency=False)
+    blocks = find_blocks(model, found.example_input, found.keep) if with_blocks else ()
+    search_space = build_space(groups, blocks=blocks)
+    output = output or Path("search_spaces") / f"{found.name}.yaml"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_text(output, space_to_yaml(search_space, task, groups, totals, blocks))
+    print(f"{output}: {len(groups)} coupled groups" + (f", {len(blocks)} residual blocks" if with_blocks else ""))
+
+
+@app.command()
+def groups(
+    task: Annotated[
+        str, typer.Argument(metavar="TASK_OR_MODEL", help="a task, or MODULE:FUNCTION that builds a model")
+    ],
+    shape: Annotated[str, typer.Option(help="of a model's example input; a task has its own")] = "1,3,224,224",
+    sensitivity: Annotated[
+        bool, typer.Option("--sensitivity", help="also the accuracy a task loses without half of each group")
+    ] = False,
+) -> None:
+    """Print the coupled channel groups of a model: which layers lose the same channels together."""
+    from autoprune.measure import measure
+    from autoprune.prune.find import find_groups
+    from autoprune.report.groups import groups_table, left_alone_lines
+    from autoprune.report.terminal import Console
+    from autoprune.task.find import load_task_or_model
+    from autoprune.task.task import Task
+    from autoprune.trial.sensitivity import task_sensitivities
+
+    found, example_input = load_task_or_model(task, shape)
+    if isinstance(found, Task):
+        model, keep = found.build(), found.keep
+        lost = task_sensitivities(found) if sensitivity else None
+    elif sensitivity:
+        raise UserError(f"{task} is a model without data: --sensitivity needs a task, see docs/tasks.md")
+    else:
+        model, keep, lost = found, (), None
+    coupled = find_groups(model, example_input, keep)
+    totals = measure.measure(model, example_input, with_latency=False)
+    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    console.print(groups_table(coupled, int(totals["params"]), int(totals["macs"]), lost))
+    for line in left_alone_lines(coupled):
+        console.print(line)
+
+
+@app.command()
+def sensitivity(
+    task: TaskName,
+    criterion: Annotated[str, typer.Option(help="which channels go")] = "l1_norm",
+    supernet: Annotated[bool, typer.Option("--supernet", "--shared", help="on the supernet's weights")] = False,
+    plot: PictureFile = None,
+) -> None:
+    """Print what a task's network loses without a part of each group alone, nothing fine-tuned."""
+    from autoprune.report.sensitivity import draw_sensitivity, sensitivity_table
+    from autoprune.report.terminal import Console
+    from autoprune.trial.sensitivity import task_curves
+
+    curves = task_curves(task, criterion, supernet)
+    Console(width=None if sys.stdout.isatty() else 140, highlight=False).print(sensitivity_table(curves))
+    if plot:
+        draw_sensitivity(curves, plot)
+        print(plot)
+
+
+@app.command()
+def recipe(
+    task: TaskName,
+    trials: Annotated[int, typer.Option(min=1, max=10**9, help="how many recipes are tried")] = 8,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 0,
+) -> None:
+    """Search a task's recovery recipe: the learning rate, its schedule, the distillation's weight and temperature."""
+    from rich.table import Table
+
+    from autoprune.prune import dense
+    from autoprune.report.terminal import Console
+    from autoprune.task.find import load_task
+    from autoprune.trial.recipe_search import SEARCHED, search_recipe
+
+    found = load_task(task)
+    data = found.splits()
+    tried = search_recipe(found, data, dense.load_or_train(found, data, seed=seed), trials, seed)
+    table = Table(*SEARCHED, found.metric.noun)
+    for each in tried:
+        table.add_row(
+            *(f"{v:.4g}" if isinstance(v, float) else v for v in each.recipe.values()),
+            "diverged" if each.quality is None else f"{each.quality:.4f}",
+        )
+    Console(width=None if sys.stdout.isatty() else 140, highlight=False).print(table)
+    print(f"The best first. Put it into the task, or add --recipe-trials {trials} to the config's trialCommand.")
