@@ -74,7 +74,7 @@ class SearchResult(Experiment):
         Raises:
             UserError: the rule is not understood or nothing satisfies it.
         """
-        from autoprune.finalize.finish import choose_trial
+        from autoprune.finalize.choice import choose_trial
 
         return choose_trial(self, rule)[0]
 
@@ -119,8 +119,8 @@ class SearchResult(Experiment):
 
     def show(self) -> None:
         """Print the front beside the dense model and the baselines."""
-        from autoprune.report.exported import show
         from autoprune.report.table import front_table
+        from autoprune.report.terminal import show
 
         show(front_table(self))
 

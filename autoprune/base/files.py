@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     pass
+
+
+LARGEST = 32 * 1024 * 1024
+"""Bytes of what is read whole."""
 
 
 def cache_dir() -> Path:
@@ -42,10 +47,27 @@ def write_bytes(file: Path, content: bytes) -> None:
         draft.write_bytes(content)
 
 
+def read_regular(file: Path) -> bytes:
+    """Return what is in a file that anybody may have put there: no link is followed and no pipe waited for.
+
+    Raises:
+        OSError: there is none, or it is no regular file, or larger than :data:`LARGEST`.
+    """
+    with open(file, "rb", opener=_opener) as opened:
+        status = os.fstat(opened.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
+            raise OSError(f"{file} is no regular file, or too large")
+        return opened.read()
+
+
+def _opener(file: str, flags: int) -> int:
+    return os.open(file, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
 def read_object(file: Path) -> tuple[dict[str, Any], str | None]:
     """Return the JSON object in a file, and what is damaged about it; both are empty if there is no such file."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(read_regular(file).decode())
     except FileNotFoundError:
         return {}, None
     except (OSError, ValueError, RecursionError) as error:

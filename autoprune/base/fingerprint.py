@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, TensorDataset
 from torch.utils.hooks import RemovableHandle
 
 from autoprune.base import streams
@@ -56,8 +56,8 @@ def fingerprint_data(data: Dataset | DataLoader) -> str:
     if type(data) is TensorDataset:
         return fingerprint(data.tensors)
     if isinstance(data, DataLoader):
-        sampler = type(data.batch_sampler or data.sampler)
-        return fingerprint([fingerprint_data(data.dataset), data.batch_size, data.drop_last, data.collate_fn, sampler])
+        order = _ordered(data.sampler if data.batch_sampler is None else data.batch_sampler)
+        return fingerprint([fingerprint_data(data.dataset), data.batch_size, data.drop_last, data.collate_fn, order])
     if isinstance(data, IterableDataset):
         with streams.fixed():
             return fingerprint([type(data), list(islice(iter(data), FEWEST))])
@@ -67,8 +67,18 @@ def fingerprint_data(data: Dataset | DataLoader) -> str:
         state, count = reader.read(data), len(examples)
         first = sum(getattr(leaf, "nbytes", 8) for leaf in tree_leaves(data[0])) if count else 0
         most = max(FEWEST, min(MOST, BYTES // max(1, first)))
-        order = torch.randperm(count)[:most].tolist() if count > most else range(count)
-        return fingerprint([state, count, [_Reader().read(data[i]) for i in order]])
+        chosen: Iterable[int] = torch.randperm(count)[:most].tolist() if count > most else range(count)
+        return fingerprint([state, count, [_Reader().read(data[i]) for i in chosen]])
+
+
+def _ordered(sampler: Any) -> list[Any]:
+    """Return a sampler's class and settings, without the data and the state of its generator."""
+    settings = {
+        name: _ordered(value) if isinstance(value, Sampler) else value
+        for name, value in getattr(sampler, "__dict__", {}).items()
+        if not isinstance(value, Dataset | torch.Generator)
+    }
+    return [type(sampler), settings]
 
 
 class _Reader:

@@ -70,14 +70,17 @@ def export(
     from autoprune.export import formats_for
     from autoprune.finalize.finish import Options, finish
     from autoprune.nni.database import open_experiment
-    from autoprune.report.exported import exported_table, show
+    from autoprune.report.exported import exported_table
+    from autoprune.report.terminal import show, side_console
+    from autoprune.report.waiting import waiting
 
     experiment = open_experiment(experiment_id)
     place = output or Path("outputs") / f"{experiment.name}-{experiment.id}"
     options = Options(
         formats_for(formats, place), recovery_steps, threads, int8=quantize == "int8", qat_steps=qat_steps
     )
-    final = finish(experiment, choose, place, options)
+    with waiting(side_console(), "Exporting"):
+        final = finish(experiment, choose, place, options)
     chosen = printable(f"trial {final.chosen.id}, chosen by {final.reason}")
     print(f"{chosen}: test accuracy {final.test_accuracy:.4f}")
     if final.recovery:
@@ -107,10 +110,12 @@ def latency(
 
     from autoprune.base.files import write_text
     from autoprune.export import load_pruned
-    from autoprune.finalize.finish import choose_trial, load
+    from autoprune.finalize.choice import choose_trial
+    from autoprune.finalize.finish import load
     from autoprune.measure import latency
     from autoprune.nni.database import open_experiment
-    from autoprune.report.exported import latency_table, show
+    from autoprune.report.exported import latency_table
+    from autoprune.report.terminal import show
 
     runtimes, sizes = runtime.split(","), latency.parse_sizes(batch_sizes)
     for name in runtimes:

@@ -43,7 +43,8 @@ def watch(experiment_id: ExperimentId = "latest") -> None:
 @app.command("list")
 def list_() -> None:
     """List the experiments of this machine, and how each of them really is."""
-    from autoprune.nni.manage import console, list_experiments
+    from autoprune.nni.manage import list_experiments
+    from autoprune.report.terminal import console
 
     console().print(list_experiments(), soft_wrap=True)  # a path stays in one piece
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -56,7 +55,8 @@ def groups(
     from autoprune.measure import measure
     from autoprune.prune.find import find_groups
     from autoprune.report.groups import groups_table, left_alone_lines
-    from autoprune.report.terminal import Console
+    from autoprune.report.terminal import show, side_console
+    from autoprune.report.waiting import waiting
     from autoprune.task.find import load_task_or_model
     from autoprune.task.task import Task
     from autoprune.trial.sensitivity import task_sensitivities
@@ -64,17 +64,15 @@ def groups(
     found, example_input = load_task_or_model(task, shape)
     if isinstance(found, Task):
         model, keep = found.build(), found.keep
-        lost = task_sensitivities(found) if sensitivity else None
+        with waiting(side_console(), "Probing each group"):
+            lost = task_sensitivities(found) if sensitivity else None
     elif sensitivity:
         raise UserError(f"{task} is a model without data: --sensitivity needs a task, see docs/tasks.md")
     else:
         model, keep, lost = found, (), None
     coupled = find_groups(model, example_input, keep)
     totals = measure.measure(model, example_input, with_latency=False)
-    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
-    console.print(groups_table(coupled, int(totals["params"]), int(totals["macs"]), lost))
-    for line in left_alone_lines(coupled):
-        console.print(line)
+    show(groups_table(coupled, int(totals["params"]), int(totals["macs"]), lost), *left_alone_lines(coupled))
 
 
 @app.command()
@@ -86,11 +84,13 @@ def sensitivity(
 ) -> None:
     """Print what a task's network loses without a part of each group alone, nothing fine-tuned."""
     from autoprune.report.sensitivity import draw_sensitivity, sensitivity_table
-    from autoprune.report.terminal import Console
+    from autoprune.report.terminal import show, side_console
+    from autoprune.report.waiting import waiting
     from autoprune.trial.sensitivity import task_curves
 
-    curves = task_curves(task, criterion, supernet)
-    Console(width=None if sys.stdout.isatty() else 140, highlight=False).print(sensitivity_table(curves))
+    with waiting(side_console(), "Probing each group"):
+        curves = task_curves(task, criterion, supernet)
+    show(sensitivity_table(curves))
     if plot:
         draw_sensitivity(curves, plot)
         print(plot)
@@ -103,21 +103,22 @@ def recipe(
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 0,
 ) -> None:
     """Search a task's recovery recipe: the learning rate, its schedule, the distillation's weight and temperature."""
-    from rich.table import Table
-
+    from autoprune.base.tables import Table
     from autoprune.prune import dense
-    from autoprune.report.terminal import Console
+    from autoprune.report.terminal import show, side_console
+    from autoprune.report.waiting import waiting
     from autoprune.task.find import load_task
     from autoprune.trial.recipe_search import SEARCHED, search_recipe
 
     found = load_task(task)
     data = found.splits()
-    tried = search_recipe(found, data, dense.load_or_train(found, data, seed=seed), trials, seed)
+    with waiting(side_console(), "Searching a recipe"):
+        tried = search_recipe(found, data, dense.load_or_train(found, data, seed=seed), trials, seed)
     table = Table(*SEARCHED, found.metric.noun)
     for each in tried:
         table.add_row(
             *(f"{v:.4g}" if isinstance(v, float) else v for v in each.recipe.values()),
             "diverged" if each.quality is None else f"{each.quality:.4f}",
         )
-    Console(width=None if sys.stdout.isatty() else 140, highlight=False).print(table)
+    show(table)
     print(f"The best first. Put it into the task, or add --recipe-trials {trials} to the config's trialCommand.")

@@ -12,6 +12,7 @@ from scipy.stats import binomtest
 
 from autoprune.base.files import write_text
 from autoprune.base.machine import processor, versions
+from autoprune.base.tables import markdown
 from autoprune.results.measures import MEASURES, METRIC, SIZES, Measure
 
 if TYPE_CHECKING:
@@ -81,15 +82,16 @@ def to_markdown(card: dict[str, Any]) -> str:
         f"Trial {card['trial']} of experiment {card['experiment']}, chosen by `{card['chosen by']}` from "
         f"{card['chosen from']}.",
         "",
-        "| | pruned | dense |",
-        "|---|---|---|",
-        f"| {metric.noun} on {test['examples']} test examples{' (95 % interval)' if metric.proportion else ''} "
-        f"| {_with_interval(test, 'pruned', metric)} | {_with_interval(test, 'dense', metric)} |",
     ]
-    rows = [(of_validation, metric)] + [(SIZES[name].about, SIZES[name]) for name in ("params", "macs", "bytes")]
-    for title, measure in rows:
-        if measure.name in dense:
-            lines.append(f"| {title} | {measure.write(own[measure.name])} | {measure.write(dense[measure.name])} |")
+    on_test = f"{metric.noun} on {test['examples']} test examples{' (95 % interval)' if metric.proportion else ''}"
+    rows = [[on_test, _with_interval(test, "pruned", metric), _with_interval(test, "dense", metric)]]
+    titles = {of_validation: metric} | {SIZES[name].about: SIZES[name] for name in ("params", "macs", "bytes")}
+    rows += [
+        [title, each.write(own[each.name]), each.write(dense[each.name])]
+        for title, each in titles.items()
+        if each.name in dense
+    ]
+    lines += markdown(["", "pruned", "dense"], rows)
     if "further recovery" in card:
         more = card["further recovery"]
         lines += [
@@ -104,14 +106,19 @@ def to_markdown(card: dict[str, Any]) -> str:
         figures = "; ".join(f"{method}: {metric.write(value)}" for method, value in tried.items())
         lines += ["", f"Eight-bit integers ({card['quantised']['method']}). Validation {metric.noun}: {figures}."]
     lines += ["", "## Files", ""]
-    lines += [f"| file | size | {of_validation} | {of_test} | latency | dense | speed-up |", "|" + "---|" * 7]
-    for name, file in card["files"].items():
-        pruned, before = file["latency"]["pruned"], file["latency"]["dense"]
-        lines.append(
-            f"| {name} | {size.write(file['bytes'])} | {metric.write(file[of_validation])} "
-            f"| {metric.write(file[of_test])} | {latency.write(pruned['median_ms'])} "
-            f"| {latency.write(before['median_ms'])} | {file['latency']['speedup']:.2f}x |"
-        )
+    rows = [
+        [
+            name,
+            size.write(file["bytes"]),
+            metric.write(file[of_validation]),
+            metric.write(file[of_test]),
+            latency.write(file["latency"]["pruned"]["median_ms"]),
+            latency.write(file["latency"]["dense"]["median_ms"]),
+            f"{file['latency']['speedup']:.2f}x",
+        ]
+        for name, file in card["files"].items()
+    ]
+    lines += markdown(["file", "size", of_validation, of_test, "latency", "dense", "speed-up"], rows)
     first = next(iter(card["files"].values()))["latency"]["pruned"]
     lines += [
         "",

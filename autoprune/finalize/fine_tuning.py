@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from autoprune.base.files import replacing, write_json
+from autoprune.base.progress import track
 from autoprune.base.tree import weights_of
 from autoprune.errors import TrialFailure
 from autoprune.export import load_pruned
@@ -33,9 +34,6 @@ from autoprune.results.fine_tuned import FineTuned, write_fine_tuned
 from autoprune.task.task import Splits, Task
 from autoprune.train import evaluation
 from autoprune.trial.run import run_trial
-
-MOST = 12
-"""Networks of a front that are fine-tuned; of more, as many as lie evenly along it."""
 
 Loaded = tuple[Task, Splits, Dense]
 
@@ -51,27 +49,12 @@ def is_complete(trial: Trial) -> bool:
     return budget == 1 or (budget is None and not on_supernet_weights(trial))
 
 
-def members(front: Sequence[Trial]) -> list[Trial]:
-    """Return the networks of a front to fine-tune: each once, the one with the largest budget, not more than MOST."""
-    by_content: dict[str, Trial] = {}
-    for trial in front:
-        content = replace(Candidate.from_parameters(trial.parameters), budget=None).id
-        known = by_content.get(content)
-        if known is None or (trial.parameters.get("budget") or 0) > (known.parameters.get("budget") or 0):
-            by_content[content] = trial
-    found = list(by_content.values())
-    if len(found) <= MOST:
-        return found
-    return [found[round(i * (len(found) - 1) / (MOST - 1))] for i in range(MOST)]
-
-
 def fine_tune_all(
     experiment: Experiment,
     loaded: Loaded,
     trials: Iterable[Trial],
     seeds: int = 3,
     processes: int = 1,
-    on_done: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, FineTuned]:
     """Fine-tune the networks of some trials to the end, with several seeds, and look at the test split at last.
 
@@ -81,7 +64,6 @@ def fine_tune_all(
     Args:
         seeds: how often each network is fine-tuned.
         processes: how many at a time, on one thread each; on another device than the CPU one.
-        on_done: called with how many fine-tunings are over, and how many there are.
 
     Returns:
         What came out, by trial id. Where a fine-tuning fails, or its process is killed twice, the network stays as it
@@ -92,9 +74,9 @@ def fine_tune_all(
     missing = [trial for trial in trials if len(known.get(trial.id, _NOTHING).validation) < seeds]
     jobs = [_Job(experiment, loaded, trial, repeat) for trial in missing for repeat in range(seeds)]
     done = {job: outcome for job in jobs if (outcome := job.outcome) is not None}
-    for job, outcome in _run_jobs([job for job in jobs if job not in done], processes):
+    outcomes = _run_jobs([job for job in jobs if job not in done], processes)
+    for job, outcome in track(outcomes, "fine-tuning", len(jobs), len(done)):
         done[job] = outcome
-        on_done(len(done), len(jobs))
     for trial in missing:
         mine = [done[job] for job in jobs if job.trial is trial]
         known[trial.id] = FineTuned(

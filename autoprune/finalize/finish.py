@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import chdir
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
 
 from torch import nn
 
@@ -17,20 +15,16 @@ from autoprune.errors import UserError
 from autoprune.export.int8 import export_int8
 from autoprune.export.recovery import Recovery, recover
 from autoprune.finalize.card import model_card, write_card
-from autoprune.finalize.final import Final, fine_tuned_of
-from autoprune.finalize.fine_tuning import fine_tune_all, members
+from autoprune.finalize.choice import choose_trial, members
+from autoprune.finalize.final import Final
+from autoprune.finalize.fine_tuning import fine_tune_all
 from autoprune.finalize.front import front_as_csv
 from autoprune.measure import latency
 from autoprune.prune.dense import Dense
 from autoprune.results.experiment import Experiment, Trial
-from autoprune.results.limits import DROP, Limit, satisfies
-from autoprune.results.measures import MEASURES, Measure
-from autoprune.results.pareto import choose
 from autoprune.task.task import Splits, Task
 from autoprune.train import evaluation, loading
 from autoprune.trial.setup import load_settings
-
-DEFAULT_RULE = "drop<=1%"
 
 
 @dataclass(frozen=True)
@@ -68,54 +62,6 @@ class Options:
             raise UserError("--qat-steps is for a quantised model: add --quantize int8")
 
 
-def choose_trial(experiment: Experiment, rule: str | None) -> tuple[Trial, str]:
-    """Return the trial that ``rule`` picks from the front, and the rule in force.
-
-    Without a rule it is ``drop<=1%``, or the best trial by the metric where none is that good. A trial's id picks any
-    trial. Once the front was fine-tuned to the end, the mean results on validation data after that count, before it
-    the search's.
-
-    Raises:
-        UserError: the rule is not understood, or nothing satisfies it or the search's constraints.
-    """
-    if rule and any(trial.id == rule for trial in experiment.trials if trial.succeeded):
-        return experiment.trial(rule), f"trial {rule}, by hand"
-    found, metric = experiment.front(), experiment.metric
-    front = {trial.id: trial.measures for trial in found}
-    known, networks = fine_tuned_of(experiment), members(found)
-    if all(trial.id in known for trial in networks):
-        reached = {trial.id: fmean(known[trial.id].validation) for trial in networks}
-        front = {key: front[key] | {metric.name: value} for key, value in reached.items()}
-        front = {key: m for key, m in front.items() if satisfies(experiment.constraints, m, experiment.dense, metric)}
-    dense = experiment.dense or ({} if metric.ideal is None else {metric.name: metric.ideal})
-    if experiment.candidates and not front:
-        raise UserError(_why_empty(experiment))
-    if rule is None and front:
-        limit = Limit.read(DEFAULT_RULE)
-        assert limit is not None
-        if all(limit.violation(m, dense.get(metric.name), metric) > 0 for m in front.values()):
-            best = min(front, key=lambda key: metric.cost(front[key][metric.name]))
-            return experiment.trial(best), f"the {metric.best}: no trial is within 1 % of the dense {metric.noun}"
-    rule = rule or DEFAULT_RULE
-    return experiment.trial(choose(rule, front, dense, experiment.objectives, metric)), rule
-
-
-def _why_empty(experiment: Experiment) -> str:
-    """Say which of the constraints no candidate keeps within."""
-    limits, measures = experiment.constraints, [trial.metrics for trial in experiment.candidates]
-    metric, dense = experiment.metric, experiment.dense
-    missed = [limit for limit in limits if not any(satisfies([limit], m, dense, metric) for m in measures)]
-    if not missed:
-        return f"no trial satisfies all the constraints at once ({', '.join(each.words for each in limits)})"
-    nearest = [f"{limit.words} (the nearest has {_nearest(limit, measures, metric)})" for limit in missed]
-    return f"no trial satisfies the constraint {', nor '.join(nearest)}: loosen it, or search longer"
-
-
-def _nearest(limit: Limit, measures: Sequence[Mapping[str, float]], metric: Measure) -> str:
-    measure = metric if limit.measure == DROP else MEASURES[limit.measure]
-    return f"{measure.name} {min((each[measure.name] for each in measures), key=measure.cost):.6g}"
-
-
 def load(experiment: Experiment) -> tuple[Task, Splits, Dense]:
     """Return an experiment's task, data and dense model.
 
@@ -133,16 +79,14 @@ def finish(
     place: Path,
     options: Options | None = None,
     loaded: tuple[Task, Splits, Dense] | None = None,
-    on_recovered: Callable[[int, int], None] = lambda done, total: None,
 ) -> Final:
     """Choose a model and take it home: files that were loaded back and compared, a model card, and the front.
 
     Args:
-        rule: see :func:`choose_trial`.
+        rule: see :func:`.choose_trial`.
         place: the folder of the files, made if need be; or one file, if there is one format (it has a suffix then).
         options: formats and the like.
         loaded: the experiment's task, data and dense model; found by its trial command if None.
-        on_recovered: called with how many fine-tunings of the front are over, and how many there are.
 
     Raises:
         UserError: nothing can be chosen, or the task cannot be loaded any more.
@@ -156,7 +100,7 @@ def finish(
     recovery, fine_tuned = None, {}
     if options.recovery_steps is None:
         trials = members(experiment.front()) if options.whole_front and chosen.id != rule else [chosen]
-        how = (experiment.settings.seeds, int(experiment.config.get("trialConcurrency") or 1), on_recovered)
+        how = (experiment.settings.seeds, int(experiment.config.get("trialConcurrency") or 1))
         fine_tuned = fine_tune_all(experiment, loaded, trials, *how)
         if len(trials) > 1:
             chosen, reason = choose_trial(experiment, rule)

@@ -149,10 +149,8 @@ def _finish(trial: Trial, metrics: Any, folder: Path) -> Trial:
     if wrong:  # of a search that did not look
         return replace(trial, status="FAILED", reason=wrong)
     changes["metrics"] = {name: value for name, value in changes["metrics"].items() if finite.is_finite(value)}
-    failure = trial.folder / FAILURE
     ended_empty = trial.status == "SUCCEEDED" and not changes["metrics"]
     if trial.status == "FAILED" or ended_empty:
-        reason = failure.read_text(errors="replace").strip() if failure.is_file() else ""
         changes["status"] = "FAILED"
-        changes["reason"] = reason or f"ended without a result: see {trial.folder / 'trial.stderr'}"
+        changes["reason"] = trial.own_text(FAILURE) or f"ended without a result: see {trial.folder / 'trial.stderr'}"
     return replace(trial, **changes)

@@ -9,13 +9,15 @@ from typing import Literal
 from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
+from rich.text import Text
 
 from autoprune.base.printable import printable
+from autoprune.base.tables import Table
 from autoprune.nni.registry import KnownExperiment
 from autoprune.nni.watch import Progress as Snapshot
 from autoprune.nni.watch import follow
+from autoprune.report.waiting import EVERY, bars, time_left
+from autoprune.results import units
 from autoprune.results.candidate import renamed
 from autoprune.results.experiment import Experiment
 from autoprune.results.measures import SIZES
@@ -35,11 +37,11 @@ def watch(terminal: Console, folder: Path, port: int, prefix: str | None = None)
         The last that was seen.
     """
     if not terminal.is_terminal:
-        said = -10.0
+        said = -EVERY
 
         def say(now: Snapshot) -> None:
             nonlocal said
-            if now.over or now.elapsed >= said + 10:
+            if now.over or now.elapsed >= said + EVERY:
                 said = now.elapsed
                 terminal.print(one_line(now))
 
@@ -50,19 +52,19 @@ def watch(terminal: Console, folder: Path, port: int, prefix: str | None = None)
 
 def one_line(now: Snapshot) -> str:
     """Return how far an experiment is, for a log."""
-    left = f", about {now.seconds_left:.0f} s left" if now.seconds_left is not None and not now.over else ""
+    left = "" if now.over else time_left(now.seconds_left)
     best = " ".join(f"{t.quality:.3f}@{t.metrics['macs'] / 1e6:.3g}M" for t in now.experiment.front()[:6])
-    return f"{now.elapsed:4.0f} s: {now.ended} of {now.total} trials done, {now.unhappy}{left}; front: {best or '-'}"
+    line = f"{now.elapsed:4.0f} s: {now.ended} of {now.total} trials done, {now.unhappy}{left}; front: {best or '-'}"
+    return "; ".join([line, *doing(now.experiment, most=1)])
 
 
 def picture(now: Snapshot) -> Group:
     """Return the bar, the front so far, and why the latest failures failed."""
-    left = f"{now.seconds_left:.0f} s left" if now.seconds_left is not None else "..."
-    bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f} of {task.total:.0f} trials")
-    )
-    bar.add_task(f"{now.elapsed:.0f} s, {left}, {now.unhappy}", total=now.total or 1, completed=now.ended)
-    return Group(bar, _live_front(now.experiment), *failures(now.experiment))
+    bar = bars()
+    counts = f"{now.ended} of {now.total} trials, {now.unhappy}{time_left(now.seconds_left)}"
+    bar.add_task(units.duration(now.elapsed), total=now.total or 1, completed=now.ended, counts=counts)
+    running = [Text(f"  {line}", style="dim") for line in doing(now.experiment)]
+    return Group(bar, *running, _live_front(now.experiment), *failures(now.experiment))
 
 
 def how_it_ended(known: KnownExperiment, last: Snapshot) -> int | None:
@@ -114,6 +116,12 @@ def time_is_over(experiment: Experiment) -> str:
     return f"the time allowed, {limit}, was over; go on with `autoprune resume {experiment.id} --duration {limit}`"
 
 
+def doing(experiment: Experiment, most: int = 3) -> list[str]:
+    """Return what the trials that have run longest are doing, a line each."""
+    said = ((trial, trial.doing) for trial in experiment.trials if trial.status == "RUNNING")
+    return [f"trial {trial.id}: {words}" for trial, words in said if words][:most]
+
+
 def failures(experiment: Experiment) -> list[str]:
     """Return why the last three failed trials failed, a line each, in rich's markup."""
     return [f"[red]failed[/]: trial {trial.id}: {escape(trial.reason or '')}" for trial in experiment.failed[-3:]]
@@ -146,7 +154,7 @@ def ask(terminal: Console, unasked: Answer, default: Answer | None = None) -> An
 
 def _live_front(experiment: Experiment) -> Table:
     nouns = (experiment.metric.noun, SIZES["params"].noun, SIZES["macs"].noun)
-    table = Table("trial", *nouns, "criterion", "schedule", title="Pareto front so far")
+    table = Table("trial", *nouns, "criterion", "schedule", left=("criterion", "schedule"), title="Pareto front so far")
     for trial in experiment.front()[:12]:
         m, p = trial.metrics, trial.parameters
         sizes = (f"{m['params']:,}", f"{m['macs']:,}")

@@ -6,12 +6,10 @@ import logging
 import sys
 from datetime import datetime
 
-from rich import box
 from rich.console import Group
-from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
+from autoprune.base.tables import Table
 from autoprune.errors import UserError
 from autoprune.nni import live
 from autoprune.nni.database import load_experiment
@@ -19,13 +17,8 @@ from autoprune.nni.registry import KnownExperiment, known_experiment, known_expe
 from autoprune.nni.signals import Signalled, signals_raise
 from autoprune.nni.watch import Progress
 from autoprune.report.table import front_table
-from autoprune.report.terminal import Console
+from autoprune.report.terminal import Console, console
 from autoprune.results.experiment import read_duration
-
-
-def console() -> Console:
-    """Return the terminal, or, where there is none, a page of 140 columns."""
-    return Console(width=None if sys.stdout.isatty() else 140, highlight=False)
 
 
 def watch(experiment_id: str) -> int:
@@ -108,11 +101,8 @@ def list_experiments() -> Group:
 
     A damaged one does not keep the others from being listed.
     """
-    table = Table("id", "name", "status", box=box.SIMPLE_HEAD)
-    for title in ("done", "failed", "front"):
-        table.add_column(title, justify="right")
-    table.add_column("started")
-    table.add_column("port", justify="right")
+    text = ("name", "status", "started")
+    table = Table("id", "name", "status", "done", "failed", "front", "started", "port", left=text, wraps=text)
     notes: list[str] = []
     for known in known_experiments():
         try:
@@ -120,7 +110,7 @@ def list_experiments() -> Group:
         except Exception as error:  # whatever is in its files
             row = [known.id, "-", "damaged", "-", "-", "-", "-", "-"]
             reasons = [f"damaged: {type(error).__name__}: {error}"]
-        table.add_row(*map(escape, row))
+        table.add_row(*row)
         notes += [f"{known.id}: {' '.join(reason.split())}" for reason in reasons]
     return Group(table, *map(Text, notes))
 

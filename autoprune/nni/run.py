@@ -10,13 +10,15 @@ from contextlib import chdir
 from pathlib import Path
 
 from autoprune.base.places import check_folder
+from autoprune.base.tables import listed
 from autoprune.errors import UserError
 from autoprune.nni import live, preflight
 from autoprune.nni.database import load_experiment
 from autoprune.nni.registry import known_experiment
 from autoprune.nni.signals import Signalled, signals_raise
 from autoprune.nni.watch import Progress
-from autoprune.report.terminal import Console
+from autoprune.report.terminal import Console, console
+from autoprune.report.waiting import waiting
 from autoprune.results.baselines import left_out
 from autoprune.results.experiment import Experiment
 from autoprune.results.pareto import read_rule
@@ -27,7 +29,7 @@ def run(config_file: Path, port: int, rule: str | None, output: Path) -> int:
     """Check a config, train the dense model, run the search, and take the chosen model home.
 
     Args:
-        rule: how to choose, see :func:`autoprune.finalize.finish.choose_trial`.
+        rule: how to choose, see :func:`autoprune.finalize.choice.choose_trial`.
         output: the folder in which the results' folder is made.
 
     Returns:
@@ -46,7 +48,7 @@ def run(config_file: Path, port: int, rule: str | None, output: Path) -> int:
 
 
 def _run(config_file: Path, port: int, rule: str | None, output: Path) -> int:
-    terminal = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    terminal = console()
     started = time.monotonic()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from autoprune.nni import bridge
@@ -99,7 +101,7 @@ def _prepare_dense(terminal: Console, settings: TrialCommand, code: str | Path) 
     from autoprune.trial.setup import load_settings
 
     start = time.monotonic()
-    with terminal.status("Training the dense model, or taking it from the cache ..."), chdir(code):
+    with waiting(terminal, "Training the dense model, or taking it from the cache"), chdir(code):
         import torch
 
         torch.set_num_threads(1)
@@ -139,13 +141,9 @@ def _take_home(
     from autoprune.report.table import front_table
 
     folder = output / f"{experiment.name}-{experiment.id}"
-    with terminal.status("Fine-tuning the front ...") as status:
-
-        def say(done: int, total: int) -> None:
-            status.update(f"Fine-tuning the front: {done} of {total} ..." if done < total else "Exporting ...")
-
+    with waiting(terminal, "Fine-tuning the front, and exporting"):
         try:
-            final = finish(experiment, rule, folder, Options(whole_front=True), on_recovered=say)
+            final = finish(experiment, rule, folder, Options(whole_front=True))
         except Signalled:
             _leave_report(terminal, experiment.folder, output, _over(experiment))
             raise
@@ -163,10 +161,10 @@ def _take_home(
     )
     if Progress(experiment, "", (), 0.0).ran_out_of_time:
         terminal.print(live.time_is_over(experiment))
-    terminal.print(f"\n  report     {page}  (open it in a browser)")
-    for name, file in final.files.items():
-        terminal.print(f"  {name:<10} {file}  (loaded back: same outputs)")
-    terminal.print(f"  front      {folder / 'front.csv'}\n  trials     {experiment.folder}\n\nNext:")
+    files = {name: f"{file}  (loaded back: same outputs)" for name, file in final.files.items()}
+    left = {"report": f"{page}  (open it in a browser)", **files}
+    left |= {"front": str(folder / "front.csv"), "trials": str(experiment.folder)}
+    terminal.print("", *listed(left), "\nNext:", sep="\n")
     if os.environ.get("VIRTUAL_ENV") != sys.prefix:
         terminal.print(f"  . {Path(sys.prefix) / 'bin' / 'activate'}")
     for command in (

@@ -13,7 +13,7 @@ from autoprune.finalize.front import front_as_csv, front_as_json
 from autoprune.nni.database import find_experiment, open_experiment
 from autoprune.report.compare import comparison
 from autoprune.report.table import front_table
-from autoprune.report.terminal import Console
+from autoprune.report.terminal import show
 from autoprune.results.experiment import Experiment
 from autoprune.results.pareto import check_objectives, size_of
 
@@ -35,7 +35,7 @@ def show_front(
     elif form == "json":
         print(front_as_json(experiment, chosen))
     else:
-        _console().print(front_table(experiment, objectives=chosen))
+        show(front_table(experiment, objectives=chosen))
     if plot:
         from autoprune.report.picture import front_picture
 
@@ -60,14 +60,10 @@ def show_comparison(experiment_ids: Sequence[str], plot: Path | None) -> None:
             damaged.append(error)
     if not experiments:
         raise damaged[0]
-    for left_out in damaged:
-        print(f"autoprune: left out: {left_out}", file=sys.stderr)
-    _console().print(comparison(experiments))
+    for each in damaged:
+        print(f"autoprune: left out: {each}", file=sys.stderr)
+    show(comparison(experiments))
     if plot:
         from autoprune.report.picture import fronts_picture
 
         print(fronts_picture(experiments, plot), file=sys.stderr)
-
-
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else 140, highlight=False)

@@ -8,7 +8,9 @@ import traceback
 from pathlib import Path
 
 from autoprune.errors import TrialFailure, UserError
+from autoprune.report.waiting import noted
 from autoprune.results.candidate import Candidate
+from autoprune.results.experiment import PROGRESS
 from autoprune.results.measures import Measure
 from autoprune.results.settings import TrialCommand
 from autoprune.trial import record
@@ -94,7 +96,9 @@ class TrialRunner:
             nni.report_intermediate_result(default_metric | measures | budget)
 
         loaded = (self.task, self.data, self.dense)
-        nni.report_final_result(record.execute(self.settings, loaded, self.channels, candidate, folder, report))
+        with noted(folder / PROGRESS):
+            result = record.execute(self.settings, loaded, self.channels, candidate, folder, report)
+        nni.report_final_result(result)
 
     def _sizes(self, candidate: Candidate) -> dict[str, float]:
         """Return the ``params`` and ``macs`` at which a candidate ends; of sparse ones, the least that is possible."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich import box
-from rich.table import Table
-
+from autoprune.base.tables import Table
 from autoprune.report.progress import hypervolume_by_trial
 from autoprune.results import units
 from autoprune.results.experiment import Experiment
@@ -75,24 +73,19 @@ def comparison(experiments: Sequence[Experiment]) -> Table:
     rows = [summarize(experiment) for experiment in experiments]
     metrics = dict.fromkeys(experiment.metric for experiment in experiments)
     quality = " or ".join(metric.noun for metric in metrics)
-    table = Table(box=box.SIMPLE_HEAD)
-    for title in ("experiment", "name", "task", "tuner"):
-        table.add_column(title, no_wrap=title != "tuner")
-    for title in ("trials\n(failed)", "front", "time", f"dense\n{quality}"):
-        table.add_column(title, justify="right")
-    for share in SHARES:
-        table.add_column(f"best at\n{share:.0%} MACs", justify="right")
-    table.add_column("hyper-\nvolume", justify="right")
-    for row, experiment in zip(rows, experiments, strict=True):
-        figures = [f"{row.trials} ({row.failed})", str(row.front), _or_dash(row.seconds, units.duration)]
-        figures += [_or_dash(value, experiment.metric.write) for value in (row.dense, *row.best.values())]
-        volume = _or_dash(row.hypervolume, lambda value: f"{value:.4f}")
-        table.add_row(row.id, row.name, row.task, row.tuner, *figures, volume)
     notes = [f"best at: the best validation {quality} among candidates of at most that share of the dense model's MACs"]
     if len({row.task for row in rows}) > 1:
         plural = " or ".join(metric.plural for metric in metrics)
         notes.append(f"these searches pruned different tasks: their {plural} do not compare")
-    table.caption, table.caption_justify = "\n".join(notes), "left"
+    figures = ("trials\n(failed)", "front", "time", f"dense\n{quality}")
+    best = [f"best at\n{share:.0%} MACs" for share in SHARES]
+    headings = ("experiment", "name", "task", "tuner", *figures, *best, "hyper-\nvolume")
+    table = Table(*headings, left=("name", "task", "tuner"), wraps=("tuner", *figures, *best), caption="\n".join(notes))
+    for row, experiment in zip(rows, experiments, strict=True):
+        cells = [f"{row.trials} ({row.failed})", str(row.front), _or_dash(row.seconds, units.duration)]
+        cells += [_or_dash(value, experiment.metric.write) for value in (row.dense, *row.best.values())]
+        volume = _or_dash(row.hypervolume, lambda value: f"{value:.4f}")
+        table.add_row(row.id, row.name, row.task, row.tuner, *cells, volume)
     return table
 
 

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
-from rich import box
-from rich.console import RenderableType
-from rich.table import Table
-
+from autoprune.base.tables import Table
 from autoprune.finalize.final import Final
 from autoprune.measure.latency import Comparison, Timing
-from autoprune.report.terminal import Console
 from autoprune.results.measures import SIZES
 
 
 def exported_table(final: Final) -> Table:
     """Return what is known of each exported file, a row for each."""
     metric, latency = final.chosen.metric, SIZES["latency_ms"]
-    table = Table(box=box.SIMPLE_HEAD, caption_justify="left")
     judged = (f"Validation\n{metric.noun}", f"Test\n{metric.noun}")
-    for title in ("File", "Size", *judged, "Outputs\ndiffer by", "Latency", "Dense"):
-        table.add_column(title, justify="left" if title == "File" else "right", no_wrap=True)
-    table.add_column("Speed-up", justify="right", no_wrap=True)
+    one = next(iter(final.exported.values())).latency.pruned
+    caption = (
+        "each file loaded back in its own runtime; outputs: largest difference, relative\n"
+        f"latency: one example, {_threads(one)}, median of {one.runs}, pruned and dense in turn"
+    )
+    table = Table("File", "Size", *judged, "Outputs\ndiffer by", "Latency", "Dense", "Speed-up", caption=caption)
     for each in final.exported.values():
         test = final.test_accuracy if each.test_accuracy is None else each.test_accuracy
         table.add_row(
@@ -35,19 +32,15 @@ def exported_table(final: Final) -> Table:
             latency.write(each.latency.dense.median_ms),
             f"{each.latency.speedup:.2f}x",
         )
-    one = next(iter(final.exported.values())).latency.pruned
-    table.caption = (
-        "each file loaded back in its own runtime; outputs: largest difference, relative\n"
-        f"latency: one example, {_threads(one)}, median of {one.runs}, pruned and dense in turn"
-    )
     return table
 
 
 def latency_table(comparisons: Sequence[Comparison]) -> Table:
     """Return the latency of a pruned and the dense network, a row for each runtime and batch size."""
-    table = Table(box=box.SIMPLE_HEAD, caption_justify="left")
-    for title in ("Runtime", "Batch", "Dense", "quartiles", "Pruned", "quartiles", "Speed-up", "quartiles"):
-        table.add_column(title, justify="left" if title == "Runtime" else "right", no_wrap=True)
+    one = comparisons[0].pruned
+    caption = f"milliseconds for the batch; {_threads(one)}, median of {one.runs}, dense and pruned in turn"
+    columns = ("Runtime", "Batch", "Dense", "quartiles", "Pruned", "quartiles", "Speed-up", "quartiles")
+    table = Table(*columns, caption=caption)
     for each in comparisons:
         table.add_row(
             each.pruned.runtime,
@@ -56,8 +49,6 @@ def latency_table(comparisons: Sequence[Comparison]) -> Table:
             f"{each.speedup:.2f}x",
             f"{each.speedup_low:.2f} to {each.speedup_high:.2f}",
         )
-    one = comparisons[0].pruned
-    table.caption = f"milliseconds for the batch; {_threads(one)}, median of {one.runs}, dense and pruned in turn"
     return table
 
 
@@ -67,8 +58,3 @@ def _time(timing: Timing) -> tuple[str, str]:
 
 def _threads(timing: Timing) -> str:
     return f"{timing.threads} CPU thread{'s' if timing.threads > 1 else ''}"
-
-
-def show(table: RenderableType) -> None:
-    """Print a table, at 140 columns where the output is no terminal."""
-    Console(width=None if sys.stdout.isatty() else 140).print(table)

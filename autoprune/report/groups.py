@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rich.table import Table
-
+from autoprune.base.tables import Table
 from autoprune.prune.account import GOES_WITH
 from autoprune.prune.groups import Group, Groups
 
@@ -18,8 +17,9 @@ def groups_table(groups: Groups, params: int, macs: int, sensitivity: Mapping[st
         macs: of the whole model for one example.
         sensitivity: adds a column: the score lost when half of that group alone goes (:func:`sensitivities`).
     """
-    columns = ["group", "channels", "layers", "read by", "parameters", "MACs"]
-    table = Table(*columns, *(["lost without half"] if sensitivity is not None else []))
+    headings = ["group", "channels", "layers", "read by", "parameters", "MACs"]
+    headings += ["lost without half"] if sensitivity is not None else []
+    table = Table(*headings, left=("layers", "read by"), wraps=headings)
     for group in groups:
         row = [
             group.name,

@@ -11,9 +11,10 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from autoprune.report.kept import channels, kept
 from autoprune.report.progress import hypervolume_by_trial
 from autoprune.report.rows import method
-from autoprune.results.candidate import BLOCK_PREFIX, PREFIX, Candidate
+from autoprune.results.candidate import BLOCK_PREFIX, PREFIX
 from autoprune.results.experiment import Experiment, Trial
 from autoprune.results.measures import SIZES, Measure
 from autoprune.results.pareto import size_of
@@ -87,10 +88,10 @@ def kept_plot(experiment: Experiment, front: Sequence[Trial]) -> go.Figure | Non
 
     It shows the fraction of channels kept, or, for a trial that set single weights to zero, of weights.
     """
-    groups = _channels(experiment)
+    groups = channels(experiment)
     if not groups or not front:
         return None
-    cells = [[_kept(experiment, trial, name, total) for name, total in groups.items()] for trial in front]
+    cells = [[kept(experiment, trial, name, total) for name, total in groups.items()] for trial in front]
     few = len(groups) <= 12
     figure = go.Figure(
         go.Heatmap(
@@ -183,31 +184,6 @@ def _log_ticks(figure: go.Figure, size: Measure) -> dict[str, Any]:
     steps = (1, 2, 5) if len(decades) <= 5 else (1,)
     ticks = [step * 10.0**decade for decade in decades for step in steps]
     return {"tickvals": ticks, "ticktext": [re.sub(r"\.0+ ", " ", size.write(tick)) for tick in ticks]}
-
-
-def _channels(experiment: Experiment) -> dict[str, int]:
-    """Return each group's channels in the dense model: as a trial recorded them, or as a trial that removed none."""
-    channels: dict[str, int] = {}
-    for trial in experiment.trials:
-        if trial.succeeded:
-            channels |= trial.record.get("channels") or (
-                trial.record.get("kept", {}) if _is_sparse(experiment, trial) else {}
-            )
-    return channels
-
-
-def _is_sparse(experiment: Experiment, trial: Trial) -> bool:
-    """Say whether a trial set single weights to zero and removed no channel."""
-    dense, measures = experiment.dense or trial.measures, trial.measures
-    return measures["macs"] == dense["macs"] and measures["params"] < dense["params"]
-
-
-def _kept(experiment: Experiment, trial: Trial, group: str, channels: int) -> tuple[float | None, str]:
-    if _is_sparse(experiment, trial):
-        weights = 1 - Candidate.from_parameters(trial.parameters).of(group)
-        return weights, f"{weights:.0%} of weights"
-    kept = trial.record.get("kept", {}).get(group)
-    return (None, "") if kept is None else (kept / channels, f"{kept}/{channels}")
 
 
 def style(figure: go.Figure, height: int) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
-from autoprune.results.experiment import Experiment
+from autoprune.results.experiment import Experiment, Trial
 from autoprune.results.pareto import hypervolume
 
 
@@ -18,6 +19,17 @@ def hypervolume_by_trial(experiment: Experiment, size: str = "macs") -> list[flo
     dense, metric = experiment.dense, experiment.metric
     if dense is None:
         return []
-    ordered = sorted(experiment.candidates, key=lambda trial: (trial.ended or math.inf, trial.sequence))
+    ordered = by_end(experiment.candidates)
     points = [(trial.measures[size] / dense[size], metric.gain(trial.quality, dense[metric.name])) for trial in ordered]
-    return [hypervolume(points[: i + 1]) for i in range(len(points))]
+    front: list[tuple[float, float]] = []  # what others dominate adds nothing
+    values = []
+    for cost, gain in points:
+        if not any(a <= cost and b >= gain for a, b in front):
+            front = [(a, b) for a, b in front if a < cost or b > gain] + [(cost, gain)]
+        values.append(hypervolume(front))
+    return values
+
+
+def by_end(trials: Iterable[Trial]) -> list[Trial]:
+    """Return trials in the order in which they ended; those that have not come last."""
+    return sorted(trials, key=lambda trial: (trial.ended or math.inf, trial.sequence))

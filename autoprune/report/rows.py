@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from autoprune.finalize.final import Final, fine_tuned_of
+from autoprune.report.kept import is_sparse
+from autoprune.results import finite
 from autoprune.results.baselines import DENSE
 from autoprune.results.candidate import renamed
 from autoprune.results.experiment import Experiment, Trial
@@ -86,11 +88,24 @@ def method(trial: Trial) -> str:
     if trial.baseline == DENSE:
         return "dense"
     if trial.baseline:
-        return f"{trial.baseline} {parameters.get('sparsity', 0):.0%}"
+        return f"{trial.baseline} {_number(parameters, 'sparsity') or 0:.0%}"
     schedule = str(renamed(parameters).get("schedule", "")).replace("_", " ")
     spread = f"{parameters['allocation']} allocation" if parameters.get("allocation") else ""
-    words = [str(parameters.get("criterion", "")), spread, _trained(schedule, parameters.get("budget"))]
+    words = [str(parameters.get("criterion", "")), spread, _trained(schedule, _number(parameters, "budget"))]
     return ", ".join(word for word in words if word)
+
+
+def name(experiment: Experiment, trial: Trial) -> str:
+    """Return the method and what is left: ``l1_norm, supernet, 38% MACs``; weights, where no channel went."""
+    if trial.baseline or not trial.succeeded or experiment.dense is None:
+        return method(trial)
+    measure, word = ("params", "weights") if is_sparse(experiment, trial) else ("macs", "MACs")
+    return f"{method(trial)}, {trial.measures[measure] / experiment.dense[measure]:.0%} {word}"
+
+
+def _number(parameters: Mapping[str, Any], key: str) -> float | None:
+    """Return a parameter that is a number; None where it is not there, or something else (NNI's API takes anything)."""
+    return parameters[key] if finite.is_finite(parameters.get(key)) else None
 
 
 def _trained(schedule: str, budget: float | None) -> str:
@@ -105,7 +120,7 @@ def _trained(schedule: str, budget: float | None) -> str:
 
 def _dense_row(experiment: Experiment, dense: dict[str, float], final: Final | None) -> Row:
     values: dict[str, float | None] = {**dense, "latency_ms": _latency("dense", dense, final)}
-    cells = {each.name: _cell(each, values[each.name], None) for each in (experiment.metric, *SIZES.values())}
+    cells = {each.name: cell(each, values[each.name], None) for each in (experiment.metric, *SIZES.values())}
     return Row("dense", "dense", "not pruned", False, cells, {})
 
 
@@ -113,7 +128,7 @@ def _row(kind: Literal["front", "baseline"], experiment: Experiment, trial: Tria
     dense, metric = experiment.dense, experiment.metric
     values: dict[str, float | None] = {**trial.measures, "latency_ms": _latency(trial.id, trial.measures, final)}
     references: dict[str, float | None] = {**dense, "latency_ms": _latency("dense", dense, final)} if dense else {}
-    cells = {each.name: _cell(each, values[each.name], references.get(each.name)) for each in (metric, *SIZES.values())}
+    cells = {each.name: cell(each, values[each.name], references.get(each.name)) for each in (metric, *SIZES.values())}
     margins = {} if trial.baseline else experiment.margins(trial)
     above = {name.removeprefix("above_"): metric.difference(value) for name, value in margins.items()}
     return Row(kind, trial.id, method(trial), final is not None and trial.id == final.chosen.id, cells, above)
@@ -123,7 +138,8 @@ def _latency(key: str, measures: dict[str, float], final: Final | None) -> float
     return final.latency_ms.get(key) if final and final.latency_ms else measures["latency_ms"]
 
 
-def _cell(measure: Measure, value: float | None, dense: float | None) -> Cell:
+def cell(measure: Measure, value: float | None, dense: float | None) -> Cell:
+    """Return a value of a measure, compared with the dense model's where both are known."""
     if value is None:
         return Cell("-")
     if dense is None or (not dense and not measure.is_share):

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
-from rich import box
-from rich.table import Table
 
+from autoprune.base.tables import Table
 from autoprune.report.picture import save
 from autoprune.results.measures import METRIC, Measure
 
@@ -39,15 +38,11 @@ def sensitivity_table(curves: Curves, metric: Measure = METRIC) -> Table:
     """
     headings, cells = lost_by_group(curves, metric)
     dense = next((curve[0][1] for curve in curves.values()), None)
-    table = Table(box=box.SIMPLE_HEAD, caption_justify="left")
-    table.add_column("without this part of the group", no_wrap=True)
-    for heading in headings:
-        table.add_column(heading, justify="right")
+    unit = " in points" if metric.is_share else ""
+    caption = "" if dense is None else f"change of the {metric.noun}{unit}\nwhole network: {metric.write(dense)}"
+    table = Table("without this part of the group", *headings, caption=caption)
     for group, row in cells.items():
         table.add_row(group, *row)
-    if dense is not None:
-        unit = " in points" if metric.is_share else ""
-        table.caption = f"change of the {metric.noun}{unit}\nwhole network: {metric.write(dense)}"
     return table
 
 

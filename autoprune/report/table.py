@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from rich import box
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.measure import Measurement
-from rich.table import Table
 from rich.text import Text
 
+from autoprune.base.tables import Table
 from autoprune.finalize.final import Final, fine_tuned_of
 from autoprune.report.rows import Cell, Row, front_rows
 from autoprune.results.baselines import left_out
@@ -41,21 +40,16 @@ class FrontTable:
         """
         experiment, metric = self.experiment, self.experiment.metric
         baselines = list(experiment.baselines)
-        table = Table(title=_title(self), caption=_caption(self), box=box.SIMPLE_HEAD, padding=(0, 1 - narrow, 0, 0))
-        table.caption_justify = "left"
-        table.add_column("Network", no_wrap=True)
-        if not narrow:
-            table.add_column("How", no_wrap=True)
-        table.add_column(f"{metric.title}\n{metric.compared_in}", justify="right", no_wrap=True)
         rows = front_rows(experiment, self.final, self.objectives)
         tested = any(row.test for row in rows)
-        if tested:
-            table.add_column("Test\npercent" if metric.is_share else "Test", justify="right", no_wrap=True)
-        for size in SIZES.values():
-            title = f"{size.title}\n{size.better if narrow else size.compared_in}"
-            table.add_column(title, justify="right", no_wrap=True)
-        for name in baselines:
-            table.add_column(f"Above {name.replace('_', ' ')}".replace(" ", "\n"), justify="right", no_wrap=True)
+        names = ["Network"] if narrow else ["Network", "How"]
+        judged = [f"{metric.title}\n{metric.compared_in}"]
+        judged += ["Test\npercent" if metric.is_share else "Test"] if tested else []
+        sizes = [f"{size.title}\n{size.better if narrow else size.compared_in}" for size in SIZES.values()]
+        above = [f"Above {name.replace('_', ' ')}".replace(" ", "\n") for name in baselines]
+        headings = [*names, *judged, *sizes, *above]
+        table = Table(*headings, left=names, title=_title(self), caption=_caption(self))
+        table.padding = (0, 1 - narrow, 0, 0)
         for _, alike in groupby(rows, key=lambda row: row.kind):
             for row in alike:
                 table.add_row(*_cells(row, baselines, narrow, tested), style=_style(row))
@@ -97,12 +91,12 @@ def _style(row: Row) -> str:
     return "dim" if row.kind == "baseline" else ""
 
 
-def _title(shown: FrontTable) -> Text:
+def _title(shown: FrontTable) -> str:
     objectives = shown.objectives or shown.experiment.objectives
-    return Text(f"{shown.experiment.name}: Pareto front of {' and '.join(objectives)}")
+    return f"{shown.experiment.name}: Pareto front of {' and '.join(objectives)}"
 
 
-def _caption(shown: FrontTable) -> Text:
+def _caption(shown: FrontTable) -> str:
     notes = [f"* chosen: {shown.final.reason}"] if shown.final else []
     if shown.experiment.dense:
         notes.append(f"second figures: against the dense model{_in_points(shown.experiment.metric)}")
@@ -115,7 +109,7 @@ def _caption(shown: FrontTable) -> Text:
     settings = TrialCommand.parse(shown.experiment.config.get("trialCommand", ""))  # None: another's experiment
     if settings is not None and (without := left_out(settings)):
         notes.append(without)
-    return Text("\n".join(notes))
+    return "\n".join(notes)
 
 
 def _in_points(metric: Measure) -> str:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from autoprune.base.files import read_object
+from autoprune.base.files import read_object, read_regular
 from autoprune.errors import UserError
 from autoprune.results import baselines, finite, prepared
 from autoprune.results.fine_tuned import read_fine_tuned
@@ -20,6 +20,9 @@ from autoprune.results.settings import TrialCommand
 
 RESULT, MODEL, FAILURE = "result.json", "model.pt", "failure.txt"
 """What a trial leaves in its folder: its result and its model, or the reason of its failure."""
+
+PROGRESS = "progress.txt"
+"""There as long as a trial runs: what it is doing, in words."""
 
 RUNNING = ("WAITING", "RUNNING", "UNKNOWN")
 STOPPED = ("EARLY_STOPPED", "USER_CANCELED")
@@ -81,6 +84,18 @@ class Trial:
         """Its model's state dict."""
         return self.folder / MODEL
 
+    def own_text(self, name: str) -> str:
+        """Return a text file of its own folder; nothing if there is none, or it lies elsewhere."""
+        try:
+            return "" if self.folder.is_symlink() else read_regular(self.folder / name).decode(errors="replace").strip()
+        except OSError:
+            return ""
+
+    @property
+    def doing(self) -> str:
+        """What it is doing, where it runs and says so: ``training step 120 of 400, about 8 s left``."""
+        return self.own_text(PROGRESS) if self.status == "RUNNING" else ""
+
     @cached_property
     def record(self) -> dict[str, Any]:
         """What the trial wrote down beside what it reported (``kept``, ``dense``); nothing if that is damaged."""
@@ -93,6 +108,8 @@ class Trial:
 
     @cached_property
     def _read(self) -> tuple[dict[str, Any], str | None]:
+        if self.folder.is_symlink():
+            return {}, "its folder is a link"
         content, damage = read_object(self.folder / RESULT)
         if not all(isinstance(content.get(name, {}), dict) for name in ("measures", "kept", "dense", "channels")):
             return {}, f"{RESULT} does not hold what a trial writes"
@@ -168,7 +185,7 @@ class Experiment:
         """The dense model's value of the metric, or None before the first trial has finished."""
         return self.dense[self.metric.name] if self.dense else None
 
-    @property
+    @cached_property
     def candidates(self) -> list[Trial]:
         """The successful trials that the tuner proposed."""
         return [trial for trial in self.trials if trial.succeeded and not trial.baseline]
@@ -178,7 +195,7 @@ class Experiment:
         """The trials that failed."""
         return [trial for trial in self.trials if trial.status == "FAILED"]
 
-    @property
+    @cached_property
     def baselines(self) -> dict[str, list[Trial]]:
         """The successful trials of each baseline, by its name; the dense model's is none."""
         found: dict[str, list[Trial]] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from autoprune.errors import UserError, unknown
@@ -181,9 +181,9 @@ class Measure:
         return ":".join([self.name, self.direction, self.form, *(["proportion"] if self.proportion else [])])
 
     def declaration(self) -> dict[str, Any]:
-        """Return all of it as plain values, for the page."""
-        names = ("title", "side", "ideal", "comparison", "compared_in", "ticks")
-        return asdict(self) | {name: getattr(self, name) for name in names} | {"suffixes": dict(self.suffixes)}
+        """Return what the page draws by, as plain values; texts of values it gets ready-made."""
+        names = ("name", "noun", "direction", "side", "comparison", "ticks")
+        return {name: getattr(self, name) for name in names}
 
 
 def Metric(  # noqa: N802  (reads as the kind of thing that it makes)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from autoprune.errors import UserError, short
 from autoprune.results.limits import DROP, EXAMPLES, Limit
-from autoprune.results.measures import MEASURES, METRIC, SIZES, Measure
+from autoprune.results.measures import MEASURES, METRIC, Measure
 
 DEFAULT_OBJECTIVES = (METRIC.name, "macs")
 
@@ -41,14 +41,11 @@ def pareto_front(
     Of results equal in every objective the first one stands for all.
     """
     points = {key: costs(m, objectives) for key, m in measures.items()}
-    front: dict[tuple[float, ...], Key] = {}
-    for key, point in points.items():
-        dominated = any(
-            other != point and all(a <= b for a, b in zip(other, point, strict=True)) for other in points.values()
-        )
-        if not dominated:
-            front.setdefault(point, key)
-    return [front[point] for point in sorted(front)]
+    front: list[Key] = []
+    for key in sorted(points, key=points.__getitem__):  # whatever dominates a point comes before it
+        if not any(all(a <= b for a, b in zip(points[other], points[key], strict=True)) for other in front):
+            front.append(key)
+    return front
 
 
 def costs(measures: Mapping[str, float], objectives: Sequence[str]) -> tuple[float, ...]:
@@ -120,16 +117,6 @@ def choose(
 def size_of(objectives: Iterable[str], otherwise: str = "macs", metric: Measure = METRIC) -> str:
     """Return the first objective that is not the metric."""
     return next((name for name in objectives if name != metric.name), otherwise)
-
-
-def declarations(metric: Measure = METRIC) -> dict[str, Any]:
-    """Return what is measured and how rules are written, as plain values for the page."""
-    return {
-        "metric": metric.name,
-        "measures": [each.declaration() for each in (metric, *SIZES.values())],
-        "objectives": [metric.name, *DEFAULT_OBJECTIVES[1:]],
-        "examples": EXAMPLES,
-    }
 
 
 def _knee(measures: Mapping[Key, Mapping[str, float]], size: str, metric: Measure) -> Key:

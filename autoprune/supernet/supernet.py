@@ -21,6 +21,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from autoprune import cache
 from autoprune.base import streams
+from autoprune.base.progress import track
 from autoprune.base.tree import device_of, to_device, weights_of
 from autoprune.errors import TrialFailure
 from autoprune.prune.blocks import Block
@@ -230,7 +231,7 @@ def train_supernet(
     batches = loading.endless_batches(data.train, recipe.batch_size, seed)
     within = Resizable(model)
     device = device_of(model)
-    for step, on_cpu in enumerate(batches, 1):
+    for step, on_cpu in track(enumerate(batches, 1), "step of the shared recovery", recipe.steps):
         batch = to_device(on_cpu, device)
         optimization.begin()
         with torch.no_grad(), optimization.precision():

@@ -53,6 +53,9 @@ class _First(IterableDataset):
             if found >= most:
                 return
 
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.batches)
+
 
 def count(data: Data) -> int | None:
     """Return how many examples a split has; None where only reading it would tell."""

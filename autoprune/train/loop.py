@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from autoprune.base import streams
+from autoprune.base.progress import track
 from autoprune.base.tree import device_of, to_device
 from autoprune.errors import TrialFailure, UserError
 from autoprune.task.recipe import Recipe
@@ -67,7 +68,7 @@ def train(
     model.train()
     batches = islice(endless_batches(data, recipe.batch_size, seed), start * recipe.accumulation, None)
     device = device_of(model)
-    for step in range(start, stop):
+    for step in track(range(start, stop), "training step", stop - start):
         optimization.begin()
         for _ in range(recipe.accumulation):
             batch = to_device(next(batches), device)

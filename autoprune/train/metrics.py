@@ -116,12 +116,16 @@ class Perplexity(Meter):
 
     def add(self, outputs: Any, batch: Any) -> None:
         """Count a batch."""
-        labels = labels_in(batch)
-        tokens = int((labels[..., 1:] != IGNORED).sum()) if isinstance(labels, Tensor) and labels.ndim > 1 else None
-        loss = own_loss(outputs)
+        labels, loss = labels_in(batch), own_loss(outputs)
+        if isinstance(labels, Tensor) and labels.ndim > 1:
+            # a model that computes its loss shifts the labels by itself: the first has no token before it
+            count = int(((labels if loss is None else labels[..., 1:]) != IGNORED).sum())
+        else:
+            count = examples_in(batch)
         loss = self._task.loss(outputs, batch) if loss is None else loss
-        self._loss += float(loss) * (tokens or examples_in(batch))
-        self._tokens += tokens or examples_in(batch)
+        if count:
+            self._loss += float(loss) * count
+            self._tokens += count
 
     def result(self) -> dict[str, float]:
         """Return the perplexity, 1 or more."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -12,6 +11,7 @@ from typing import Any
 import optuna
 
 from autoprune import cache
+from autoprune.base.progress import track
 from autoprune.errors import TrialFailure
 from autoprune.prune.dense import Dense
 from autoprune.results.candidate import Candidate
@@ -43,7 +43,6 @@ def search_recipe(
     trials: int = 8,
     seed: int = 0,
     round_to: int = 8,
-    on_tried: Callable[[Tried], None] = lambda tried: None,
 ) -> list[Tried]:
     """Return the recipes tried, the best first; from the cache, if this search was done before.
 
@@ -53,11 +52,10 @@ def search_recipe(
 
     Args:
         trials: how many.
-        on_tried: called with each that is newly tried.
     """
 
     def make(file: Path) -> None:
-        found = _search(task, data, dense, trials, seed, round_to, on_tried)
+        found = _search(task, data, dense, trials, seed, round_to)
         file.write_text(json.dumps([asdict(each) for each in found]))
 
     key = cache.key_of(
@@ -80,15 +78,13 @@ def with_best_recipe(task: Task, tried: list[Tried]) -> Task:
 
 
 @quiet_optuna()
-def _search(
-    task: Task, data: Splits, dense: Dense, trials: int, seed: int, round_to: int, on_tried: Callable[[Tried], None]
-) -> list[Tried]:
+def _search(task: Task, data: Splits, dense: Dense, trials: int, seed: int, round_to: int) -> list[Tried]:
     sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(3, trials // 2), multivariate=True)
     study = optuna.create_study(direction=task.metric.direction, sampler=sampler)
     own = task.recovery
     study.enqueue_trial({name: getattr(own, name) for name in SEARCHED})
     found = []
-    for _ in range(trials):
+    for _ in track(range(trials), "recipe", trials):
         trial = study.ask()
         distillations, temperatures = {0.0, 0.5, 0.9, 1.0, own.distillation}, {1.0, 2.0, 4.0, 8.0, own.temperature}
         rates = own.learning_rate / 8, own.learning_rate * 8
@@ -102,7 +98,6 @@ def _search(
         failed = optuna.trial.TrialState.FAIL
         study.tell(trial, tried.quality, state=failed if tried.quality is None else None)
         found.append(tried)
-        on_tried(tried)
     return found
 
 

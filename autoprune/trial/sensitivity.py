@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from autoprune.base.progress import track
 from autoprune.errors import UserError
 from autoprune.prune import dense
 from autoprune.prune.criteria import get_criterion
@@ -60,7 +61,7 @@ def probe(
     gone = {ratio: lacking(order, groups, ratio, round_to) for ratio in RATIOS}
     whole = evaluation.quality_and_loss(task, model, seen)
     found = Probe({g.name: [(0.0, whole[0])] for g in groups}, {g.name: [(0.0, whole[1])] for g in groups})
-    for group in groups:
+    for group in track(groups, "group probed", len(groups)):
         for ratio in RATIOS:
             units = gone[ratio].get(group.name, [])
             sparsity = len(units) / group.channels
@@ -116,7 +117,7 @@ def sensitivities(
     """
     dense = score(model)
     lost = {}
-    for group in groups:
+    for group in track(groups, "group probed", len(groups)):
         weakest = unit_norms(model, group).argsort()[: int(group.channels * share)].tolist()
         lost[group.name] = dense - score(remove_channels(model, example_input, groups, {group.name: weakest}))
     return lost

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from autoprune.base.progress import reported_to
 from autoprune.errors import TrialFailure
 from autoprune.finalize import fine_tuning
 from autoprune.finalize.fine_tuning import fine_tune_all
@@ -85,12 +86,12 @@ def test_outcomes_outlive_the_process_that_waits_for_them(monkeypatch, front, pr
     experiment, trials = front
     fine_tune(monkeypatch)
 
-    def interrupt(done, total):
-        if done == 2:
+    def interrupt(stages):
+        if [(each.what, each.done) for each in stages] == [("fine-tuning", 2)]:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        fine_tune_all(experiment, experiment.loaded, trials, 2, processes, interrupt)
+    with pytest.raises(KeyboardInterrupt), reported_to(interrupt):
+        fine_tune_all(experiment, experiment.loaded, trials, 2, processes)
     kept = list((experiment.folder / "recovered").glob("*.json"))
     assert len(kept) >= 2
     before = len(starts(experiment))

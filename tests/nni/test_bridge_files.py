@@ -1,6 +1,8 @@
 """What NNI's manager serves of a search's folder: files that lie there, and nothing that they could do in a browser."""
 
 import os
+import sqlite3
+from contextlib import closing
 
 import pytest
 import requests
@@ -59,12 +61,35 @@ def test_links_lead_nowhere_out_of_a_trials_folder(ended):
     answer = get(ended, "api/v1/nni/trial-file/other/secret.txt")
     assert (answer.status_code, SECRET in answer.text) == (500, False)
 
-    (other.with_name("third")).mkdir()
-    (other.with_name("third") / "failure.txt").write_text("out of memory")
-    (folder / "failure.txt").symlink_to(ended.home / "elsewhere" / "secret.txt")
-    (ended.home / "elsewhere" / "failure.txt").write_text(SECRET)
+
+def test_links_and_pipes_lead_nowhere_out_of_what_the_page_is_told(ended):
+    trial, folder = trial_of(ended)
+    with closing(sqlite3.connect(ended.folder / "db" / "nni.sqlite")) as database, database:
+        database.execute("delete from MetricData")  # a success without a result has failed
+
+    def told():
+        (shown,) = get(ended, "api/v1/autoprune/page").json()["trials"]
+        return shown["status"], shown["reason"]
+
+    (folder / "failure.txt").write_text("out of memory")
     os.mkfifo(folder / "result.json")  # to read it is to wait for ever
-    assert get(ended, "api/v1/autoprune/facts").json()["reasons"] == {"third": "out of memory"}
+    assert told() == ("FAILED", "out of memory")
+    (folder / "failure.txt").unlink()
+    (folder / "failure.txt").symlink_to(ended.home / "elsewhere" / "secret.txt")
+    touch(ended)
+    assert told() == ("FAILED", f"ended without a result: see {folder / 'trial.stderr'}")
+    (ended.home / "elsewhere" / "failure.txt").write_text(SECRET)
+    folder.rename(folder.with_name("moved"))
+    folder.symlink_to(ended.home / "elsewhere")
+    touch(ended)
+    assert told() == ("FAILED", f"ended without a result: see {folder / 'trial.stderr'}")
+    folder.unlink()
+    folder.with_name("moved").rename(folder)
+
+
+def touch(nni):
+    """Let the page's process look again."""
+    (nni.folder / "db" / "nni.sqlite").touch()
 
 
 def test_links_lead_nowhere_out_of_an_export(ended):

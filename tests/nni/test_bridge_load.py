@@ -8,7 +8,7 @@ import pytest
 import requests
 from conftest import wait_until
 
-PATHS = ("nni/trial-jobs", "nni/metric-data", "nni/metric-data-latest", "autoprune/facts", "nni/check-status")
+PATHS = ("nni/trial-jobs", "nni/metric-data", "nni/metric-data-latest", "autoprune/page", "nni/check-status")
 
 
 def url_of(nni_home, path):

@@ -75,7 +75,8 @@ PATHS = [
         "trial-jobs/x", "metric-data/x", "metric-data-range/a/b", "trial-file/x/y", "tensorboard/x", "version",
         "tensorboard-tasks", "trial-jobs/constructor", "trial-file/__proto__/trial.log", "experiment",
     )],
-    "/api/v1/autoprune/facts", "/api/v1/autoprune/exports", "/api/v1/autoprune/exports/x/y",
+    *[f"/api/v1/autoprune/{name}" for name in ("page", "names", "choice", "choice?rule=knee", "choice?rule[]=1")],
+    "/api/v1/autoprune/exports", "/api/v1/autoprune/exports/x/y",
 ]  # fmt: skip
 TAILS = ["", "", "", "?token=%E2%98%83", "?a=%", "/%00", "/%c0%af", "%", "/..;/x", "?token[]=1&__proto__[x]=1", "/\xff"]
 HEADERS = [

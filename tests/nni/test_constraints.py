@@ -6,7 +6,7 @@ import random
 import pytest
 
 from autoprune.errors import UserError
-from autoprune.finalize.finish import choose_trial
+from autoprune.finalize.choice import choose_trial
 from autoprune.results.experiment import Experiment, Trial
 from autoprune.results.limits import satisfies
 

@@ -1,181 +1,302 @@
-"""The Pareto page's mathematics, in JavaScript, against the package's, in Python; both by the same declarations."""
+"""What the pages in the browser are told, by the process that works it out, and what they draw of it."""
 
 import json
 import random
+import sqlite3
 import subprocess
+import sys
+from contextlib import closing
+from itertools import product
 from pathlib import Path
 
 import nni_node
 import pytest
+from test_old_experiments import ID, unpack
 
-from autoprune.errors import UserError
 from autoprune.nni import bridge
-from autoprune.report.rows import method
-from autoprune.results.experiment import Trial
-from autoprune.results.limits import read_limits, satisfies
-from autoprune.results.measures import ACCURACY, MEASURES, METRIC, Measure
-from autoprune.results.pareto import choose, declarations, hypervolume, pareto_front
+from autoprune.nni.page_data import Pages, choice, names, page
+from autoprune.results.experiment import Experiment, Trial
+from autoprune.results.measures import ACCURACY, MEASURES, SIZES, Measure
 
 NODE = Path(nni_node.__path__[0]) / "node"
-PAGE = Path(bridge.__path__[0]) / "pareto_page"
-RULES = ["drop<=1%", "drop <= 5 %", "drop<=0.1", "knee", "macs<=5k", "params<=400", "bytes<=1e3", "latency_ms<=2ms"]
-RULES += ["macs<=1", "nonsense", "accuracy<=1", "t3"]
-CONSTRAINTS = [[], ["drop<=5%"], ["accuracy>=0.9", "macs<=5k"], ["latency<=1.5ms"]]
-SCRIPT = """
-import { choose, hypervolume, paretoFront, within } from '%s';
-import { gain } from '%s';
-const { searches, rules, constraints, dense } = JSON.parse((await import('node:fs')).readFileSync(0, 'utf8'));
-const answers = searches.map(({ trials, objectives }) => {
-    const front = paretoFront(trials, objectives);
-    const chosen = rules.map(rule => {
-        try {
-            return choose(rule, front, trials, dense, objectives).id;
-        } catch (error) {
-            return error.message;
-        }
-    });
-    const volume = hypervolume(trials.map(({ measures }) => [measures.macs / dense.macs, gain(measures, dense)]));
-    const allowed = constraints.map(each => within(trials, each, dense).map(trial => trial.id));
-    return { front: front.map(trial => trial.id), chosen, volume, allowed };
-});
-console.log(JSON.stringify(answers));
-"""
+BRIDGE = Path(bridge.__path__[0])
 DENSE = {"accuracy": 0.95, "params": 1000, "macs": 10_000, "bytes": 4000, "latency_ms": 3.0}
+RMSE = Measure("rmse", "RMSE", "minimize", "number", aliases=("error",))
 
 
-WRITE = """
-import { write } from '%s';
-const values = JSON.parse((await import('node:fs')).readFileSync(0, 'utf8'));
-console.log(JSON.stringify(values.map(([name, value]) => write(name, value))));
-"""
+def make_search(folder, results, metric=ACCURACY, parameters=None, **arguments) -> Experiment:
+    """Return a search with trials of these measures, called t0, t1, ..."""
+    dense = {metric.name if name == "accuracy" else name: value for name, value in DENSE.items()}
+    (folder / "result.json").write_text(json.dumps({"dense": dense}))
+    trials = [
+        Trial(f"t{i}", i, (parameters or {}).get(i, {}), "SUCCEEDED", each, None, folder, i + 1, i + 2, metric=metric)
+        for i, each in enumerate(results)
+    ]
+    return Experiment("abc", folder, {"tuner": {"classArgs": arguments}}, trials, metric=metric)
 
 
-RECOVERED = """
-import { recoveredFront } from '%s';
-const { front, cases, dense } = JSON.parse((await import('node:fs')).readFileSync(0, 'utf8'));
-const answers = cases.map(([recovered, constraints]) => recoveredFront(front, recovered, constraints, dense));
-console.log(JSON.stringify(answers.map(each => each.map(({ id, measures }) => [id, measures.accuracy]))));
-"""
+def random_results(seed, metric=ACCURACY):
+    rng = random.Random(seed)
+    for _ in range(30):
+        share = rng.choice([0.1, 0.25, 0.5, rng.random()])
+        measures = {name: max(1, round(value * share)) for name, value in DENSE.items() if name != "accuracy"}
+        yield measures | {metric.name: round(rng.uniform(0.8, 0.96), 2), "latency_ms": round(3 * rng.random(), 2)}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_page_is_told_the_front_of_any_two_measures_and_the_growth_of_the_volume(tmp_path, seed):
+    experiment = make_search(tmp_path, random_results(seed), constraints=["latency<=2.5ms"])
+    told = json.loads(json.dumps(page(experiment)))
+    measures = {trial["id"]: trial["measures"] for trial in told["trials"]}
+    allowed = {key: each for key, each in measures.items() if each["latency_ms"] <= 2.5}
+    assert 1 < len(allowed) < len(measures)
+    for a, b in product(("accuracy", *SIZES), repeat=2):
+        front = told["fronts"].get(f"{a} {b}") or told["fronts"][f"{b} {a}"]
+        costs = {key: tuple(MEASURES[name].cost(each[name]) for name in (a, b)) for key, each in allowed.items()}
+        beaten = {key for key, x in costs.items() for y in costs.values() if y != x and y[0] <= x[0] and y[1] <= x[1]}
+        assert {costs[key] for key in front} == {costs[key] for key in costs if key not in beaten}
+        assert len({costs[key] for key in front}) == len(front)
+    assert told["front"] == told["fronts"]["accuracy macs"] == [trial.id for trial in experiment.front()]
+    volume = told["volume"]
+    assert (volume["size"], len(volume["values"])) == ("macs", 30)
+    assert volume["values"] == pytest.approx(sorted(volume["values"]))
+    assert volume["minutes"][-1] == pytest.approx(30 / 60_000)
+
+
+def test_the_page_is_told_how_a_metric_of_which_less_is_better_is_written_and_compared(tmp_path, monkeypatch):
+    monkeypatch.setitem(MEASURES, "rmse", RMSE)
+    sizes = {"params": 500, "macs": 2500, "bytes": 4000, "latency_ms": 0.5}
+    results = [{"rmse": 0.931, **sizes}, {"rmse": 1.2, **sizes}]
+    experiment = make_search(tmp_path, results, RMSE, objectives=["rmse", "macs"])
+    told = page(experiment)
+    assert told["measures"] == [each.declaration() for each in (RMSE, *SIZES.values())]
+    (better, worse), dense = told["trials"], told["dense"]
+    assert told["front"] == [better["id"]]
+    assert dense["texts"] == ["0.95", "1.00 k", "10.0 k", "4.00 kB", "3.00 ms"]
+    assert better["texts"] == ["0.931", "500", "2.50 k", "4.00 kB", "0.50 ms"]
+    assert better["compared"] == ["-2.0 %", "2.0x fewer", "4.0x fewer", "the same", "6.0x faster"]
+    assert worse["compared"][0] == "+26.3 %"
+    assert choice(experiment, "error<=1") == {"trial": "t0", "reason": "error<=1"}
+    assert choice(experiment, " t1 ") == {"trial": "t1", "reason": "trial t1, by hand"}
+    assert choice(experiment, "rmse<=0.9") == {"refused": "no trial satisfies rmse<=0.9: loosen it, or search longer"}
+    assert choice(experiment, "nonsense")["refused"].startswith("cannot choose by 'nonsense': use drop<=1%")
 
 
 def test_a_rule_picks_by_the_accuracies_after_the_last_fine_tuning_once_the_whole_front_has_them(tmp_path):
-    front = [
-        {"id": "low", "parameters": {"sparsity": 0.5, "budget": 0}, "measures": {"accuracy": 0.9, "macs": 5}},
-        {"id": "high", "parameters": {"sparsity": 0.5, "budget": 1}, "measures": {"accuracy": 0.91, "macs": 5}},
-        {"id": "small", "parameters": {"sparsity": 0.9, "budget": 0}, "measures": {"accuracy": 0.8, "macs": 1}},
-    ]
-    both = {"high": {"validation": [0.92, 0.94]}, "small": {"validation": [0.85]}}
-    cases = [({}, []), ({"small": both["small"]}, []), (both, []), (both, ["accuracy>=0.9"])]
-    question = {"front": front, "cases": cases, "dense": DENSE}
-    as_it_was = [["low", 0.9], ["high", 0.91], ["small", 0.8]]
-    found = in_javascript(tmp_path, RECOVERED % (PAGE / "front.mjs").as_uri(), question)
-    high = ["high", pytest.approx(0.93)]
-    assert found == [as_it_was, as_it_was, [high, ["small", 0.85]], [high]]
+    results = [DENSE | {"accuracy": 0.94, "macs": 5000}, DENSE | {"accuracy": 0.93, "macs": 1000}]
+    parameters = {0: {"sparsity": 0.5, "budget": 0.0}, 1: {"sparsity": 0.9, "budget": 0.0}}
+    experiment = make_search(tmp_path, results, parameters=parameters)
+    assert choice(experiment, "drop<=1%")["trial"] == "t0"
+
+    def recover(**validation):
+        other = {"before": 0.9, "file": "model.pt", "steps": 1}
+        known = {key: other | {"validation": each, "test": each} for key, each in validation.items()}
+        (tmp_path / "recovered.json").write_text(json.dumps(known))
+
+    recover(t1=[0.945, 0.947])
+    assert choice(experiment, "drop<=1%")["trial"] == "t0"  # of one alone, nothing can be compared
+    recover(t0=[0.94], t1=[0.945, 0.947])
+    assert choice(experiment, "drop<=1%")["trial"] == "t1"
+    first, second = page(experiment)["trials"]
+    assert (first["recovered"]["test"], second["recovered"]["validation"]) == ("94.00 %", "94.50 %, 94.70 %")
 
 
-def make_search(seed, metric=ACCURACY):
-    name = metric.name
-    rng = random.Random(seed)
-    trials = []
-    for number in range(rng.choice([0, 1, 2, 30])):
-        share = rng.choice([0.1, 0.25, 0.5, rng.random()])
-        measures = {size: max(1, round(value * share)) for size, value in DENSE.items() if size != "accuracy"}
-        measures |= {name: round(rng.uniform(0.8, 0.96), 2), "latency_ms": round(3 * rng.random(), 2)}
-        trials.append({"id": f"t{number}", "measures": measures})
-    objectives = rng.choice([[name, "macs"], [name, "params", "latency_ms"], ["bytes", name]])
-    return {"trials": trials, "objectives": objectives}
-
-
-def in_javascript(folder, script, question, metric=METRIC):
-    file = folder / "ask.mjs"
-    declared = f"import {{ declare }} from '{(PAGE / 'measures.mjs').as_uri()}';\n"
-    file.write_text(f"{declared}declare({json.dumps(declarations(metric))});\n{script}")
-    command = [NODE, file]
-    done = subprocess.run(command, input=json.dumps(question), capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
-
-
-def in_python(search, metric=ACCURACY, dense=DENSE, rules=RULES, constraints=CONSTRAINTS):
-    measures = {trial["id"]: trial["measures"] for trial in search["trials"]}
-    front = pareto_front(measures, search["objectives"])
-    chosen = []
-    for rule in rules:
-        try:
-            if rule in measures:
-                chosen.append(rule)
-            else:
-                known = {id_: measures[id_] for id_ in front}
-                chosen.append(choose(rule, known, dense, search["objectives"], metric))
-        except UserError as error:
-            chosen.append(str(error))
-    gains = [(m["macs"] / dense["macs"], metric.gain(m[metric.name], dense[metric.name])) for m in measures.values()]
-    volume, limits = hypervolume(gains), [read_limits(each) for each in constraints]
-    allowed = [[id_ for id_, m in measures.items() if satisfies(each, m, dense, metric)] for each in limits]
-    return {"front": front, "chosen": chosen, "volume": pytest.approx(volume), "allowed": allowed}
-
-
-def test_the_page_finds_the_same_fronts_and_chooses_the_same_trials_as_the_command_line(tmp_path):
-    searches = [make_search(seed) for seed in range(60)]
-    script = SCRIPT % ((PAGE / "front.mjs").as_uri(), (PAGE / "measures.mjs").as_uri())
-    answers = in_javascript(
-        tmp_path, script, {"searches": searches, "rules": RULES, "constraints": CONSTRAINTS, "dense": DENSE}
-    )
-    for search, answer in zip(searches, answers, strict=True):
-        assert answer == in_python(search)
-
-
-def test_the_page_judges_by_a_metric_of_which_less_is_better_as_the_command_line_does(tmp_path, monkeypatch):
-    rmse = Measure("rmse", "RMSE", "minimize", "number", aliases=("error",))
-    monkeypatch.setitem(MEASURES, "rmse", rmse)
-    dense = {name: value for name, value in DENSE.items() if name != "accuracy"} | {"rmse": 0.85}
-    searches = [make_search(seed, rmse) for seed in range(30)]
-    rules = ["drop<=1%", "drop<=0.05", "rmse<=0.9", "error<0.85", "rmse>=0.9", "macs<=5k", "knee"]
-    constraints = [["drop<=5%"], ["rmse<=0.9", "macs<=5k"]]
-    question = {"searches": searches, "rules": rules, "constraints": constraints, "dense": dense}
-    script = SCRIPT % ((PAGE / "front.mjs").as_uri(), (PAGE / "measures.mjs").as_uri())
-    for search, answer in zip(searches, in_javascript(tmp_path, script, question, rmse), strict=True):
-        assert answer == in_python(search, rmse, dense, rules, constraints)
-
-
-def test_the_page_writes_numbers_as_the_reports_do(tmp_path):
-    rng = random.Random(0)
-    values = [("params", n) for n in (0, 7, 999, 1000, 9994, 9996, 99_949, 99_951, 999_499, 999_501, 1_514_496, 10**13)]
-    values += [(name, int(10 ** rng.uniform(0, 12))) for name in ("params", "macs", "bytes") for _ in range(50)]
-    values += [("accuracy", rng.random()) for _ in range(50)]
-    values += [("latency_ms", 10 ** rng.uniform(-3, 4)) for _ in range(50)]
-    answers = in_javascript(tmp_path, WRITE % (PAGE / "measures.mjs").as_uri(), values)
-    assert answers == [MEASURES[name].write(value) for name, value in values]
-
-    rmse = Measure("rmse", "RMSE", "minimize", "number")
-    values = [("rmse", sign * 10 ** rng.uniform(-3, 7)) for sign in (1, -1) for _ in range(50)]
-    answers = in_javascript(tmp_path, WRITE % (PAGE / "measures.mjs").as_uri(), values, rmse)
-    assert answers == [rmse.write(value) for _, value in values]
-
-
-NAME = """
-import { methodOf, nameOf } from '%s';
-const { sets, dense } = JSON.parse((await import('node:fs')).readFileSync(0, 'utf8'));
-const small = { ...dense, macs: 3800, params: 300 };
-const sparse = { ...dense, params: 200 };
-const names = [null, small, sparse].map(measures => sets.map(each => nameOf(each, measures, dense)));
-console.log(JSON.stringify([sets.map(methodOf), ...names]));
-"""
-
-
-def test_trials_have_the_same_names_on_the_pages_and_in_the_reports(tmp_path):
+def test_trials_are_called_by_how_they_pruned_and_what_is_left(tmp_path):
     sets = [{"criterion": "l1_norm", "schedule": s} for s in ("one_shot", "supernet", "shared", "gradual")]
     sets = [each | budget for each in sets for budget in ({}, {"budget": 0}, {"budget": 0.25}, {"budget": 1})]
     sets += [{"baseline": "dense", "criterion": "fpgm", "schedule": "supernet"}, {"criterion": "fpgm"}, {}]
     sets += [{"criterion": "level", "schedule": "one_shot", "allocation": "lamp", "sparsity": 0.5}]
     sets += [{"baseline": "lottery_ticket", "criterion": "level", "schedule": "lottery_ticket", "sparsity": 0.8}]
-    script = NAME % (PAGE / "names.mjs").as_uri()
-    methods, unfinished, small, sparse = in_javascript(tmp_path, script, {"sets": sets, "dense": DENSE})
-    assert methods == [method(Trial("t", 0, each, "SUCCEEDED", {}, None, tmp_path, 0, 1)) for each in sets]
-    assert unfinished == methods
-    # a budget of 1 is the default of two schedules, one of 0 of the third; shared is supernet's former name
-    assert len(set(methods)) == 14
-    assert {"dense", "l1_norm, supernet + 25% fine-tuned", "l1_norm, gradual, not recovered"} <= set(methods)
-    assert "l1_norm, supernet, 38% MACs" in small
-    assert "level, lamp allocation, one shot, 20% weights" in sparse
-    assert "lottery_ticket 80%" in small
-    assert "dense" in small
+    sets += [{"criterion": "x", "schedule": None, "budget": "all"}, {"baseline": "x", "sparsity": []}]
+    parameters = dict(enumerate(sets))
+
+    def called(measures):
+        experiment = make_search(tmp_path, [measures] * len(sets), parameters=parameters)
+        told = names(experiment)
+        assert told["metric"] == "accuracy"
+        assert [trial["name"] for trial in page(experiment)["trials"]] == [
+            f"{i}: {each}" for i, each in enumerate(told["names"].values())
+        ]
+        return list(told["names"].values())
+
+    unfinished = called({})
+    assert len(set(unfinished)) == 16  # a budget of 1 is the default of two schedules, one of 0 of the third
+    assert {"dense", "l1_norm, supernet + 25% fine-tuned", "l1_norm, gradual, not recovered"} <= set(unfinished)
+    small = called(DENSE | {"macs": 3800, "params": 300})
+    assert {"l1_norm, supernet, 38% MACs", "lottery_ticket 80%", "dense"} <= set(small)
+    assert "level, lamp allocation, one shot, 20% weights" in called(DENSE | {"params": 200})
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    """The folder of an experiment that has stopped half-way, with its database."""
+    return next(unpack(tmp_path).rglob(ID))
+
+
+def ask(folder, *questions):
+    """Return what the process answers to questions, a status and JSON each, and what it says on stderr."""
+    command = [sys.executable, "-P", "-m", "autoprune.nni.page_data", folder]
+    lines = "".join(f"{json.dumps(each)}\n" for each in questions)
+    done = subprocess.run(command, input=lines, capture_output=True, text=True, timeout=60, check=True)
+    return [(int(line[:3]), json.loads(line[4:])) for line in done.stdout.splitlines()], done.stderr
+
+
+def test_the_process_answers_a_line_for_a_line_until_its_input_ends(stopped):
+    curves = {"stem": [[0, float("nan")]]}
+    (stopped / "log" / "sensitivity.json").write_text(json.dumps(curves))
+    rule = {"ask": "choice", "rule": "knee"}
+    answers, said = ask(
+        stopped, {"ask": "page"}, {"ask": "names"}, rule, {"ask": "page", "n": 1}, {"ask": "choice"}, {}
+    )
+    assert [status for status, _ in answers] == [200, 200, 200, 200, 400, 400]
+    told, named, chosen, again = (content for _, content in answers[:4])
+    assert (told["ended"], told["total"], len(told["trials"]), told["failed"]) == (17, 24, 18, 0)
+    assert told["front"] == ["ifL5U", "LKUAp", "jRRec"]
+    assert told["groups"] == ["stem.0", "down.0", "hidden"]
+    assert told["kept"]["jRRec"] == [0.5, 0.25, 0.25]
+    assert told["sensitivity"] == {"stem": [[0, None]]}  # NaN is no JSON
+    assert named["names"]["pSCKc"] == "l1_filter 50%"
+    assert chosen == {"trial": "ifL5U", "reason": "knee"}
+    assert again == told
+    assert said == ""
+
+
+def test_a_tasks_own_metric_is_known_from_the_trial_command(stopped):
+    for file in stopped.rglob("result.json"):
+        file.write_text(file.read_text().replace("accuracy", "dice"))
+    with closing(sqlite3.connect(stopped / "db" / "nni.sqlite")) as database, database:
+        database.execute("update MetricData set data = replace(data, 'accuracy', 'dice')")
+        command = "replace(params, 'autoprune trial', 'autoprune trial --metric dice:minimize:number')"
+        database.execute(f"update ExperimentProfile set params = replace({command}, 'accuracy', 'dice')")
+    worst = {"ask": "choice", "rule": "dice<=1"}
+    (told, named, chosen) = (content for _, content in ask(stopped, {"ask": "page"}, {"ask": "names"}, worst)[0])
+    assert told["metric"] == named["metric"] == told["measures"][0]["name"] == "dice"
+    assert told["front"] == ["rpehz"]  # less is better now
+    assert chosen == {"trial": "rpehz", "reason": "dice<=1"}
+    shown = {trial["id"]: trial for trial in told["trials"]}["rpehz"]
+    assert (shown["texts"][0], shown["compared"][0]) == ("0.9611", "-2.0 %")
+
+
+def test_what_has_changed_is_read_again_and_a_damaged_database_is_said_in_one_line(stopped):
+    pages, file = Pages(stopped), stopped / "db" / "nni.sqlite"
+
+    def told():
+        status, answer = pages.answer({"ask": "page"})
+        return status, json.loads(answer)
+
+    assert told()[1]["front"] == ["ifL5U", "LKUAp", "jRRec"]
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute("delete from MetricData where trialJobId = 'ifL5U'")
+    assert told()[1]["front"] == ["T2ZDq", "N7qAz", "LKUAp", "jRRec"]
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    status, answer = told()
+    assert status == 503
+    assert answer["error"].startswith(f"experiment {ID} is damaged: its database ")
+    file.unlink()
+    assert told()[1]["error"].startswith(f"experiment {ID} has no database at ")
+    file.write_bytes(whole)
+    assert told()[1]["front"] == ["T2ZDq", "N7qAz", "LKUAp", "jRRec"]
+
+
+def test_an_objective_that_nobody_declared_and_a_fault_of_ours_are_said_in_one_line(stopped, monkeypatch, capsys):
+    monkeypatch.setattr("autoprune.nni.page_data.channels", lambda experiment: {}["two\nlines"])
+    status, answer = Pages(stopped).answer({"ask": "page"})
+    assert (status, json.loads(answer)["error"]) == (500, "KeyError: 'two\\nlines'")
+    assert "Traceback" in capsys.readouterr().err
+    monkeypatch.setattr(Experiment, "objectives", ("flops",))
+    status, answer = Pages(stopped).answer({"ask": "page"})
+    assert status == 422
+    assert json.loads(answer)["error"].startswith("unknown objective 'flops': use accuracy, ")
+
+
+def test_the_process_needs_no_pytorch_and_no_nni():
+    code = "import sys, autoprune.nni.page_data; print({'torch', 'nni', 'plotly', 'matplotlib'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+ASK = """
+const {{ PageData }} = require('{module}');
+const data = new PageData({{ args: {{ pythonInterpreter: '{python}' }}, paths: {{ experimentRoot: '{folder}' }} }});
+const ask = () => data.ask({{ ask: 'names' }});
+(async () => {{
+    const both = await Promise.all([ask(), ask()]);
+    console.log(JSON.stringify([...both, await ask()]));
+    if (data.child) {{
+        data.child.kill('SIGKILL');
+        await new Promise(resolve => data.child.once('close', resolve));
+        console.log(JSON.stringify(await ask()));
+    }}
+    process.exit();
+}})();
+"""
+
+
+def ask_by_node(tmp_path, python, folder):
+    file = tmp_path / "ask.js"
+    file.write_text(ASK.format(module=BRIDGE / "page_data.js", python=python, folder=folder))
+    done = subprocess.run([NODE, file], capture_output=True, text=True, check=True, timeout=60)
+    return list(map(json.loads, done.stdout.splitlines()))
+
+
+def test_a_process_that_was_killed_is_replaced_when_somebody_asks_again(stopped, tmp_path):
+    before, after = ask_by_node(tmp_path, sys.executable, stopped)
+    assert [status for status, _ in before] == [200, 200, 200]
+    assert json.loads(before[0][1])["names"]["pSCKc"] == "l1_filter 50%"
+    assert after == before[0]
+
+
+@pytest.mark.parametrize("python, reason", [("/bin/false", "ended with status 1; see log/"), ("/none", "ENOENT")])
+def test_a_process_that_cannot_start_is_said_in_one_line_to_all_who_ask(stopped, tmp_path, python, reason):
+    (answers,) = ask_by_node(tmp_path, python, stopped)
+    for status, answer in answers:
+        assert status == 503
+        assert json.loads(answer)["error"].startswith("the results cannot be read: ")
+        assert reason in json.loads(answer)["error"]
+
+
+DRAW = """
+import {{ readFileSync }} from 'node:fs';
+globalThis.document = {{}};
+globalThis.getComputedStyle = () => ({{ getPropertyValue: () => ' #123' }});
+const drawn = {{}};
+const react = (place, traces, layout) => {{ drawn[place.id] = [traces, layout]; return {{ then() {{}} }}; }};
+globalThis.Plotly = {{ react }};
+const {{ drawFront, drawKept, drawSensitivity, drawVolume }} = await import('{plots}');
+const {{ readPage }} = await import('{state}');
+const state = readPage(JSON.parse(readFileSync(0, 'utf8')));
+const place = id => ({{ id, style: {{}} }});
+drawFront(place('front'), state, {{ x: 'params', y: 'accuracy', xlog: true, others: true, chosen: 'jRRec' }}, null);
+drawVolume(place('volume'), state);
+drawKept(place('kept'), state, null);
+drawSensitivity(place('sensitivity'), state);
+console.log(JSON.stringify(drawn));
+"""
+
+
+def test_the_plots_draw_what_they_are_told(stopped, tmp_path):
+    told = json.loads(Pages(stopped).answer({"ask": "page"})[1])
+    file = tmp_path / "draw.mjs"
+    places = {name: (BRIDGE / "pareto_page" / f"{name}.mjs").as_uri() for name in ("plots", "state")}
+    file.write_text(DRAW.format(**places))
+    done = subprocess.run([NODE, file], input=json.dumps(told), capture_output=True, text=True, check=True)
+    drawn = json.loads(done.stdout)
+    traces, layout = drawn["front"]
+    shown = {trace["name"]: trace for trace in traces}
+    assert shown["Pareto front"]["customdata"] == ["jRRec", "LKUAp", "N7qAz", "ifL5U"]
+    assert shown["Pareto front"]["x"] == [1626, 3674, 6058, 6394]
+    assert shown["selected"]["customdata"] == ["jRRec"]
+    assert shown["dense model"]["x"] == [11642]
+    assert len(shown["candidates"]["x"]) == 10
+    assert {"baseline l1_filter", "baseline lottery_ticket"} <= set(shown)
+    assert "accuracy: 96.39 %<br>parameters: 1.63 k<br>" in shown["Pareto front"]["text"][0]
+    assert layout["xaxis"]["title"]["text"] == "parameters (log scale)"
+    assert layout["yaxis"]["tickformat"] == ".4~p"
+    ((volume,), layout) = drawn["volume"]
+    assert volume["y"] == told["volume"]["values"]
+    assert layout["yaxis"]["title"]["text"] == "of accuracy and MACs"
+    ((heat,), _) = drawn["kept"]
+    assert heat["text"][-1] == ["8/16", "8/32", "8/32"]
+    assert heat["y"][0].startswith("ifL5U  97.22 %")
+    assert [trace["name"] for trace in drawn["sensitivity"][0]] == ["stem.0", "down.0", "hidden"]

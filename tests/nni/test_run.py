@@ -11,6 +11,7 @@ from pathlib import Path
 import onnxruntime
 import optuna
 import pytest
+import requests
 import yaml
 from conftest import wait_until
 
@@ -126,6 +127,8 @@ def test_a_metric_of_ones_own_is_minimised_by_the_tuner_and_shown_by_every_proce
     assert experiment.front()[0].quality == min(trial.quality for trial in experiment.candidates)
     table = call(nni_home, "autoprune", "pareto", nni_home.id)
     assert "Pareto front of error and macs" in table.stdout, table.stderr
+    page = requests.get(f"http://127.0.0.1:{nni_home.port}/api/v1/autoprune/page", timeout=30).json()
+    assert (page["metric"], page["front"]) == ("error", [trial.id for trial in experiment.front()])
 
 
 def test_by_hand_with_nnis_own_tpe_the_same_experiment_runs_and_its_results_are_read(nni_home, digits):

@@ -73,6 +73,13 @@ def test_a_trial_runs_cold_where_there_is_no_folder_to_be_had(found, tmp_path, m
     assert warm.run(["digits"], "autoprune.nni.warm_trials") is None
 
 
+def test_an_unknown_engine_is_refused_in_one_line():
+    environment = os.environ | {"AUTOPRUNE_ENGINE": "wram"}
+    command = [sys.executable, "-m", "autoprune", "trial", "digits"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, "autoprune: unknown engine 'wram': use warm\n")
+
+
 @pytest.mark.parametrize("words", [["--device", "cuda"], ["--device=cuda:1"], ["--device", "cpu", "--device", "mps"]])
 def test_a_trial_on_another_device_than_the_cpu_is_not_forked(monkeypatch, words):
     monkeypatch.setenv("NNI_TRIAL_COMMAND_CHANNEL", "ws://127.0.0.1:1/x")
@@ -82,15 +89,9 @@ def test_a_trial_on_another_device_than_the_cpu_is_not_forked(monkeypatch, words
 
 @pytest.mark.parametrize("words", [[], ["--device", "cpu"], ["--device", "auto", "--device", "cpu"]])
 def test_a_trial_on_the_cpu_is(monkeypatch, words):
+    monkeypatch.delenv("AUTOPRUNE_ENGINE", raising=False)
     monkeypatch.setenv("NNI_TRIAL_COMMAND_CHANNEL", "ws://127.0.0.1:1/x")
     asked = []
     monkeypatch.setattr(warm, "_address", asked.append)
     assert warm.run(["digits", *words], "autoprune.nni.warm_trials") is None
     assert asked == [["digits", *words]]
-
-
-def test_an_unknown_engine_is_refused_in_one_line():
-    environment = os.environ | {"AUTOPRUNE_ENGINE": "wram"}
-    command = [sys.executable, "-m", "autoprune", "trial", "digits"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (2, "autoprune: unknown engine 'wram': use warm\n")

@@ -10,7 +10,7 @@ import torch
 
 import autoprune
 from autoprune.errors import TrialFailure
-from autoprune.finalize.finish import choose_trial
+from autoprune.finalize.choice import choose_trial
 from autoprune.finalize.front import front_as_csv
 from autoprune.nni.database import load_experiment
 from autoprune.results.candidate import Candidate

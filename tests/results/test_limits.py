@@ -1,17 +1,8 @@
-import json
-import subprocess
-from pathlib import Path
-
-import nni_node
 import pytest
 
 from autoprune.errors import UserError
-from autoprune.nni import bridge
 from autoprune.results.limits import Limit, read_limits, satisfies
-from autoprune.results.pareto import declarations
 
-NODE = Path(nni_node.__path__[0]) / "node"
-PAGE = Path(bridge.__path__[0]) / "pareto_page"
 READ = {
     "drop<=1%": ("drop", 0.01),
     "drop <= 0.05": ("drop", 0.05),
@@ -63,27 +54,6 @@ def test_other_words_are_no_limit(words):
 def test_a_number_that_means_nothing_is_refused_in_one_line(words):
     with pytest.raises(UserError, match=NONSENSE[words]):
         Limit.read(words)
-
-
-def test_the_page_reads_the_same_words_to_the_same_numbers(tmp_path):
-    words = [*READ, *FOREIGN, *NONSENSE]
-    file = tmp_path / "ask.mjs"
-    file.write_text(
-        f"import {{ readLimit }} from '{(PAGE / 'front.mjs').as_uri()}';\n"
-        f"import {{ declare }} from '{(PAGE / 'measures.mjs').as_uri()}';\n"
-        f"declare({json.dumps(declarations())});\n"
-        "const words = JSON.parse((await import('node:fs')).readFileSync(0, 'utf8'));\n"
-        "const read = each => { try { return readLimit(each); } catch (error) { return error.message; } };\n"
-        "console.log(JSON.stringify(words.map(read)));\n"
-    )
-    done = subprocess.run([NODE, file], input=json.dumps(words), capture_output=True, text=True, check=True)
-    for each, answer in zip(words, json.loads(done.stdout), strict=True):
-        try:
-            limit = Limit.read(each)
-        except UserError as error:
-            assert answer == str(error)
-        else:
-            assert answer == (limit and {"measure": limit.measure, "bound": limit.bound})
 
 
 def test_what_lies_at_a_limit_satisfies_it_and_what_lies_beyond_does_not():

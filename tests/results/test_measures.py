@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from autoprune.errors import UserError
-from autoprune.finalize.finish import choose_trial
+from autoprune.finalize.choice import choose_trial
 from autoprune.finalize.front import front_as_dict
 from autoprune.report.rows import front_rows
 from autoprune.report.table import front_table
@@ -147,4 +147,4 @@ def test_every_declaration_goes_to_the_page_as_json():
     for name, measure in MEASURES.items():
         content = json.loads(json.dumps(measure.declaration()))
         assert (content["name"], content["direction"]) == (name, measure.direction)
-        assert content["suffixes"][""] == 1
+        assert content["comparison"] in ("points", "ratio", "percent")

@@ -1,7 +1,10 @@
+import random
+from itertools import product
+
 import pytest
 
 from autoprune.errors import UserError
-from autoprune.results.pareto import check_objectives, choose, pareto_front
+from autoprune.results.pareto import check_objectives, choose, costs, pareto_front
 
 MEASURES = {
     "big": {"accuracy": 0.99, "macs": 100.0, "params": 10.0},
@@ -17,6 +20,18 @@ DENSE = {"accuracy": 0.99, "macs": 1000.0}
 
 def test_the_front_has_what_nothing_else_beats_most_accurate_first():
     assert pareto_front(MEASURES, OBJECTIVES) == ["big", "middle", "small"]
+
+
+@pytest.mark.parametrize("objectives", [("accuracy", "macs"), ("params", "accuracy", "macs"), ("macs",)])
+def test_a_front_has_one_of_each_value_that_none_dominates(objectives):
+    rng = random.Random(0)
+    results = {i: {name: rng.randrange(1, 9) for name in MEASURES["big"]} for i in range(80)}
+    front, points = pareto_front(results, objectives), {key: costs(each, objectives) for key, each in results.items()}
+    dominated = {
+        p for p, q in product(points.values(), repeat=2) if p != q and all(b <= a for a, b in zip(p, q, strict=True))
+    }
+    assert [points[key] for key in front] == sorted(set(points.values()) - dominated)
+    assert all(key == min(other for other in points if points[other] == points[key]) for key in front)
 
 
 def test_another_objective_brings_another_front():

@@ -8,7 +8,8 @@ import torch
 import autoprune
 from autoprune.errors import UserError
 from autoprune.finalize import fine_tuning
-from autoprune.finalize.finish import Options, choose_trial, finish
+from autoprune.finalize.choice import choose_trial, members
+from autoprune.finalize.finish import Options, finish
 from autoprune.results.candidate import Candidate
 from autoprune.results.fine_tuned import FineTuned
 from autoprune.results.prepared import FILE, Prepared
@@ -63,7 +64,7 @@ def search(digits, tmp_path):
 
 def test_the_front_is_fine_tuned_with_several_seeds_and_one_of_them_is_taken_home(search, tmp_path):
     final = finish(search, "knee", tmp_path / "out", Options(("onnx",), whole_front=True), search.loaded)
-    assert set(final.fine_tuned) == {trial.id for trial in fine_tuning.members(search.front())}
+    assert set(final.fine_tuned) == {trial.id for trial in members(search.front())}
     for each in final.fine_tuned.values():
         assert len(each.validation) == len(each.test) == 3
         one, other = (torch.load(each.file.with_name(f"{each.file.stem[:-1]}{i}.pt")) for i in (1, 2))
@@ -81,7 +82,7 @@ def test_the_front_is_fine_tuned_with_several_seeds_and_one_of_them_is_taken_hom
 
 
 def test_the_choice_goes_by_what_the_recovered_networks_are_and_keeps_within_the_constraints(search):
-    front = fine_tuning.members(search.front())
+    front = members(search.front())
     for trial, accuracy in zip(front, (0.5, 0.9, 0.8, *[0.1] * len(front)), strict=False):
         known = fine_tuning.fine_tuned_of(search)
         found = FineTuned(trial.measures["accuracy"], (accuracy, accuracy), (0.5, 0.5), trial.model_file, 1)
@@ -103,7 +104,7 @@ def test_a_fine_tuning_that_diverges_leaves_the_network_as_it_was_judged(search)
 
 
 def test_two_processes_find_what_one_finds(search):
-    front = fine_tuning.members(search.front())[:2]
+    front = members(search.front())[:2]
     one = fine_tuning.fine_tune_all(search, search.loaded, front, seeds=2)
     (search.folder / "recovered.json").unlink()
     two = fine_tuning.fine_tune_all(search, search.loaded, front, seeds=2, processes=2)
@@ -113,7 +114,7 @@ def test_two_processes_find_what_one_finds(search):
 def test_a_candidate_on_two_rungs_is_fine_tuned_once(search):
     low = next(trial for trial in search.candidates if trial.parameters["budget"] == 0)
     high = replace(low, id="high", parameters=low.parameters | {"budget": 1.0})
-    assert fine_tuning.members([low, high]) == fine_tuning.members([high, low]) == [high]
+    assert members([low, high]) == members([high, low]) == [high]
     assert fine_tuning.is_complete(high) and not fine_tuning.is_complete(low)
 
 

@@ -19,7 +19,7 @@ const server = require('./server.js');
 const { Turns } = require('./turns.js');
 
 // Questions whose answers grow with the number of trials.
-const COSTLY = new RegExp('^/api/v1/(autoprune/(facts|exports)/?$|nni/(trial-jobs|metric-data|job-statistics|'
+const COSTLY = new RegExp('^/api/v1/(autoprune/(page|names|choice|exports)/?$|nni/(trial-jobs|metric-data|job-statistics|'
     + 'export-data|experiment/imported-data|experiment-metadata|experiments-info|trial-file))', 'i');
 const QUICK = /^\/api\/v1\/nni\//i;
 const DIED = 'the tuner process died; see log/dispatcher.log and log/nnictl_stderr.log';

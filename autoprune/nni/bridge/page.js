@@ -6,20 +6,17 @@
 const fs = require('node:fs');
 const path = require('node:path');
 const { Exports } = require('./exports.js');
-const { Facts } = require('./facts.js');
 const { UNTRUSTED, fileInside } = require('./files.js');
+const { PageData } = require('./page_data.js');
 
 const PAGE = path.join(__dirname, 'pareto_page');
 const PLOTLY = process.env.AUTOPRUNE_PLOTLY; // the script in Python's plotly package; see patches.py
-const MEASURES = process.env.AUTOPRUNE_MEASURES; // the declarations, as JSON; see patches.py
 const FILES = new Map(Object.entries({
     '': [path.join(PAGE, 'index.html'), 'text/html'],
     'page.css': [path.join(PAGE, 'page.css'), 'text/css'],
     'page.mjs': [path.join(PAGE, 'page.mjs'), 'text/javascript'],
     'plots.mjs': [path.join(PAGE, 'plots.mjs'), 'text/javascript'],
-    'front.mjs': [path.join(PAGE, 'front.mjs'), 'text/javascript'],
-    'measures.mjs': [path.join(PAGE, 'measures.mjs'), 'text/javascript'],
-    'names.mjs': [path.join(PAGE, 'names.mjs'), 'text/javascript'],
+    'state.mjs': [path.join(PAGE, 'state.mjs'), 'text/javascript'],
     'plotly.js': [PLOTLY, 'text/javascript'],
 }));
 
@@ -48,7 +45,7 @@ function webuiPage() {
 
 // Adds the routes to `router`, an express router; `nni` returns the manager's globals.
 function addRoutes(router, nni) {
-    let facts, exports;
+    let data, exports;
     router.use((_request, response, next) => {
         response.set({ 'Content-Security-Policy': WEBUI_POLICY, 'X-Content-Type-Options': 'nosniff' });
         next();
@@ -94,12 +91,10 @@ function addRoutes(router, nni) {
             response.type(type).sendFile(path.join(WEBUI, request.params.name));
         }
     });
-    router.get('/api/v1/autoprune/measures', (_request, response) => {
-        response.type('json').send(MEASURES);
-    });
-    router.get('/api/v1/autoprune/facts', (_request, response) => {
-        facts ??= new Facts(nni());
-        response.json(facts.read());
+    router.get('/api/v1/autoprune/:ask(page|names|choice)', async (request, response) => {
+        data ??= new PageData(nni());
+        const [status, answer] = await data.ask({ ask: request.params.ask, rule: request.query.rule });
+        response.status(status).type('json').send(answer);
     });
     router.get('/api/v1/autoprune/exports', (_request, response) => {
         exports ??= new Exports(nni());

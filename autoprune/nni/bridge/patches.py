@@ -35,9 +35,6 @@ from autoprune.nni.bridge.manager import (
 from autoprune.nni.bridge.opened import token
 from autoprune.nni.config import refusal
 from autoprune.nni.rescue import rescued
-from autoprune.results.measures import METRIC
-from autoprune.results.pareto import declarations
-from autoprune.results.settings import TrialCommand
 
 PRELOAD = Path(__file__).resolve().with_name("manager.js")
 
@@ -83,9 +80,6 @@ def _checked(original: Any) -> Any:
     ) -> Popen:
         try:
             _check(action, config, port)
-            settings = TrialCommand.parse(str(config.trial_command))
-            metric = settings.measure if settings else METRIC
-            os.environ["AUTOPRUNE_MEASURES"] = json.dumps(declarations(metric))  # what the pages know of measures
             if action == "resume":
                 end_orphans(exp_id)
             with token(port, url_prefix):

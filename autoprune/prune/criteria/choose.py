@@ -81,8 +81,8 @@ def best_weights(
     scores = {name: _gone_first(score, (within or {}).get(name)) for name, score in scores.items()}
     weights = {name: weight for _, name, weight in request.weights()}
     if isinstance(criterion, NM):
-        found = {name: criterion.mask(scores[name]) for name in weights}
-        return {name: mask.to(weights[name].device) for name, mask in found.items() if mask is not None}, judged
+        patterns = {name: criterion.mask(scores[name]) for name in weights}
+        return {name: mask.to(weights[name].device) for name, mask in patterns.items() if mask is not None}, judged
     remove: Mapping[str, float] = {
         name: sparsity[group.name] * scores[name].numel() for group, name, _ in request.weights()
     }

@@ -10,6 +10,10 @@ TASKS: Registry[Task] = Registry(
         "fashion_mnist": "autoprune.task.builtin.fashion_mnist:lenet5",
         "fashion_mnist_resnet20": "autoprune.task.builtin.fashion_mnist:resnet20",
         "imdb": "autoprune.task.builtin.imdb:task",
+        "digits-segmentation": "autoprune.task.builtin.digits_segmentation:task",
+        "digits-detection": "autoprune.task.builtin.digits_detection:task",
+        "diabetes": "autoprune.task.builtin.diabetes:task",
+        "imdb-gpt": "autoprune.task.builtin.imdb_gpt:task",
     },
     "autoprune.tasks",
 )

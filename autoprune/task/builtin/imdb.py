@@ -53,17 +53,11 @@ def data() -> Splits:
     Raises:
         UserError: the reviews, transformers or MiniLM's tokeniser are missing.
     """
-    files = [data_dir() / "imdb" / f"{split}.csv" for split in ("train", "test")]
-    missing = next((file for file in files if not file.is_file()), None)
-    if missing:
-        raise UserError(
-            f"IMDB reviews: {missing} does not exist: get them with `python experiments/get_imdb.py {data_dir()}`, "
-            "or set AUTOPRUNE_DATA to the folder that holds imdb/train.csv"
-        )
+    files = review_files()
     decides = [HEAD, TAIL, TRAIN, VALIDATION, TEST, *((file.stat().st_size, file.stat().st_mtime_ns) for file in files)]
     tokens = cache_dir() / "imdb" / f"tokens-{hashlib.sha256(repr(decides).encode()).hexdigest()[:12]}.pt"
     if not tokens.exists():
-        train, test = (_read(file) for file in files)
+        train, test = (read_reviews(file) for file in files)
         parts = [train[:TRAIN], train[TRAIN : TRAIN + VALIDATION], test[:TEST]]
         tokenizer = _pretrained("AutoTokenizer")
         encoded = [(encode(tokenizer, [text for text, _ in part]), [label for _, label in part]) for part in parts]
@@ -85,7 +79,23 @@ def encode(tokenizer: Any, texts: list[str], head: int = HEAD, tail: int = TAIL)
     return rows
 
 
-def _read(file: Path) -> list[tuple[str, int]]:
+def review_files() -> tuple[Path, Path]:
+    """Return the files of the training and the test reviews.
+
+    Raises:
+        UserError: one is missing, with the command that gets them.
+    """
+    train, test = (data_dir() / "imdb" / f"{split}.csv" for split in ("train", "test"))
+    missing = next((file for file in (train, test) if not file.is_file()), None)
+    if missing:
+        raise UserError(
+            f"IMDB reviews: {missing} does not exist: get them with `python experiments/get_imdb.py {data_dir()}`, "
+            "or set AUTOPRUNE_DATA to the folder that holds imdb/train.csv"
+        )
+    return train, test
+
+
+def read_reviews(file: Path) -> list[tuple[str, int]]:
     """Return the reviews and labels of a CSV file in a fixed shuffle, without the line breaks of HTML."""
     with file.open(encoding="utf-8", newline="") as lines:
         rows = [(row["text"].replace("<br />", " "), int(row["label"])) for row in csv.DictReader(lines)]

@@ -1,8 +1,5 @@
 // The page's figures, drawn by plotly.js, which the page loads before this module.
 
-import { hypervolume, paretoFront } from './front.mjs';
-import { MEASURES, METRIC, declarationOf, gain, write } from './measures.mjs';
-
 const BASELINE_COLORS = ['#d98200', '#00856a', '#9a6fd0', '#8a6d3b'];
 const BUTTONS = [['zoom2d', 'pan2d', 'resetScale2d', 'toImage']]; // none that would send data elsewhere
 const CONFIG = { displaylogo: false, responsive: true, modeBarButtons: BUTTONS };
@@ -33,47 +30,47 @@ function layout(colors, changes) {
 }
 
 // Hover text of a trial: its name and measures.
-function hover(trial) {
-    const lines = MEASURES.map(name => `${declarationOf(name).noun}: ${write(name, trial.measures[name])}`);
+function hover(state, trial) {
+    const lines = state.measures.map(({ noun }, i) => `${noun}: ${trial.texts[i]}`);
     const heading = [`<b>${plain(trial.name)}</b>`, trial.id && `trial ${plain(trial.id)}`].filter(Boolean);
     return [...heading, ...lines].join('<br>');
 }
 
-function points(trials, view, look) {
+function points(state, trials, view, look) {
     return {
         x: trials.map(trial => trial.measures[view.x]), y: trials.map(trial => trial.measures[view.y]),
-        text: trials.map(hover), customdata: trials.map(trial => trial.id), hoverinfo: 'text', mode: 'markers', ...look,
+        text: trials.map(trial => hover(state, trial)), customdata: trials.map(trial => trial.id),
+        hoverinfo: 'text', mode: 'markers', ...look,
     };
 }
 
 // view: { x, y, xlog, ylog, others, chosen } of the controls; pick is called with the id of a clicked trial.
 export function drawFront(element, state, view, pick) {
     const colors = theme();
-    const front = paretoFront(state.allowed, [view.x, view.y])
-        .sort((a, b) => a.measures[view.x] - b.measures[view.x]);
+    const sorted = trials => [...trials].sort((a, b) => a.measures[view.x] - b.measures[view.x]);
+    const front = sorted(state.fronts[`${view.x} ${view.y}`] ?? state.fronts[`${view.y} ${view.x}`]);
     const traces = [];
     if (view.others) {
-        traces.push(points(state.candidates, view, { name: 'candidates', marker: { color: colors.soft, opacity: 0.45 } }));
+        traces.push(points(state, state.candidates, view, { name: 'candidates', marker: { color: colors.soft, opacity: 0.45 } }));
     }
     Object.entries(state.baselines).forEach(([name, trials], i) => {
         const color = BASELINE_COLORS[i % BASELINE_COLORS.length];
-        const ordered = [...trials].sort((a, b) => a.measures[view.x] - b.measures[view.x]);
         const look = { mode: 'lines+markers', line: { color, dash: 'dot', width: 1.5 }, marker: { color, symbol: 'diamond' } };
-        traces.push(points(ordered, view, { name: `baseline ${plain(name)}`, ...look }));
+        traces.push(points(state, sorted(trials), view, { name: `baseline ${plain(name)}`, ...look }));
     });
     const line = { mode: 'lines+markers', line: { color: colors.accent, width: 2 }, marker: { size: 9 } };
-    traces.push(points(front, view, { name: 'Pareto front', ...line }));
+    traces.push(points(state, front, view, { name: 'Pareto front', ...line }));
     if (state.dense) {
-        const dense = { id: '', name: 'dense model', measures: state.dense };
+        const dense = { id: '', name: 'dense model', ...state.dense };
         const star = { symbol: 'star', size: 16, color: colors.ink };
-        traces.push(points([dense], view, { name: 'dense model', marker: star }));
+        traces.push(points(state, [dense], view, { name: 'dense model', marker: star }));
     }
     const chosen = state.trials.filter(trial => trial.id === view.chosen && trial.measures);
     const ring = { symbol: 'circle-open', size: 21, color: colors.error, line: { width: 3 } };
-    traces.push(points(chosen, view, { name: 'selected', marker: ring, hoverinfo: 'skip', showlegend: chosen.length > 0 }));
+    traces.push(points(state, chosen, view, { name: 'selected', marker: ring, hoverinfo: 'skip', showlegend: chosen.length > 0 }));
     const axis = (name, log) => ({
-        title: { text: declarationOf(name).noun + (log ? ' (log scale)' : '') }, type: log ? 'log' : 'linear',
-        tickformat: declarationOf(name).ticks, ...(log ? { dtick: 'D2' } : {}),
+        title: { text: state.declared.get(name).noun + (log ? ' (log scale)' : '') }, type: log ? 'log' : 'linear',
+        tickformat: state.declared.get(name).ticks, ...(log ? { dtick: 'D2' } : {}),
     });
     const look = layout(colors, {
         xaxis: axis(view.x, view.xlog), yaxis: axis(view.y, view.ylog),
@@ -85,45 +82,29 @@ export function drawFront(element, state, view, pick) {
     });
 }
 
-// Returns [minutes since the first trial's start, hypervolume] after each candidate.
-export function volumes(state) {
-    const size = state.objectives.find(name => name !== METRIC) ?? 'macs';
-    if (!state.dense) {
-        return { size, values: [] };
-    }
-    const begin = Math.min(...state.trials.map(trial => trial.started ?? Infinity));
-    const ordered = [...state.candidates].sort((a, b) => (a.ended ?? Infinity) - (b.ended ?? Infinity));
-    const areas = ordered.map(trial => [trial.measures[size] / state.dense[size], gain(trial.measures, state.dense)]);
-    const values = ordered.map((trial, i) => [(trial.ended - begin) / 60000, hypervolume(areas.slice(0, i + 1))]);
-    return { size, values };
-}
-
 export function drawVolume(element, state) {
     const colors = theme();
-    const { size, values } = volumes(state);
+    const { size, minutes, values } = state.volume;
     const trace = {
-        x: values.map(each => each[0]), y: values.map(each => each[1]), mode: 'lines+markers',
-        line: { shape: 'hv', color: colors.accent }, marker: { size: 5 },
+        x: minutes, y: values, mode: 'lines+markers', line: { shape: 'hv', color: colors.accent }, marker: { size: 5 },
         hovertemplate: 'after %{x:.1f} min: %{y:.4f}<extra></extra>',
     };
     const look = layout(colors, {
         xaxis: { title: { text: 'minutes since the start' }, rangemode: 'tozero' },
-        yaxis: { title: { text: `of ${declarationOf(METRIC).noun} and ${declarationOf(size).noun}` } },
+        yaxis: { title: { text: `of ${state.declared.get(state.metric).noun} and ${state.declared.get(size).noun}` } },
     });
     Plotly.react(element, [trace], look, PLAIN);
 }
 
 export function drawKept(element, state, pick) {
     const colors = theme();
-    const groups = Object.keys(state.channels);
     const front = state.front.filter(trial => state.kept[trial.id]);
-    const cell = (trial, group) => state.kept[trial.id][group];
-    const few = groups.length <= 16;
+    const few = state.groups.length <= 16;
+    const metric = state.measures.findIndex(each => each.name === state.metric);
     const trace = {
         type: 'heatmap', zmin: 0, zmax: 1, xgap: 2, ygap: 2, showscale: !few,
-        x: groups.map(plain), y: front.map(trial => `${plain(trial.id)}  ${write(METRIC, trial.measures[METRIC])}`),
-        z: front.map(trial => groups.map(group => (cell(trial, group) ?? NaN) / state.channels[group])),
-        text: front.map(trial => groups.map(group => plain(`${cell(trial, group) ?? '-'}/${state.channels[group]}`))),
+        x: state.groups.map(plain), y: front.map(trial => `${plain(trial.id)}  ${trial.texts[metric]}`),
+        z: front.map(trial => state.kept[trial.id]), text: front.map(trial => trial.kept.map(plain)),
         texttemplate: few ? '%{text}' : '', textfont: { color: '#1f2933' },
         colorscale: [[0, '#f7fafd'], [1, '#5b9bdd']], colorbar: { tickformat: '.0%', thickness: 12 },
         hovertemplate: 'trial %{y}<br>group %{x}<br>kept %{z:.0%} (%{text})<extra></extra>',
@@ -142,12 +123,13 @@ export function drawKept(element, state, pick) {
 
 // sensitivity: { group: [[fraction removed, metric], ...] }
 export function drawSensitivity(element, state) {
+    const { noun, ticks } = state.declared.get(state.metric);
     const traces = Object.entries(state.sensitivity).map(([group, curve]) => ({
         x: curve.map(each => each[0]), y: curve.map(each => each[1]), name: plain(group), mode: 'lines+markers',
     }));
     const look = layout(theme(), {
         xaxis: { title: { text: 'removed of this group alone' }, tickformat: '.0%' },
-        yaxis: { title: { text: declarationOf(METRIC).noun }, tickformat: declarationOf(METRIC).ticks },
+        yaxis: { title: { text: noun }, tickformat: ticks },
     });
     Plotly.react(element, traces, look, PLAIN);
 }

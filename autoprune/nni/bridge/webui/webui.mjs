@@ -1,14 +1,11 @@
 // Runs in NNI's web UI before its own scripts: shows what a pruning user needs, by means that the UI has itself.
 // (They are deferred, as modules are, and come later on the page.)
 
-import { METRIC, declare } from '../pareto/measures.mjs';
-import { nameOf } from '../pareto/names.mjs';
-
 // The UI's own switches for its fonts and icons: nothing from a CDN. The icons are in icons.css.
 window.FabricConfig = { fontBaseUrl: '', iconBaseUrl: 'autoprune/none/' };
 
 const columns = () => [
-    'sequenceId', 'id', 'status', 'message', `metric/${METRIC}`, 'metric/params', 'metric/macs', 'metric/latency_ms',
+    'sequenceId', 'id', 'status', 'message', `metric/${metric}`, 'metric/params', 'metric/macs', 'metric/latency_ms',
     'metric/above_l1_filter', 'metric/above_lottery_ticket',
 ];
 const YEAR_MS = 365 * 24 * 3600 * 1000;
@@ -26,28 +23,23 @@ function chooseColumns(experiment) {
 // Only what the page is shown changes, and of a number no more than four decimals are shown.
 function metricFirst(data) {
     const metrics = JSON.parse(JSON.parse(data));
-    if (metrics === null || typeof metrics !== 'object' || metrics[METRIC] === undefined) {
+    if (metrics === null || typeof metrics !== 'object' || metrics[metric] === undefined) {
         return data;
     }
     for (const [name, value] of Object.entries(metrics)) {
         metrics[name] = typeof value === 'number' ? Number(value.toFixed(4)) : value;
     }
-    const { default: score, [METRIC]: value, ...others } = metrics;
-    return JSON.stringify(JSON.stringify({ default: value, [METRIC]: value, ...others, score }));
+    const { default: score, [metric]: value, ...others } = metrics;
+    return JSON.stringify(JSON.stringify({ default: value, [metric]: value, ...others, score }));
 }
 
 // The UI shows a trial's message where there is one, which NNI's local training service never sets.
 function nameTrial(job) {
-    const parameters = JSON.parse(job.hyperParameters?.at(-1) ?? '{}').parameters;
-    const metrics = JSON.parse(JSON.parse(job.finalMetricData?.at(-1).data ?? '"null"'));
-    if (parameters) {
-        const measures = typeof metrics?.macs === 'number' ? metrics : null;
-        names.set(job.trialJobId, nameOf(parameters, measures, dense));
-        job.message = [names.get(job.trialJobId), job.message].filter(Boolean).join('; ');
-    }
+    job.message = [names[job.trialJobId], job.message].filter(Boolean).join('; ');
 }
 
 function adapt(answer) {
+    learn(); // what is new among them is called by its name from the next answer on
     for (const entry of Array.isArray(answer) ? answer : []) {
         if (entry.hyperParameters) {
             nameTrial(entry);
@@ -86,7 +78,7 @@ function adaptAnswers() {
 // The overview's table has no column for a name: there it stands below the id (see webui.css).
 function nameIds() {
     for (const id of document.querySelectorAll('#succTable .id')) {
-        id.dataset.name = names.get(id.textContent) ?? '';
+        id.dataset.name = names[id.textContent] ?? '';
     }
 }
 
@@ -104,24 +96,20 @@ function ask(path) {
     return request.status === 200 ? JSON.parse(request.responseText) : {};
 }
 
-// The dense model's measures are known once a trial has ended.
-async function learnDense() {
-    const answer = await fetch('api/v1/autoprune/facts');
-    dense = answer.ok ? (await answer.json()).dense : null;
-    if (!dense) {
-        setTimeout(learnDense, 5000);
+async function learn() {
+    const answer = await fetch('api/v1/autoprune/names').catch(() => null);
+    if (answer?.ok) {
+        ({ metric, names } = await answer.json());
     }
 }
 
-let dense = null;
-const names = new Map(); // by trial
 const experiment = ask('nni/experiment');
+let metric; // the one that judges
+let names = {}; // of trials
 if (/\bautoprune["']?\s+trial\b/.test(experiment.params?.trialCommand ?? '')) {
-    declare(ask('autoprune/measures'));
-    chooseColumns(experiment.id);
-    dense = ask('autoprune/facts').dense ?? null;
-    if (!dense) {
-        setTimeout(learnDense, 5000);
+    ({ metric, names = {} } = ask('autoprune/names'));
+    if (metric) {
+        chooseColumns(experiment.id);
     }
     adaptAnswers();
     addEventListener('DOMContentLoaded', linkToFront);

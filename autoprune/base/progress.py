@@ -1,0 +1,82 @@
+"""How far something that takes long has come: reported where it happens, and shown by whoever wants to show it.
+
+Nobody shows it by default: a library is silent. :mod:`autoprune.report.waiting` shows it on a terminal or in a log.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass
+class Stage:
+    """Something that is done in steps.
+
+    Args:
+        what: one step is called: ``training step``.
+        total: how many there are, at most.
+        done: how many are done.
+        begun: when it began, by :func:`time.monotonic`.
+    """
+
+    what: str
+    total: int
+    done: int = 0
+    begun: float = field(default_factory=lambda: time.monotonic())
+
+    def __post_init__(self) -> None:
+        """Remember what was done before."""
+        self._before = self.done
+
+    @property
+    def seconds_left(self) -> float | None:
+        """An estimate from how long the steps so far took, or None before the first."""
+        new = self.done - self._before
+        return (time.monotonic() - self.begun) / new * (self.total - self.done) if new else None
+
+
+Listener = Callable[[list[Stage]], None]
+"""Called whenever something changes, with the stages under way, the outermost first."""
+
+_heard: ContextVar[tuple[int, Listener, list[Stage]] | None] = ContextVar("heard", default=None)
+"""The process that listens (not those forked from it), its listener, and the stages under way."""
+
+
+@contextmanager
+def reported_to(listener: Listener) -> Iterator[None]:
+    """Let ``listener`` hear of all that is tracked within, in this process."""
+    token = _heard.set((os.getpid(), listener, []))
+    try:
+        yield
+    finally:
+        _heard.reset(token)
+
+
+def track(items: Iterable[T], what: str, total: int, done: int = 0) -> Iterable[T]:
+    """Return the items, one for each step of a stage; see :class:`Stage` for the arguments."""
+    heard = _heard.get()
+    if heard is None or heard[0] != os.getpid():
+        return items
+    _, listener, stages = heard
+    return _tracked(items, Stage(what, total, done), stages, listener)
+
+
+def _tracked(items: Iterable[T], stage: Stage, stages: list[Stage], listener: Listener) -> Iterator[T]:
+    stages.append(stage)
+    try:
+        listener(stages)
+        for item in items:
+            yield item
+            stage.done += 1
+            listener(stages)
+    finally:
+        stages.remove(stage)
+        listener(stages)

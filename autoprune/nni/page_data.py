@@ -1,0 +1,214 @@
+"""What the pages in the browser show of an experiment, worked out here and sent as JSON.
+
+``python -m autoprune.nni.page_data FOLDER`` is started by NNI's manager when a page first asks (bridge/page_data.js).
+It answers questions, one on each line of its input, until the input ends, which it does with the manager:
+
+    {"ask": "page"}                       all that the Pareto page shows, see :func:`page`
+    {"ask": "names"}                      what trials are called, see :func:`names`
+    {"ask": "choice", "rule": "knee"}     {"trial": ID, "reason": ...}, see :func:`choice`
+
+An answer is one line as well: an HTTP status, a space, and JSON; ``{"error": "one line"}`` if the status is not 200.
+PyTorch is not imported, nor is anything that takes long.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from itertools import combinations_with_replacement
+from pathlib import Path
+from typing import Any
+
+from autoprune.base.files import read_object
+from autoprune.errors import UserError
+from autoprune.finalize.choice import choose_trial
+from autoprune.finalize.final import fine_tuned_of
+from autoprune.nni.database import load_experiment
+from autoprune.report.kept import channels, kept
+from autoprune.report.progress import by_end, hypervolume_by_trial
+from autoprune.report.rows import cell, name
+from autoprune.results.experiment import RUNNING, Experiment, Trial
+from autoprune.results.fine_tuned import FineTuned
+from autoprune.results.measures import SIZES, Measure
+from autoprune.results.pareto import check_objectives, size_of
+
+SENSITIVITY = Path("log", "sensitivity.json")
+SEEN = (Path("db", "nni.sqlite"), SENSITIVITY, Path("recovered.json"))
+"""Files of an experiment's folder: where none of them has changed, no answer has."""
+
+NICE = 10
+"""The search comes first."""
+
+
+class Pages:
+    """The answers about one experiment.
+
+    Args:
+        folder: the experiment's.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stamp: object = None
+        self._known: dict[str, Trial] = {}
+        self._experiment: Experiment | None = None
+        self._answers: dict[str, tuple[int, str]] = {}
+
+    def answer(self, question: Mapping[str, Any]) -> tuple[int, str]:
+        """Return an HTTP status and one line of JSON."""
+        try:
+            experiment = self._load()
+        except UserError as error:  # the database: the next look may find it whole
+            return 503, _to_json({"error": str(error)})
+        match question:
+            case {"ask": "page" | "names" as what}:
+                if what not in self._answers:
+                    self._answers[what] = _answer(page if what == "page" else names, experiment)
+                return self._answers[what]
+            case {"ask": "choice", "rule": str(rule)}:
+                return _answer(choice, experiment, rule)
+        return 400, _to_json({"error": "no such question"})
+
+    def _load(self) -> Experiment:
+        """Read the experiment if it has changed; of trials that have not, what was read of them stays."""
+        stamp = [_stamp(self._folder / each) for each in SEEN]
+        if self._experiment is None or stamp != self._stamp:
+            found = load_experiment(self._folder)
+            trials = [known if (known := self._known.get(t.id)) == t else t for t in found.trials]
+            self._experiment = replace(found, trials=trials)
+            self._known = {trial.id: trial for trial in trials}
+            self._stamp, self._answers = stamp, {}
+        return self._experiment
+
+
+def _answer(work_out: Callable[..., dict[str, Any]], *arguments: Any) -> tuple[int, str]:
+    try:
+        return 200, _to_json(work_out(*arguments))
+    except UserError as error:
+        return 422, _to_json({"error": str(error)})
+    except Exception as error:
+        traceback.print_exc()
+        return 500, _to_json({"error": f"{type(error).__name__}: {' '.join(str(error).split())}"})
+
+
+def page(experiment: Experiment) -> dict[str, Any]:
+    """Return all that the Pareto page shows, as plain values: trials, which of them are what, and words for all."""
+    metric, dense = experiment.metric, experiment.dense
+    size = size_of(check_objectives(experiment.objectives), metric=metric)
+    measures, groups = _measures(experiment), channels(experiment)
+    begin = min((trial.started for trial in experiment.trials if trial.started), default=0)
+    minutes = [trial.ended and (trial.ended - begin) / 60_000 for trial in by_end(experiment.candidates)]
+    volumes = hypervolume_by_trial(experiment, size)
+    recovered = fine_tuned_of(experiment)
+    return {
+        "metric": metric.name,
+        "measures": [each.declaration() for each in measures.values()],
+        "id": experiment.id,
+        "name": experiment.config.get("experimentName") or "AutoPrune",
+        "total": experiment.config.get("maxTrialNumber"),
+        "ended": sum(trial.status not in RUNNING for trial in experiment.trials),
+        "failed": len(experiment.failed),
+        "constraints": [limit.words for limit in experiment.constraints],
+        "dense": dense and {"measures": dense, "texts": [each.write(dense[key]) for key, each in measures.items()]},
+        "trials": [_trial(experiment, trial, groups, recovered.get(trial.id)) for trial in experiment.trials],
+        "candidates": [trial.id for trial in experiment.candidates],
+        "baselines": {key: [trial.id for trial in trials] for key, trials in experiment.baselines.items()},
+        "front": [trial.id for trial in experiment.front()],
+        "fronts": {
+            " ".join(pair): [trial.id for trial in experiment.front(pair)]
+            for pair in combinations_with_replacement(measures, 2)
+        },
+        "volume": {"size": size, "minutes": minutes[: len(volumes)], "values": volumes},
+        "groups": list(groups),
+        "kept": {
+            trial.id: [kept(experiment, trial, group, total)[0] for group, total in groups.items()]
+            for trial in experiment.front()
+        },
+        "sensitivity": read_object(experiment.folder / SENSITIVITY)[0] or None,
+    }
+
+
+def _trial(
+    experiment: Experiment, trial: Trial, groups: Mapping[str, int], recovered: FineTuned | None
+) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "id": trial.id,
+        "number": trial.sequence,
+        "name": f"{trial.sequence}: {name(experiment, trial)}",
+        "status": trial.status,
+        "reason": trial.reason,
+        "parameters": ", ".join(f"{key} {value}" for key, value in trial.parameters.items()),
+    }
+    if not trial.succeeded:
+        return values | {"measures": None}
+    dense, metric = experiment.dense or {}, experiment.metric
+    cells = [cell(each, trial.measures[key], dense.get(key)) for key, each in _measures(experiment).items()]
+    margins = {} if trial.baseline else experiment.margins(trial)
+    tried = {"validation": recovered.validation, "test": recovered.test} if recovered else {}
+    return values | {
+        "measures": trial.measures,
+        "texts": [each.text for each in cells],
+        "compared": [each.words for each in cells],
+        "margins": {key: [value, metric.difference(value)] for key, value in margins.items()},
+        "kept": [kept(experiment, trial, group, total)[1] for group, total in groups.items()],
+        "recovered": {split: ", ".join(map(metric.write, each)) for split, each in tried.items()},
+    }
+
+
+def names(experiment: Experiment) -> dict[str, Any]:
+    """Return what NNI's web UI is told: the metric that judges, and what each trial is called."""
+    called = {trial.id: name(experiment, trial) for trial in experiment.trials}
+    return {"metric": experiment.metric.name, "names": called}
+
+
+def choice(experiment: Experiment, rule: str) -> dict[str, Any]:
+    """Return the trial that a rule picks, or why none does, as ``refused``."""
+    try:
+        trial, reason = choose_trial(experiment, rule.strip())
+    except UserError as error:
+        return {"refused": str(error)}
+    return {"trial": trial.id, "reason": reason}
+
+
+def _measures(experiment: Experiment) -> dict[str, Measure]:
+    return {experiment.metric.name: experiment.metric} | SIZES
+
+
+def _stamp(file: Path) -> tuple[object, ...]:
+    """Return what is another thing once a file has changed: SQLite counts its transactions at byte 24."""
+    try:
+        with file.open("rb") as opened:
+            status = os.fstat(opened.fileno())
+            return status.st_ino, status.st_mtime_ns, status.st_size, opened.read(28)[24:]
+    except OSError:
+        return ()
+
+
+def _to_json(content: Any) -> str:
+    """Return one line; what is no number in JSON (NaN, infinity) becomes null."""
+    try:
+        return json.dumps(content, allow_nan=False)
+    except ValueError:
+        return json.dumps(json.loads(json.dumps(content), parse_constant=lambda _: None))
+
+
+def main(folder: Path) -> None:
+    """Answer until nobody asks any more."""
+    os.nice(NICE)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the manager's
+    pages = Pages(folder)
+    with os.fdopen(os.dup(1), "w") as answers, suppress(BrokenPipeError):
+        os.dup2(2, 1)  # whatever else prints, prints into the log
+        for line in sys.stdin:
+            status, text = pages.answer(json.loads(line))
+            print(status, text, file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,40 @@
+"""What the terminal says of a search that runs."""
+
+from dataclasses import replace
+
+from autoprune.nni.live import one_line, picture
+from autoprune.nni.watch import Progress
+from autoprune.report.terminal import Console
+from autoprune.results.experiment import PROGRESS, Experiment, Trial
+
+
+def running(folder, count):
+    trials = []
+    for i in range(count):
+        place = folder / f"t{i}"
+        place.mkdir()
+        (place / PROGRESS).write_text(f"training step {i} of [9], about 8 s left\n")
+        trials.append(Trial(f"t{i}", i, {}, "RUNNING", {}, None, place, 1, None))
+    return trials
+
+
+def test_a_search_that_has_no_result_yet_says_what_its_trials_are_doing(tmp_path, capsys):
+    trials = running(tmp_path, 5)
+    trials[1] = replace(trials[1], status="SUCCEEDED")  # killed before it could take its note away
+    trials[2].folder.joinpath(PROGRESS).unlink()
+    now = Progress(Experiment("abc", tmp_path, {"maxTrialNumber": 9}, trials), "RUNNING", (), 65.0)
+    assert one_line(now) == (
+        "  65 s: 1 of 9 trials done, 0 failed; front: -; trial t0: training step 0 of [9], about 8 s left"
+    )
+    Console(width=100).print(picture(now))
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert "1 min 5 s" in lines[0] and "1 of 9 trials, 0 failed" in lines[0]
+    assert lines[1:4] == [f"trial t{i}: training step {i} of [9], about 8 s left" for i in (0, 3, 4)]
+
+
+def test_a_trials_note_is_no_way_out_of_its_folder(tmp_path):
+    (trial,) = running(tmp_path, 1)
+    (tmp_path / "secret").write_text("secret")
+    (trial.folder / PROGRESS).unlink()
+    (trial.folder / PROGRESS).symlink_to(tmp_path / "secret")
+    assert trial.doing == ""
