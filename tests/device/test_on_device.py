@@ -141,7 +141,7 @@ def test_a_trial_by_every_schedule(schedule, device, made_up, here, there):
     assert a.measures["macs"] == b.measures["macs"]
 
 
-@pytest.mark.parametrize("how", [{"criterion": "level"}, {"schedule": "shared", "budget": 0.5}, {"allocation": "lamp"}])
+@pytest.mark.parametrize("how", [{"criterion": "level"}, {"schedule": "supernet", "budget": 0.5}, {"allocation": "lamp"}])
 def test_other_kinds_of_trials(how, device, here, there):
     candidate = Candidate(uniform=0.3, **how)
     a, b = (run_trial(task, candidate, data, dense, round_to=2) for task, data, dense in (here, there))
@@ -198,7 +198,7 @@ def test_attention_heads_and_inputs_by_name(make, device, made_up):
 
 def test_the_preparation_of_a_search(there):
     task, data, dense = there
-    prepared = prepare_search(task, data, dense, Candidate(schedule="shared"), round_to=2)
+    prepared = prepare_search(task, data, dense, Candidate(schedule="supernet"), round_to=2)
     assert prepared.sensitivity.keys() == {"stem", "inner", "hidden"} and prepared.first
 
 
