@@ -20,7 +20,7 @@ from autoprune.measure import latency, measure
 from autoprune.prune.allocation import METHODS, allocate
 from autoprune.prune.blocks import block_importance, find_blocks
 from autoprune.prune.criteria import CRITERIA, Context, channels_to_remove, weight_masks
-from autoprune.prune.dense import prepare
+from autoprune.prune.dense import load_or_train
 from autoprune.prune.find import find_groups
 from autoprune.prune.proof import equivalence_error, half
 from autoprune.prune.removal import remove_channels
@@ -141,7 +141,7 @@ def test_a_trial_by_every_schedule(schedule, device, made_up, here, there):
     assert a.measures["macs"] == b.measures["macs"]
 
 
-@pytest.mark.parametrize("how", [{"criterion": "level"}, {"schedule": "shared", "budget": 0.5}, {"allocation": "lamp"}])
+@pytest.mark.parametrize("how", [{"criterion": "level"}, {"schedule": "supernet", "budget": 0.5}, {"allocation": "lamp"}])
 def test_other_kinds_of_trials(how, device, here, there):
     candidate = Candidate(uniform=0.3, **how)
     a, b = (run_trial(task, candidate, data, dense, round_to=2) for task, data, dense in (here, there))
@@ -173,7 +173,7 @@ class Deep(nn.Module):
 def test_a_dropped_block(device):
     task, data, _ = make_task()
     task = replace(task, name="deep", model=Deep)
-    prepared = prepare(task, data, device=device)
+    prepared = load_or_train(task, data, device=device)
     candidate = Candidate(uniform=0.5, blocks={"block": 1})
     result = run_trial(task, candidate, data, prepared, round_to=2)
     assert device_of(result.model) == device and result.kept["block.inner"] == 0
@@ -198,7 +198,7 @@ def test_attention_heads_and_inputs_by_name(make, device, made_up):
 
 def test_the_preparation_of_a_search(there):
     task, data, dense = there
-    prepared = prepare_search(task, data, dense, Candidate(schedule="shared"), round_to=2)
+    prepared = prepare_search(task, data, dense, Candidate(schedule="supernet"), round_to=2)
     assert prepared.sensitivity.keys() == {"stem", "inner", "hidden"} and prepared.first
 
 
