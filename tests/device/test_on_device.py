@@ -141,7 +141,9 @@ def test_a_trial_by_every_schedule(schedule, device, made_up, here, there):
     assert a.measures["macs"] == b.measures["macs"]
 
 
-@pytest.mark.parametrize("how", [{"criterion": "level"}, {"schedule": "supernet", "budget": 0.5}, {"allocation": "lamp"}])
+@pytest.mark.parametrize(
+    "how", [{"criterion": "level"}, {"schedule": "supernet", "budget": 0.5}, {"allocation": "lamp"}]
+)
 def test_other_kinds_of_trials(how, device, here, there):
     candidate = Candidate(uniform=0.3, **how)
     a, b = (run_trial(task, candidate, data, dense, round_to=2) for task, data, dense in (here, there))
