@@ -44,12 +44,19 @@ def other_network() -> type[nn.Module]:
     return Net
 
 
-def weighted(outputs, labels, weight=1.0):
-    return weight * F.cross_entropy(outputs, labels)
+def weighted(outputs, batch, weight=1.0):
+    return weight * F.cross_entropy(outputs, batch[1])
 
 
-def squared(outputs, labels):
-    return F.mse_loss(outputs, F.one_hot(labels, 2).float())
+def squared(outputs, batch):
+    return F.mse_loss(outputs, F.one_hot(batch[1], 2).float())
+
+
+class OfLabels(nn.CrossEntropyLoss):
+    """A loss that holds a tensor."""
+
+    def forward(self, outputs, batch):
+        return super().forward(outputs, batch[1])
 
 
 def tensors(count: int = 300) -> TensorDataset:
@@ -97,8 +104,8 @@ def changed(index: int) -> TensorDataset:
 DECIDES = {
     "loss": {"loss": squared},
     "loss's default": {"loss": partial(weighted, weight=2.0)},
-    "loss's closure": {"loss": (lambda w: lambda o, y: weighted(o, y, w))(2.0)},
-    "weights of the loss": {"loss": nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0]))},
+    "loss's closure": {"loss": (lambda w: lambda o, batch: weighted(o, batch, w))(2.0)},
+    "weights of the loss": {"loss": OfLabels(weight=torch.tensor([1.0, 2.0]))},
     "keep": {"keep": ("hidden",)},
     "shape of the example": {"example_input": torch.zeros(2, 4)},
     "code of the model": {"model": other_network()},

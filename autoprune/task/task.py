@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -53,7 +54,7 @@ class Task:
         model: builds the untrained model, called after seeding, so that its weights repeat; or a trained model, which
             is not trained again and stays as it is.
         data: loads the three splits; called when they are needed. Or give these themselves, below.
-        example_input: one input of batch size 1: a tensor ``(1, ...)``, a tuple of positional arguments, or a
+        example: one input of batch size 1: a tensor ``(1, ...)``, a tuple of positional arguments, or a
             dictionary of named ones.
         training: how the dense model is trained when no checkpoint is given.
         recovery: how a pruned model is fine-tuned.
@@ -67,7 +68,6 @@ class Task:
             tensors.
         validation: the split that the search judges by.
         test: the split for the figures reported at the end.
-        example: another name of ``example_input``.
         forward: ``forward(model, batch) -> outputs``; by default the model is called with as much of the batch as the
             example has (:func:`autoprune.task.objective.inputs_of`), or with all of a dictionary.
         distill: ``distill(outputs, teacher_outputs, batch) -> scalar``; by default by the kind of the outputs
@@ -87,7 +87,7 @@ class Task:
     name: str
     model: Callable[[], nn.Module] | nn.Module
     data: Callable[[], Splits] | None = None
-    example_input: Any = None
+    example: Any = None
     training: Recipe = Recipe(steps=500)
     recovery: Recipe = Recipe(steps=200, learning_rate=0.02, distillation=0.9)
     loss: Callable[[Any, Any], Tensor] = default_loss
@@ -98,21 +98,17 @@ class Task:
     train: Data | None = None
     validation: Data | None = None
     test: Data | None = None
-    example: InitVar[Any] = None
     forward: Callable[[nn.Module, Any], Any] | None = None
     distill: Callable[[Any, Any, Any], Tensor] | None = None
     evaluate: Callable[[nn.Module, Iterable[Any]], Mapping[str, float]] | None = None
     metric: Measure | str = METRIC
     fit: Callable[[nn.Module, int], None] | None = None
 
-    def __post_init__(self, shared_steps: int | None, example: Any) -> None:
+    def __post_init__(self, shared_steps: int | None) -> None:
         """Fill in what was said in another way."""
         if shared_steps is not None:
             object.__setattr__(self, "supernet_steps", shared_steps)
-        if example is not None:
-            object.__setattr__(self, "example_input", example)
-        object.__setattr__(self, "example", self.example_input)
-        if self.example_input is None:
+        if self.example is None:
             raise UserError(f"task {self.name}: give it an example: one input of batch size 1")
         given = Splits(self.train, self.validation, self.test)
         missing = [name for name, split in zip(Splits._fields, given, strict=True) if split is None]
@@ -123,6 +119,11 @@ class Task:
                 raise unknown(f"metric of task {self.name}", self.metric, METRICS)
             object.__setattr__(self, "metric", METRICS[self.metric])
         declare(self.metric)
+
+    @property
+    def example_input(self) -> Any:
+        """The example, as it was called before version 0.2."""
+        return self.example
 
     @property
     def is_trained(self) -> bool:
@@ -173,6 +174,21 @@ class Task:
         if self.distill is not None:
             return self.distill(outputs, teacher, batch)
         return default_distillation(outputs, teacher, batch, temperature)
+
+
+def _with_former_name(init: Callable[..., None]) -> Callable[..., None]:
+    """Let a task take its example as ``example_input`` too, as before version 0.2."""
+
+    @functools.wraps(init)
+    def __init__(self: Task, *values: Any, **named: Any) -> None:
+        if "example_input" in named:
+            named["example"] = named.pop("example_input")
+        init(self, *values, **named)
+
+    return __init__
+
+
+Task.__init__ = _with_former_name(Task.__init__)  # type: ignore[method-assign]
 
 
 def _import_file(path: Path) -> ModuleType:
