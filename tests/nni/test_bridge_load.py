@@ -15,6 +15,7 @@ def url_of(nni_home, path):
     return f"http://127.0.0.1:{nni_home.port}/api/v1/{path}"
 
 
+@pytest.mark.slow
 def test_all_who_ask_at_once_get_an_answer_of_their_own(nni_home):
     """The same answer for the same question, none older than its question, and a refusal for too many."""
     assert nni_home.create(nni_home.config("--measures 1", maxTrialNumber=2)).returncode == 0

@@ -3,8 +3,9 @@
 import json
 import sqlite3
 import subprocess
-from contextlib import closing
+from contextlib import closing, suppress
 
+import psutil
 import pytest
 from conftest import NNICTL, wait_until
 
@@ -79,6 +80,7 @@ def events(nni_home, trial="%"):
         return [event for (event,) in database.execute(query, [trial])]
 
 
+@pytest.mark.slow
 def test_trials_interrupted_by_two_kills_while_resuming_are_run_in_the_end(nni_home):
     before = interrupt_the_first_of_four(nni_home)
     kill_the_manager_while_it_resumes(nni_home)
@@ -89,6 +91,46 @@ def test_trials_interrupted_by_two_kills_while_resuming_are_run_in_the_end(nni_h
     assert before.keys() <= trials.keys()
     assert [trial["status"] for trial in trials.values()] == ["SUCCEEDED"] * 6
     assert events(nni_home).count("SUCCEEDED") == 6
+
+
+SLOW_TUNER = """
+def __init__(self, seed=None):
+    super().__init__(seed)
+    time.sleep(4)
+def note(self, word):
+    with open("calls.txt", "a") as file:
+        file.write(word + "\\n")
+def import_data(self, data):
+    self.note("import")
+def generate_parameters(self, *args, **kwargs):
+    self.note("ask")
+    return super().generate_parameters(*args, **kwargs)
+"""
+
+
+def test_a_tuner_knows_the_results_before_it_is_asked_also_where_a_resumed_trial_ends_at_once(nni_home):
+    tuner = nni_home.tuner(SLOW_TUNER.replace('"calls.txt"', repr(str(nni_home.home / "calls.txt"))))
+    config = nni_home.config("--first 60 --sleep 0.5", maxTrialNumber=9, trialConcurrency=2, tuner=tuner)
+    assert nni_home.create(config).returncode == 0
+    wait_until(lambda: finished(nni_home), what="a result")
+    (manager,) = nni_home.managers()
+    manager.kill()
+    manager.wait(10)
+    (nni_home.home / "calls.txt").unlink()
+    resuming = subprocess.Popen(
+        [NNICTL, "resume", nni_home.id, "--port", str(nni_home.port)],
+        env=nni_home.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    before = {process.pid for process in nni_home.called("light_trial")}
+    found = wait_until(lambda: [p for p in nni_home.called("light_trial") if p.pid not in before], what="its next run")
+    for process in found:
+        with suppress(psutil.Error):  # its shell has gone with it
+            process.kill()
+    assert resuming.wait(60) == 0
+    calls = wait_until(lambda: (nni_home.home / "calls.txt").read_text().split(), what="the tuner is asked")
+    assert calls[0] == "import"
 
 
 @pytest.mark.slow

@@ -131,6 +131,7 @@ def test_a_metric_of_ones_own_is_minimised_by_the_tuner_and_shown_by_every_proce
     assert (page["metric"], page["front"]) == ("error", [trial.id for trial in experiment.front()])
 
 
+@pytest.mark.slow
 def test_by_hand_with_nnis_own_tpe_the_same_experiment_runs_and_its_results_are_read(nni_home, digits):
     tuner = {"name": "TPE", "classArgs": {"optimize_mode": "maximize", "seed": 0}}
     space = {  # edited by hand: one group at a fixed sparsity, another one left whole

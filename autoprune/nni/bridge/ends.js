@@ -7,6 +7,8 @@ const os = require('node:os');
 const path = require('node:path');
 const { writeWhole } = require('./files.js');
 
+const INITIALIZED = 'ID'; // the tuner is made: NNI's first word from it
+
 const FIXES = [
     {
         name: 'resumed',
@@ -31,6 +33,31 @@ const FIXES = [
                     await endTrialsWithResult(this.dataStore);
                 }
                 return resumeExperiment.call(this, readonly);
+            };
+        },
+    },
+    {
+        name: 'resumed',
+        fault: 'A resumed trial that ends before the tuner is up has it asked before it knows the results: some run twice.',
+        file: 'core/nnimanager.js',
+        apply({ NNIManager }) {
+            const { requestTrialJobs, onTunerCommand } = NNIManager.prototype;
+            NNIManager.prototype.requestTrialJobs = function (count) {
+                if (this.tunerIsToldResults) {
+                    requestTrialJobs.call(this, count);
+                } else {
+                    this.requestsHeld = (this.requestsHeld ?? 0) + count;
+                }
+            };
+            NNIManager.prototype.onTunerCommand = async function (type, content) {
+                if (type !== INITIALIZED) {
+                    return onTunerCommand.call(this, type, content);
+                }
+                this.tunerIsToldResults = true; // by NNI's own answer to this command
+                await onTunerCommand.call(this, type, content);
+                if (this.requestsHeld) {
+                    requestTrialJobs.call(this, this.requestsHeld);
+                }
             };
         },
     },
