@@ -79,6 +79,7 @@ class Terminal:
         raise AssertionError(f"still there: {self.said}")
 
 
+@pytest.mark.slow
 def test_an_experiment_whose_manager_died_goes_on_and_on_with_more_trials(nni_home):
     assert nni_home.create(nni_home.config("--measures 1 --first 8")).returncode == 0
     wait_until(lambda: nni_home.parameters_run(), what="a trial")

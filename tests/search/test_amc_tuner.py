@@ -107,6 +107,7 @@ def test_sparsities_are_those_of_the_space_that_differ_in_the_channels_kept(entr
     assert seen == sparsities
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", [None, 0.3])
 def test_the_agent_beats_its_own_random_policy_and_comes_close_to_the_optimum(tmp_path, target):
     gains, distances = [], []
