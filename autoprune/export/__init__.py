@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from autoprune.base.device import on_cpu
 from autoprune.base.files import replacing
+from autoprune.base.modes import evaluating
 from autoprune.base.places import check_file, check_folder
 from autoprune.base.registry import Registry
 from autoprune.base.tree import as_inputs, call, examples, repeated
@@ -26,7 +27,6 @@ from autoprune.measure.latency import Comparison, compare_passes, pinned
 from autoprune.task.objective import main_output
 from autoprune.task.task import Data, Task
 from autoprune.train import evaluation, loading
-from autoprune.train.modes import evaluating
 
 __all__ = ["FORMATS", "TOLERANCE", "ExportMismatch", "Exported", "Format", "export", "load_pruned"]
 

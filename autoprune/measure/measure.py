@@ -13,9 +13,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from autoprune.base.device import synchronise
+from autoprune.base.modes import evaluating
 from autoprune.base.tree import beside, call, device_of, examples_in
 from autoprune.measure.packing import pack
-from autoprune.train.modes import evaluating
 
 
 def measure(model: nn.Module, example_input: Any, with_latency: bool = True) -> dict[str, float]:

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from autoprune.base.device import CPU, on_cpu
+from autoprune.base.modes import evaluating
 from autoprune.base.quiet import quiet
 from autoprune.base.tree import as_arguments, map_tensors, tensors_of, to_device
-from autoprune.train.modes import evaluating
 
 if TYPE_CHECKING:
     import onnxruntime

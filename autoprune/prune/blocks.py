@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from autoprune.base.device import CPU, on_cpu
+from autoprune.base.modes import evaluating
 from autoprune.base.tree import call, to_device
 from autoprune.errors import UserError
 from autoprune.measure.measure import frozen
@@ -86,17 +87,13 @@ def find_blocks(model: nn.Module, example_input: Any, keep: Sequence[str] = ()) 
         UserError: a network that cannot be pruned (:func:`~autoprune.task.accepted.accepted`).
     """
     model, example_input = on_cpu(accepted(model)), to_device(example_input, CPU)
-    modes = [(module, module.training) for module in model.modules()]
     fused = torch.backends.mha.get_fastpath_enabled()
-    model.eval()
     torch.backends.mha.set_fastpath_enabled(False)  # neither the counter nor the norms' stand-ins see into it
     try:
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(model):
             return _proved(model, example_input, _residual(model, example_input, keep))
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
-        for module, mode in modes:
-            module.training = mode
 
 
 def choose_blocks(blocks: Iterable[Block], names: Iterable[str], task: str) -> tuple[Block, ...]:

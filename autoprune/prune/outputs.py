@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from autoprune.base.modes import train_but_batch_norms
 from autoprune.base.tree import call
 from autoprune.prune.graph.trace import tensors
 from autoprune.prune.random_values import NoChance
@@ -26,10 +26,10 @@ def outputs(model: nn.Module, example_input: Any, training: bool = False) -> lis
         model: it is left in the mode in which it ran.
         training: run as in training, but for batch norms, which use their statistics and leave them as they are.
     """
-    model.train(training)
-    for module in model.modules():
-        if isinstance(module, _BatchNorm):
-            module.eval()
+    if training:
+        train_but_batch_norms(model)
+    else:
+        model.eval()
     devices = {parameter.device for parameter in model.parameters() if parameter.is_cuda}
     with torch.no_grad(), torch.random.fork_rng(list(devices)), NoChance():
         torch.default_generator.manual_seed(0)

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from autoprune.base.modes import evaluating, modes_kept, train_but_batch_norms
 from autoprune.base.tree import device_of, examples_in, said, to_device
 from autoprune.errors import TrialFailure, UserError, short
 from autoprune.task.objective import labels_in, main_output
 from autoprune.task.task import Data, Task
 from autoprune.train import loading
 from autoprune.train.metrics import METERS, Meter
-from autoprune.train.modes import evaluating
 
 BATCH_SIZE = 512
 """Examples in a batch of an evaluation, where the data are no loader's."""
@@ -80,16 +80,9 @@ def _evaluation_loss(task: Task, model: nn.Module, outputs: Any, batch: Any) -> 
     try:
         return float(task.loss(outputs, batch))
     except Exception:
-        modes = [(layer, layer.training) for layer in model.modules()]
-        model.train()
-        for layer in model.modules():
-            if isinstance(layer, nn.modules.batchnorm._BatchNorm):
-                layer.eval()  # its statistics stay
-        try:
+        with modes_kept(model):
+            train_but_batch_norms(model)
             return float(task.loss_of(model, batch))
-        finally:
-            for layer, mode in modes:
-                layer.training = mode
 
 
 def meter_of(task: Task) -> Meter:

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from autoprune.base.modes import evaluating
 from autoprune.base.quiet import quiet
 from autoprune.base.tree import as_arguments
 from autoprune.export.formats.base import Format, Run, runner
 from autoprune.measure.onnx import batch_shapes
 from autoprune.task.task import Task
-from autoprune.train.modes import evaluating
 
 
 def write(model: nn.Module, inputs: Any, file: Path) -> None:

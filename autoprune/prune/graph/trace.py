@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves, tree_map
 
+from autoprune.base.modes import modes_kept
 from autoprune.base.tree import call
 from autoprune.errors import UserError
 from autoprune.prune.graph.labels import Couplings
@@ -123,26 +124,24 @@ def trace(model: nn.Module, example_input: Any, keep: Sequence[str] = (), inexac
     Raises:
         UserError: the output holds no tensor, or something that cannot be looked into.
     """
-    modes = [(module, module.training) for module in model.modules()]
     fastpath = torch.backends.mha.get_fastpath_enabled()
     raw: set[str] = set()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        while True:
-            tracer = _Tracer(model, raw, inexact)
-            try:
-                with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), tracer:
-                    tracer.outputs = tensors(call(model.eval(), copy.deepcopy(example_input)))
-                    tracer.macs_counted = True
-                    if tracer.unused():
-                        tracer.outputs_in_training = _run_in_training(model, example_input)
-                break
-            except IsMatrix as found:
-                raw.add(found.name)
+        with modes_kept(model):
+            while True:
+                tracer = _Tracer(model, raw, inexact)
+                try:
+                    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), tracer:
+                        tracer.outputs = tensors(call(model.eval(), copy.deepcopy(example_input)))
+                        tracer.macs_counted = True
+                        if tracer.unused():
+                            tracer.outputs_in_training = _run_in_training(model, example_input)
+                    break
+                except IsMatrix as found:
+                    raw.add(found.name)
     finally:
         torch.backends.mha.set_fastpath_enabled(fastpath)
-        for module, mode in modes:
-            module.training = mode
     return tracer.finish(keep, example_input)
 
 

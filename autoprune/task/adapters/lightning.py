@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from autoprune.base.modes import modes_kept
+from autoprune.base.quiet import quiet
 from autoprune.errors import UserError
 from autoprune.results.measures import METRICS, Measure, Metric
 from autoprune.task.adapters import need, one_example
@@ -101,24 +102,11 @@ class _Validate:
         if not isinstance(model, lightning.LightningModule):
             loaded, model = model, copy.deepcopy(self._module)
             model.forward = lambda *inputs: loaded(*inputs)  # a module would become a layer
-        modes = [(layer, layer.training) for layer in model.modules()]
-        loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "pytorch_lightning")]
-        levels = [each.level for each in loggers]
-        for each in loggers:
-            each.setLevel(logging.ERROR)
+        loader = DataLoader(list(batches), batch_size=None)  # a list would be several loaders
+        options = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                trainer = lightning.Trainer(
-                    accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False
-                )
-                (found,) = trainer.validate(
-                    model, dataloaders=DataLoader(list(batches), batch_size=None), verbose=False
-                )
+            with quiet(), modes_kept(model):
+                (found,) = lightning.Trainer(accelerator="cpu", **options).validate(model, loader, verbose=False)
         finally:
-            for each, level in zip(loggers, levels, strict=True):
-                each.setLevel(level)
             model._trainer = None
-            for layer, mode in modes:
-                layer.training = mode
         return {name: float(value) for name, value in found.items()}
