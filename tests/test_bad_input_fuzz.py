@@ -282,6 +282,17 @@ def light(digits, tmp_path, monkeypatch):
     monkeypatch.setattr(config_manager, "_load_builtin_config", BUILT_IN)
 
 
+def checked():
+    """Return the config in this folder, or why it was refused, and the seconds of CPU that the check took."""
+    began = time.thread_time()
+    try:
+        config = preflight.load_config("config.yaml")
+        preflight.check(config)
+    except UserError as error:
+        return error, time.thread_time() - began
+    return config, time.thread_time() - began
+
+
 def section_of(part):
     names = {"name": "name", "class_name": "className", "code_directory": "codeDirectory", "class_args": "classArgs"}
     return {right: getattr(part, name, None) for name, right in names.items()}
@@ -314,20 +325,19 @@ def test_a_broken_config_is_refused_in_one_line_within_a_second_or_can_be_used(
         folder.mkdir()
         monkeypatch.chdir(folder)
         Path("config.yaml").write_text(text, encoding="utf-8")
-        began = time.process_time()
         try:
-            config = preflight.load_config("config.yaml")
-            preflight.check(config)
-        except UserError as error:
-            config = None
-            refused += 1
-            assert str(error).strip() and str(error).isprintable(), f"case {case}"
+            config, seconds = checked()
         except BaseException as error:
             pytest.fail(f"case {case}: {type(error).__name__}: {error}"[:500])
-        assert time.process_time() - began < 1, f"case {case}"
-        if config is not None:
-            try:
-                use(config, digits[2])
-            except BaseException as error:
-                pytest.fail(f"case {case} was accepted, and then: {type(error).__name__}: {error}"[:500])
+        if seconds >= 1:  # the first to need a library pays for its import, or this process was interrupted
+            config, seconds = checked()
+        assert seconds < 1, f"case {case}"
+        if isinstance(config, UserError):
+            assert str(config).strip() and str(config).isprintable(), f"case {case}"
+            refused += 1
+            continue
+        try:
+            use(config, digits[2])
+        except BaseException as error:
+            pytest.fail(f"case {case} was accepted, and then: {type(error).__name__}: {error}"[:500])
     assert 0.5 * CASES / BATCHES < refused < 0.95 * CASES / BATCHES  # both happen
