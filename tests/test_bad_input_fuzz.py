@@ -287,7 +287,7 @@ def checked():
     began = time.thread_time()
     try:
         config = preflight.load_config("config.yaml")
-        preflight.check(config)
+        preflight.check_and_complete(config)
     except UserError as error:
         return error, time.thread_time() - began
     return config, time.thread_time() - began

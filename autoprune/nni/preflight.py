@@ -11,6 +11,7 @@ import shlex
 import subprocess
 import sys
 from contextlib import chdir
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,16 +27,18 @@ from autoprune.results.settings import TrialCommand
 if TYPE_CHECKING:
     from nni.experiment.config import AlgorithmConfig, ExperimentConfig
 
-__all__ = ["check", "check_algorithm", "load_config"]
+__all__ = ["check_algorithm", "check_and_complete", "load_config"]
 
 TRY_LIMIT = 60
 """Seconds that a tuner of NNI's or somebody else's has to be made, on trial."""
 
 
-def check(config: ExperimentConfig) -> None:
+def check_and_complete(config: ExperimentConfig) -> None:
     """Check all that can be checked before an experiment starts: task, data, device, checkpoint, space and tuner.
 
-    A config whose trial command does not run ``autoprune trial`` is not AutoPrune's to judge.
+    What task and machine say (the metric, the device, that a model comes trained) is written into the config's trial
+    command, for other processes and whoever reads the results. A config whose trial command does not run ``autoprune
+    trial`` is not AutoPrune's to judge.
 
     Args:
         config: as NNI takes it, with absolute paths.
@@ -63,6 +66,8 @@ def check(config: ExperimentConfig) -> None:
         latency.check(settings.latency, settings.latency_batch, 1)
         device = resolve(settings.device)
         task = settings_task(settings)
+        found = task.metric.to_word(), task.is_trained, str(device)
+        config.trial_command, settings = _completed(str(config.trial_command), settings, *found)
         model = task.build(settings.seed)
         if settings.checkpoint:
             load_checkpoint(model, settings.checkpoint, task.name)
@@ -74,8 +79,6 @@ def check(config: ExperimentConfig) -> None:
         groups = find_groups(model, task.example_input, task.keep)
         check_task_space(task, model, groups, space, settings.knows_initial)
         notes = check_data(task, task.splits(), model)
-        found = task.metric.to_word(), task.is_trained, str(device)
-        config.trial_command = _of_task(str(config.trial_command), settings, *found)
         given = (config.tuner.class_args if config.tuner else None) or {}
         if isinstance(given.get("objectives", []), list) and isinstance(given.get("constraints") or [], list):
             check_objectives(task, given.get("objectives", DEFAULT_OBJECTIVES), given.get("constraints") or ())
@@ -87,8 +90,10 @@ def check(config: ExperimentConfig) -> None:
         check_algorithm("assessor", config.assessor, space, settings.warm_start)
 
 
-def _of_task(command: str, settings: TrialCommand, word: str, is_trained: bool, device: str = "cpu") -> str:
-    """Return the trial command with what task and machine say, for other processes and whoever reads the results.
+def _completed(
+    command: str, settings: TrialCommand, word: str, is_trained: bool, device: str
+) -> tuple[str, TrialCommand]:
+    """Return the trial command with what task and machine say, and its settings.
 
     Args:
         word: names the task's metric.
@@ -98,15 +103,16 @@ def _of_task(command: str, settings: TrialCommand, word: str, is_trained: bool, 
     Raises:
         UserError: it names another metric.
     """
+    said: dict[str, Any] = {}
     if is_trained and settings.rewinding:
-        command += " --no-rewinding"
+        command, said["rewinding"] = f"{command} --no-rewinding", False
     if settings.device == "auto":
-        command += f" --device {device}"
-    if word == settings.metric:
-        return command
-    if settings.metric != METRIC.name:
-        raise UserError(f"the trial command has --metric {settings.metric}, and task {settings.task} {word}")
-    return f"{command} --metric {shlex.quote(word)}"
+        command, said["device"] = f"{command} --device {device}", device
+    if word != settings.metric:
+        if settings.metric != METRIC.name:
+            raise UserError(f"the trial command has --metric {settings.metric}, and task {settings.task} {word}")
+        command, said["metric"] = f"{command} --metric {shlex.quote(word)}", word
+    return command, replace(settings, **said)
 
 
 def check_algorithm(kind: Kind, section: AlgorithmConfig | None, space: Any, warm_start: bool = True) -> None:

@@ -60,12 +60,11 @@ def _run(config_file: Path, port: int, rule: str | None, output: Path) -> int:
         read_rule(rule)
     check_folder(output)
     config = preflight.load_config(config_file)
-    settings = TrialCommand.parse(str(config.trial_command))
-    if settings is None:
+    if TrialCommand.parse(str(config.trial_command)) is None:
         raise UserError(f"{config_file}: trialCommand must be `autoprune trial TASK`, not {config.trial_command!r}")
     bridge.check_port(port)
-    preflight.check(config)
-    _prepare_dense(terminal, settings, config.trial_code_directory)
+    preflight.check_and_complete(config)
+    _prepare_dense(terminal, str(config.trial_command), config.trial_code_directory)
 
     try:
         experiment_id = bridge.start(config, port)
@@ -97,9 +96,11 @@ def _run(config_file: Path, port: int, rule: str | None, output: Path) -> int:
     return _take_home(terminal, load_experiment(folder), rule, output, port, started) if status is None else status
 
 
-def _prepare_dense(terminal: Console, settings: TrialCommand, code: str | Path) -> None:
+def _prepare_dense(terminal: Console, trial_command: str, code: str | Path) -> None:
     from autoprune.trial.setup import load_settings
 
+    settings = TrialCommand.parse(trial_command)
+    assert settings is not None
     start = time.monotonic()
     with waiting(terminal, "Training the dense model, or taking it from the cache"), chdir(code):
         import torch

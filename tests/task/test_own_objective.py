@@ -1,9 +1,11 @@
 """A task of one's own: batches of any form, a loss, an evaluation, a metric, a training loop; in Python and for NNI."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -168,10 +170,32 @@ def test_another_metric_among_the_objectives_is_refused():
 def test_the_trial_command_says_what_other_processes_must_know():
     command = "autoprune trial own.py --seed 3 --device auto"
     settings = TrialCommand.parse(command)
-    amended = preflight._of_task(command, settings, Metric("own_error", "minimize").to_word(), True, "cuda")
-    found = TrialCommand.parse(amended)
+    word = Metric("own_error", "minimize").to_word()
+    completed, found = preflight._completed(command, settings, word, True, "cuda")
+    assert TrialCommand.parse(completed) == found
     assert found.measure.direction == "minimize" and found.measure.name == "own_error"
     assert not found.knows_initial and found.seed == 3 and found.device == "cuda"
+
+
+def test_lottery_tickets_of_a_model_that_comes_trained_are_refused_before_the_search(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("own.py").write_text(
+        "from dataclasses import replace\n"
+        "from autoprune.task import load_task\n"
+        "digits = load_task('digits')\n"
+        "task = replace(digits, model=digits.build(0), name='trained')\n"
+    )
+    config = {
+        "searchSpace": {"schedule": {"_type": "choice", "_value": ["one_shot", "lottery_ticket"]}},
+        "trialCommand": "autoprune trial own.py",
+        "trialCodeDirectory": ".",
+        "trialConcurrency": 1,
+        "tuner": {"className": "autoprune.search.OptunaTuner", "codeDirectory": "."},
+        "trainingService": {"platform": "local"},
+    }
+    Path("config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(UserError, match="lottery_ticket needs the weights before training"):
+        preflight.check_and_complete(preflight.load_config("config.yaml"))
 
 
 def test_a_search_takes_a_trained_model_and_its_data_without_a_class(prepared):

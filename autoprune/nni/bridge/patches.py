@@ -179,4 +179,4 @@ def _check(action: str, config: ExperimentConfig, port: int) -> None:
     if action == "create":
         from autoprune.nni import preflight
 
-        preflight.check(config)
+        preflight.check_and_complete(config)
