@@ -133,9 +133,9 @@ class Lines(IterableDataset):
     def __iter__(self):
         self.begun += 1
         for file in self.files:
-            self.open = Path(file).open()
-            for line in self.open:
-                yield torch.tensor([float(line)]), 0
+            with Path(file).open() as self.open:
+                for line in self.open:
+                    yield torch.tensor([float(line)]), 0
 
 
 def test_a_stream_counts_by_what_it_reads_from_and_is_left_as_it_was(tmp_path):

@@ -26,8 +26,8 @@ def from_timm(
 
     Args:
         name: of the model.
-        image_folder: holds ``train``, ``validation`` (or ``val``, ``valid``) and ``test``, each with a folder of images for each
-            class. Without ``test`` the figures called so are of the validation images.
+        image_folder: holds ``train``, ``validation`` (or ``val``, ``valid``) and ``test``, each with a folder of images
+            for each class. Without ``test`` the figures called so are of the validation images.
         checkpoint: weights trained for these classes, as timm loads them. Without one the model is trained by the
             task's ``training`` recipe.
         pretrained: whether that training begins at timm's own weights.
