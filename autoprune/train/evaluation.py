@@ -15,7 +15,7 @@ from autoprune.errors import TrialFailure, UserError, short
 from autoprune.task.objective import labels_in, main_output
 from autoprune.task.task import Data, Task
 from autoprune.train import loading
-from autoprune.train.metrics import METERS, Meter
+from autoprune.train.metrics import METERS, Meter, OfTorchmetrics
 
 BATCH_SIZE = 512
 """Examples in a batch of an evaluation, where the data are no loader's."""
@@ -39,7 +39,7 @@ def evaluate(task: Task, model: nn.Module, data: Data) -> dict[str, float]:
         UserError: the evaluation does not return the metric.
     """
     with evaluating(model):
-        if callable(task.evaluate) and not isinstance(task.evaluate, nn.Module):
+        if judges_itself(task):
             return _checked(task, task.evaluate(model, _Batches(data, device_of(model))))
         meter = meter_of(task)
         for batch in _Batches(data, device_of(model)):
@@ -55,8 +55,7 @@ def quality_and_loss(task: Task, model: nn.Module, data: Data) -> tuple[float, f
         TrialFailure: one of them is not finite.
     """
     total = loss = 0.0
-    own = callable(task.evaluate) and not isinstance(task.evaluate, nn.Module)
-    meter = None if own else meter_of(task)
+    meter = None if judges_itself(task) else meter_of(task)
     with evaluating(model):
         for batch in _Batches(data, device_of(model)):
             outputs, count = task.run(model, batch), examples_in(batch)
@@ -68,6 +67,11 @@ def quality_and_loss(task: Task, model: nn.Module, data: Data) -> tuple[float, f
         raise TrialFailure(f"the loss at the evaluation is {loss}: lower the learning rate")
     measured = quality(task, model, data) if meter is None else _checked(task, meter.result())[task.metric.name]
     return measured, loss / total
+
+
+def judges_itself(task: Task) -> bool:
+    """Whether the task has an evaluation of its own, which sees the model and all batches."""
+    return callable(task.evaluate) and not isinstance(task.evaluate, nn.Module)
 
 
 def loss_of(task: Task, model: nn.Module, batch: Any) -> float:
@@ -101,7 +105,7 @@ def meter_of(task: Task) -> Meter:
     return METERS[task.metric.name](task)
 
 
-class _Torchmetrics(Meter):
+class _Torchmetrics(OfTorchmetrics):
     """A torchmetrics metric, which is given the main output and the labels of each batch."""
 
     def __init__(self, name: str, metric: Any) -> None:
