@@ -236,6 +236,8 @@ def run_search(
             tuner.update_search_space(space)
         data = found.splits()
         loaded = (found, data, dense.load_or_train(found, data, checkpoint, seed, initial, settings.device))
+        for note in loaded[2].notes:
+            warnings.warn(note, stacklevel=2)
         keeper = None
         if folder is None:
             keeper = tempfile.TemporaryDirectory(prefix="autoprune-")

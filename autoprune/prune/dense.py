@@ -36,6 +36,7 @@ class Dense:
         measures: its metric on the validation split, ``params``, ``macs``, ``bytes`` and ``latency_ms``.
         key: names all that decides it, its groups included (:mod:`autoprune.cache`).
         groups: its coupled channel groups, found once for all trials.
+        notes: what a user should know of how task and data fit together, a line each.
     """
 
     model: nn.Module
@@ -43,6 +44,7 @@ class Dense:
     measures: dict[str, float]
     key: str
     groups: Groups | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def device(self) -> torch.device:
@@ -77,7 +79,7 @@ def load_or_train(
     if checkpoint:
         load_checkpoint(model, checkpoint, task.name)
     model = model.to(device)
-    check_data(task, data, model)
+    notes = tuple(check_data(task, data, model))
     is_trained = bool(checkpoint) or task.is_trained
 
     def make(file: Path) -> None:
@@ -95,7 +97,7 @@ def load_or_train(
     model.load_state_dict(saved["weights"])
     groups = find_groups(model.eval(), task.example_input, task.keep)
     key = cache.key_of(dense=key, keep=tuple(task.keep), groups=groups.prunable)
-    return Dense(model, None if is_trained and not initial else before, saved["measures"], key, groups)
+    return Dense(model, None if is_trained and not initial else before, saved["measures"], key, groups, notes)
 
 
 WITHIN = ("state_dict", "model_state_dict", "model")

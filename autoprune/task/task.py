@@ -130,6 +130,11 @@ class Task:
         """Whether the model came with its weights."""
         return isinstance(self.model, nn.Module)
 
+    @property
+    def own_evaluation(self) -> Callable[[nn.Module, Iterable[Any]], Mapping[str, float]] | None:
+        """What judges a model on batches by itself; None where outputs are added up, batch by batch."""
+        return None if isinstance(self.evaluate, nn.Module) else self.evaluate
+
     def build(self, seed: int = 0) -> nn.Module:
         """Return the untrained model, the same for the same seed; of a trained one a copy.
 

@@ -120,7 +120,7 @@ def _guess(labels: Any) -> str:
 
 
 def _check_loss(where: str, task: Task, model: nn.Module, batch: Any) -> list[str]:
-    batch, soft = to_device(batch, device_of(model)), None
+    batch = to_device(batch, device_of(model))
     try:
         outputs = task.run(model.train(), batch)
         loss = task.loss(outputs, batch)
@@ -136,8 +136,7 @@ def _check_loss(where: str, task: Task, model: nn.Module, batch: Any) -> list[st
     with torch.no_grad():
         taught = task.run(model.eval(), batch)
     try:
-        student = task.run(model.train(), batch)
-        soft = task.distillation(student, taught, batch, task.recovery.temperature)
+        soft = task.distillation(outputs, taught, batch, task.recovery.temperature)
     except Exception as error:
         raise UserError(f"{where}: no distillation for outputs {said(outputs)}: {_line(error)}") from error
     if soft is None:

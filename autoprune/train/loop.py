@@ -82,7 +82,7 @@ def train(
         optimization.step(before_step)
         schedule.step()
         after_step()
-    if start < stop:
+    if start < stop and recipe.averaging:
         optimization.finish()
         after_step()
     if recipe.bn_reestimation and (stop == recipe.steps or task.fit is not None):
