@@ -150,6 +150,6 @@ def _latencies(experiment: Experiment, task: Task, dense: Dense, chosen: Trial) 
     models: dict[str, nn.Module] = {"dense": dense.model}
     for trial in [*experiment.front(), chosen, *(t for ts in experiment.baselines.values() for t in ts)]:
         models[trial.id] = export.load_pruned(task, trial.model_file).to(dense.device)
-    how = (task.example_input, settings.latency, settings.latency_batch)
+    how = (task.example, settings.latency, settings.latency_batch)
     times = latency.time_in_turn([latency.make_pass(model, *how) for model in models.values()])
     return {name: latency.median(each) for name, each in zip(models, times, strict=True)}
