@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from autoprune.base import streams
 from autoprune.base.tree import as_inputs, call
-from autoprune.errors import UserError, unknown
-from autoprune.results.measures import METRIC, METRICS, Measure, declare
+from autoprune.errors import UserError
+from autoprune.results.measures import METRIC, Measure, declare, find_metric
 from autoprune.task.accepted import accepted
 from autoprune.task.objective import default_distillation, default_loss, inputs_of
 from autoprune.task.recipe import Recipe
@@ -53,11 +53,7 @@ class _Metric:
         return METRIC if task is None else task.__dict__["metric"]
 
     def __set__(self, task: Task, metric: Measure | str) -> None:
-        if isinstance(metric, str):
-            if metric not in METRICS:
-                raise unknown(f"metric of task {task.name}", metric, METRICS)
-            metric = METRICS[metric]
-        task.__dict__["metric"] = declare(metric)
+        task.__dict__["metric"] = find_metric(metric) if isinstance(metric, str) else declare(metric)
 
 
 @dataclass(frozen=True)

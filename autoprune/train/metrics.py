@@ -1,7 +1,8 @@
 """Metrics that need no evaluation of the task's own: what adds batches up to each, by name.
 
 A new one is a class here or elsewhere, its declaration in :data:`autoprune.results.measures.METRICS`, and a line in
-:data:`METERS`. All but the first are torchmetrics'.
+:data:`METERS`; another package has an entry point for each, ``autoprune.metrics`` and ``autoprune.meters``. All but the
+first are torchmetrics'.
 """
 
 from __future__ import annotations
@@ -192,6 +193,6 @@ METERS: Registry[Any] = Registry(
         "mae": "autoprune.train.metrics:Regression",
         "r2": "autoprune.train.metrics:Regression",
     },
-    "autoprune.metrics",
+    "autoprune.meters",
 )
 """Metric -> what makes its meter, given the task."""
