@@ -64,7 +64,7 @@ def run_trial(
         round_to: kept channels are a multiple of this where a group is large enough.
         on_round: called with the validation metric after every round of the schedule but the last.
         groups: the dense model's groups, if not those that ``dense`` holds.
-        repeat: another number gives the candidate's own training another seed; the shared weights stay what they are.
+        repeat: another number gives the candidate's own training another seed; the supernet's weights stay.
 
     Raises:
         TrialFailure: the loss or a measure is not a finite number, or a layer would be left empty.
