@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ def write(model: nn.Module | torch.export.ExportedProgram, inputs: Any, file: Pa
     positional, named = as_arguments(inputs)
     options = {"dynamic_shapes": batch_shapes(inputs)} if isinstance(model, nn.Module) else {}
     names = list(named) or [f"input_{i}" if len(positional) > 1 else "input" for i in range(len(positional))]
-    with quiet(), evaluating(model) if isinstance(model, nn.Module) else nullcontext():
+    with quiet(), _ready(model) if isinstance(model, nn.Module) else nullcontext():
         program = torch.onnx.export(
             model,
             positional,
@@ -50,6 +51,19 @@ def write(model: nn.Module | torch.export.ExportedProgram, inputs: Any, file: Pa
     if not isinstance(model, nn.Module):
         del proto.graph.value_info[:]  # an exported program's batch dimension has another name there
     onnx.save(proto, file)
+
+
+@contextmanager
+def _ready(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode for a while, without what it returns as None: PyTorch 2.8 cannot write that."""
+    with evaluating(model), model.register_forward_hook(_without_none):
+        yield
+
+
+def _without_none(model: nn.Module, inputs: Any, outputs: Any) -> Any:
+    if type(outputs) not in (tuple, list):
+        return outputs
+    return type(outputs)(part for part in outputs if part is not None)
 
 
 def batch_shapes(inputs: Any) -> Any:

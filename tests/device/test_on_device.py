@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 from models import _bert, _gpt2, _llama, _tokens
-from tiny import make_task
+from tiny import TinyNet, make_task
 from torch import nn
+from torch.utils.data import DataLoader
 
+import autoprune
 from autoprune.base import streams
 from autoprune.base.tree import device_of, to_device
 from autoprune.export import export, load_pruned
@@ -264,3 +266,29 @@ def test_a_trial_process_of_an_experiment_on_the_device(tmp_path, device):
     folder.mkdir(parents=True)
     metrics = execute(settings, loaded, channels, Candidate(uniform=0.5), folder, lambda quality: None)
     assert metrics["latency_ms"] > 0
+
+
+def test_a_lightning_module_is_judged_on_the_device_and_stays_there(device):
+    lightning = pytest.importorskip("lightning")
+
+    class Module(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.net = TinyNet()
+
+        def forward(self, x):
+            return self.net(x)
+
+        def validation_step(self, batch, number):
+            self.log("right", (self(batch[0]).argmax(1) == batch[1]).float().mean())
+
+    class Tiny(lightning.LightningDataModule):
+        def train_dataloader(self):
+            return DataLoader(make_task()[1].train, 32)
+
+        val_dataloader = train_dataloader
+
+    task = autoprune.from_lightning(Module(), Tiny(), "right")
+    here, there = task.build(), task.build().to(device)
+    found = [evaluation.evaluate(task, model, task.validation)["right"] for model in (here, there)]
+    assert found[0] == pytest.approx(found[1]) and device_of(there) == device

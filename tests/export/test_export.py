@@ -14,8 +14,8 @@ import autoprune
 from autoprune import export
 from autoprune.errors import UserError
 from autoprune.export.recovery import recover
-from autoprune.finalize.card import wilson
 from autoprune.finalize.finish import Options
+from autoprune.finalize.intervals import wilson
 from autoprune.train import evaluation
 
 
