@@ -62,7 +62,7 @@ def check_and_complete(config: ExperimentConfig) -> None:
         from autoprune.train.fit import check_data
         from autoprune.trial.setup import check_objectives, check_task_space, settings_task
 
-        engine.chosen()
+        engine.chosen(settings.to_words()[2:])
         latency.check(settings.latency, settings.latency_batch, 1)
         device = resolve(settings.device)
         task = settings_task(settings)

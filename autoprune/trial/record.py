@@ -92,10 +92,22 @@ def _prepare(
 
 def record_failure(error: Exception, folder: Path) -> str:
     """Leave the reason of a trial's failure in its folder and return it, in one line."""
-    known = isinstance(error, TrialFailure | UserError)
-    reason = " ".join((str(error) if known else f"{type(error).__name__}: {error}").split())
+    from autoprune.base import memory
+
+    if memory.is_used_up(error):
+        reason = memory.said(error)
+    else:
+        reason = str(error) if is_known(error) else f"{type(error).__name__}: {error}"
+    reason = " ".join(reason.split())
     write_text(folder / FAILURE, reason + "\n")
     return reason
+
+
+def is_known(error: Exception) -> bool:
+    """Say whether a trial may fail with this: what is loaded is as it was, and the reason needs no traceback."""
+    from autoprune.base import memory
+
+    return isinstance(error, TrialFailure | UserError) or memory.is_used_up(error)
 
 
 def default_metric(
