@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from autoprune.base.registry import Registry
 
@@ -29,7 +29,7 @@ ENGINES: Registry[Engine] = Registry(
 )
 
 
-def chosen(words: list[str]) -> Engine:
+def chosen(words: Sequence[str] = ()) -> Engine:
     """Return the engine that the environment names in ``AUTOPRUNE_ENGINE``.
 
     If it names none: the warm process on the CPU, workers on another device.
@@ -44,7 +44,7 @@ def chosen(words: list[str]) -> Engine:
     return ENGINES[os.environ.get("AUTOPRUNE_ENGINE") or by_itself]
 
 
-def device_in(words: list[str]) -> str:
+def device_in(words: Sequence[str]) -> str:
     """Return the device that the options of a trial name, ``cpu`` if none."""
     device = "cpu"
     for word, after in zip(words, [*words[1:], ""], strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from autoprune.base.device import synchronise
 from autoprune.base.modes import evaluating
 from autoprune.base.tree import beside, call, device_of, examples_in
+from autoprune.measure.memory import memory
 from autoprune.measure.packing import pack
 
 
@@ -22,6 +23,14 @@ def measure(model: nn.Module, example_input: Any, with_latency: bool = True) -> 
     """Return ``params``, ``macs``, ``bytes`` and, unless told not to, ``latency_ms``, as counted below."""
     sizes = {"params": parameters(model), "macs": macs(model, example_input), "bytes": compressed_bytes(model)}
     return sizes | ({"latency_ms": latency_ms(model, example_input)} if with_latency else {})
+
+
+def optional(names: Iterable[str], model: nn.Module, example_input: Any, batch_size: int = 1) -> dict[str, float]:
+    """Return those of the optional measures (:data:`autoprune.results.measures.OPTIONAL`) that are named."""
+    return {name: _OPTIONAL[name](model, example_input, batch_size) for name in names}
+
+
+_OPTIONAL = {"memory": memory}
 
 
 def parameters(model: nn.Module) -> int:

@@ -12,7 +12,7 @@ from autoprune.results import finite
 from autoprune.results.baselines import DENSE
 from autoprune.results.candidate import renamed
 from autoprune.results.experiment import Experiment, Trial
-from autoprune.results.measures import SIZES, Measure
+from autoprune.results.measures import Measure
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,8 @@ def _trained(schedule: str, budget: float | None) -> str:
 
 def _dense_row(experiment: Experiment, dense: dict[str, float], final: Final | None) -> Row:
     values: dict[str, float | None] = {**dense, "latency_ms": _latency("dense", dense, final)}
-    cells = {each.name: cell(each, values[each.name], None) for each in (experiment.metric, *SIZES.values())}
+    shown = (experiment.metric, *experiment.sizes.values())
+    cells = {each.name: cell(each, values.get(each.name), None) for each in shown}
     return Row("dense", "dense", "not pruned", False, cells, {})
 
 
@@ -128,7 +129,8 @@ def _row(kind: Literal["front", "baseline"], experiment: Experiment, trial: Tria
     dense, metric = experiment.dense, experiment.metric
     values: dict[str, float | None] = {**trial.measures, "latency_ms": _latency(trial.id, trial.measures, final)}
     references: dict[str, float | None] = {**dense, "latency_ms": _latency("dense", dense, final)} if dense else {}
-    cells = {each.name: cell(each, values[each.name], references.get(each.name)) for each in (metric, *SIZES.values())}
+    shown = (metric, *experiment.sizes.values())
+    cells = {each.name: cell(each, values.get(each.name), references.get(each.name)) for each in shown}
     margins = {} if trial.baseline else experiment.margins(trial)
     above = {name.removeprefix("above_"): metric.difference(value) for name, value in margins.items()}
     return Row(kind, trial.id, method(trial), final is not None and trial.id == final.chosen.id, cells, above)

@@ -44,11 +44,14 @@ def execute(
     """
     import torch
 
+    from autoprune.base import memory
     from autoprune.base.tree import weights_of
+    from autoprune.measure.measure import optional
     from autoprune.results import baselines
     from autoprune.trial import reference_latency
     from autoprune.trial.run import run_trial
 
+    memory.forget_peak()
     task, data, dense = loaded
     if candidate.baseline == baselines.DENSE:
         result = _prepare(settings, loaded, candidate, folder)
@@ -56,8 +59,12 @@ def execute(
         result = run_trial(task, candidate, data, dense, settings.seed, settings.round_to, on_round)
     how = (settings.latency, settings.latency_batch)
     pruned_ms, dense_ms = reference_latency.beside_reference(dense, result.model, task.example_input, *how)
-    measures = finite.checked(result.measures | {"latency_ms": pruned_ms})
-    dense_measures = dense.measures | {"latency_ms": dense_ms}
+    pruned_more, dense_more = (
+        optional(settings.optional, model, task.example_input, settings.latency_batch)
+        for model in (result.model, dense.model)
+    )
+    measures = finite.checked(result.measures | {"latency_ms": pruned_ms} | pruned_more)
+    dense_measures = dense.measures | {"latency_ms": dense_ms} | dense_more
     metrics = default_metric(measures, dense_measures, settings.size_weight, task.metric) | measures
     if candidate.baseline is None:
         metrics |= baselines.margins(measures, dense_measures, finished_baselines(folder.parent), task.metric)

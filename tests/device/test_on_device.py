@@ -17,6 +17,7 @@ from autoprune.export import export, load_pruned
 from autoprune.export.int8 import export_int8
 from autoprune.finalize import fine_tuning
 from autoprune.measure import latency, measure
+from autoprune.measure.memory import memory
 from autoprune.prune.allocation import METHODS, allocate
 from autoprune.prune.blocks import block_importance, find_blocks
 from autoprune.prune.criteria import CRITERIA, Context, channels_to_remove, weight_masks
@@ -264,3 +265,9 @@ def test_a_trial_process_of_an_experiment_on_the_device(tmp_path, device):
     folder.mkdir(parents=True)
     metrics = execute(settings, loaded, channels, Candidate(uniform=0.5), folder, lambda quality: None)
     assert metrics["latency_ms"] > 0
+
+
+def test_the_memory_of_a_forward_pass(made_up, here, there):
+    task = here[0]
+    cpu, found = (memory(dense.model, task.example_input, 4) for dense in (here[2], there[2]))
+    assert found == pytest.approx(cpu, rel=0.02 if made_up else 5)
