@@ -47,7 +47,7 @@ def chosen(words: Sequence[str] = ()) -> Engine:
 def device_in(words: Sequence[str]) -> str:
     """Return the device that the options of a trial name, ``cpu`` if none."""
     device = "cpu"
-    for word, after in zip(words, [*words[1:], ""], strict=True):
+    for word, after in zip(words, [*words, ""][1:], strict=True):
         if word == "--device":
             device = after
         elif word.startswith("--device="):
