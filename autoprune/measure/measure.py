@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from autoprune.base.device import synchronise
+from autoprune.base.device import milliseconds
 from autoprune.base.modes import evaluating
 from autoprune.base.tree import beside, call, device_of, examples_in
 from autoprune.measure.memory import memory
@@ -94,9 +94,7 @@ def latencies_ms(models: list[nn.Module], example_input: Any, runs: int = 50, wa
             modes.enter_context(evaluating(model))
         for run in range(warmup + runs):
             for (model, inputs, device), record in zip(placed, times, strict=True):
-                start = time.perf_counter()
-                call(model, inputs)
-                synchronise(device)
+                took = milliseconds(partial(call, model, inputs), device)
                 if run >= warmup:
-                    record.append((time.perf_counter() - start) * 1000)
+                    record.append(took)
     return [statistics.median(record) for record in times]

@@ -15,6 +15,7 @@
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <torch/library.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 
@@ -64,6 +65,21 @@ struct Guard final : c10::impl::NoOpDeviceGuardImpl<kSecond> {
   c10::Stream getStream(c10::Device) const noexcept override { return c10::Stream(c10::Stream::DEFAULT, DEVICE); }
   c10::Stream exchangeStream(c10::Stream) const noexcept override { return getStream(DEVICE); }
   void synchronizeDevice(const c10::DeviceIndex) const override {}
+
+  using Clock = std::chrono::steady_clock;
+  void record(void** event, const c10::Stream&, const c10::DeviceIndex, const c10::EventFlag) const override {
+    if (!*event) *event = new Clock::time_point;
+    *static_cast<Clock::time_point*>(*event) = Clock::now();
+  }
+  bool queryEvent(void*) const override { return true; }
+  void synchronizeEvent(void*) const override {}
+  void destroyEvent(void* event, const c10::DeviceIndex) const noexcept override {
+    delete static_cast<Clock::time_point*>(event);
+  }
+  double elapsedTime(void* first, void* last, const c10::DeviceIndex) const override {
+    auto took = *static_cast<Clock::time_point*>(last) - *static_cast<Clock::time_point*>(first);
+    return std::chrono::duration<double, std::milli>(took).count();
+  }
 };
 C10_REGISTER_GUARD_IMPL(PrivateUse1, Guard);
 

@@ -208,7 +208,9 @@ def test_the_preparation_of_a_search(there):
 @pytest.mark.parametrize("runtime", ["eager", "onnxruntime"])
 def test_latency_beside_the_dense_model(runtime, there):
     task, _, dense = there
-    assert latency.compare(dense.model, dense.model, task.example_input, runtime, 2, 1, 3, 1).speedup > 0
+    found = latency.compare(dense.model, dense.model, task.example_input, runtime, 2, 1, 3, 1)
+    assert found.speedup > 0
+    assert found.where.endswith("Provider" if runtime == "onnxruntime" else "by its events")
 
 
 def test_exported_files_are_written_and_compared_on_the_cpu(tmp_path, device, there):
