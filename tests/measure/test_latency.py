@@ -188,7 +188,7 @@ def test_onnx_runtime_runs_on_the_device_where_it_has_a_provider(monkeypatch):
 def test_one_that_does_not_start_is_said_in_one_line(monkeypatch, tmp_path):
     onnx.write(SMALL, ONE, tmp_path / "small.onnx")
     monkeypatch.setattr(onnx, "provider", lambda device: "CUDAExecutionProvider")
-    with pytest.warns(UserWarning), pytest.raises(UserError, match="ONNX Runtime cannot start its CUDAExecutionProvider"):
+    with pytest.warns(UserWarning), pytest.raises(UserError, match="cannot start its CUDAExecutionProvider"):
         onnx.session(tmp_path / "small.onnx", device=DEVICE)
 
 
