@@ -29,11 +29,11 @@ def space(
 
     found = load_task(task)
     model = found.build()
-    groups = find_groups(model, found.example_input, found.keep)
+    groups = find_groups(model, found.example, found.keep)
     if not len(groups):
         raise UserError(f"task {task}: its model has no channels that can be removed: see `autoprune groups {task}`")
-    totals = measure.measure(model, found.example_input, with_latency=False)
-    blocks = find_blocks(model, found.example_input, found.keep) if with_blocks else ()
+    totals = measure.measure(model, found.example, with_latency=False)
+    blocks = find_blocks(model, found.example, found.keep) if with_blocks else ()
     search_space = build_space(groups, blocks=blocks)
     output = output or Path("search_spaces") / f"{found.name}.yaml"
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -58,9 +58,9 @@ def execute(
     else:
         result = run_trial(task, candidate, data, dense, settings.seed, settings.round_to, on_round)
     how = (settings.latency, settings.latency_batch)
-    pruned_ms, dense_ms = reference_latency.beside_reference(dense, result.model, task.example_input, *how)
+    pruned_ms, dense_ms = reference_latency.beside_reference(dense, result.model, task.example, *how)
     pruned_more, dense_more = (
-        optional(settings.optional, model, task.example_input, settings.latency_batch)
+        optional(settings.optional, model, task.example, settings.latency_batch)
         for model in (result.model, dense.model)
     )
     measures = finite.checked(result.measures | {"latency_ms": pruned_ms} | pruned_more)

@@ -51,7 +51,7 @@ def test_a_search_that_asks_for_it_has_it_in_results_tables_and_rules(results):
     asked, _ = results
     assert asked.settings.also == "memory"
     task, _, dense = asked.loaded
-    assert asked.dense["memory"] == memory(dense.model, task.example_input, 3)
+    assert asked.dense["memory"] == memory(dense.model, task.example, 3)
     assert all(0 < trial.metrics["memory"] <= asked.dense["memory"] for trial in asked.trials)
     record = json.loads((asked.trials[0].folder / "result.json").read_text())
     assert record["measures"]["memory"] == asked.trials[0].measures["memory"]
