@@ -56,13 +56,14 @@ def _run(config_file: Path, port: int, rule: str | None, output: Path) -> int:
     logging.getLogger("nni").setLevel(logging.CRITICAL)  # what fails is raised
     logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # what torchao, if installed, makes it say
     bridge.register()
-    if rule is not None:
-        read_rule(rule)
+    limit = None if rule is None else read_rule(rule)
     check_folder(output)
     config = preflight.load_config(config_file)
     if TrialCommand.parse(str(config.trial_command)) is None:
         raise UserError(f"{config_file}: trialCommand must be `autoprune trial TASK`, not {config.trial_command!r}")
     bridge.check_port(port)
+    if rule is not None and limit is not None:
+        preflight.measure_what_is_asked(config, constraints=[rule])
     preflight.check_and_complete(config)
     _prepare_dense(terminal, str(config.trial_command), config.trial_code_directory)
 

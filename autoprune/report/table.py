@@ -15,7 +15,7 @@ from autoprune.finalize.final import Final, fine_tuned_of
 from autoprune.report.rows import Cell, Row, front_rows
 from autoprune.results.baselines import left_out
 from autoprune.results.experiment import Experiment
-from autoprune.results.measures import SIZES, Measure
+from autoprune.results.measures import Measure
 from autoprune.results.settings import TrialCommand
 
 
@@ -45,7 +45,7 @@ class FrontTable:
         names = ["Network"] if narrow else ["Network", "How"]
         judged = [f"{metric.title}\n{metric.compared_in}"]
         judged += ["Test\npercent" if metric.is_share else "Test"] if tested else []
-        sizes = [f"{size.title}\n{size.better if narrow else size.compared_in}" for size in SIZES.values()]
+        sizes = [f"{size.title}\n{size.better if narrow else size.compared_in}" for size in experiment.sizes.values()]
         above = [f"Above {name.replace('_', ' ')}".replace(" ", "\n") for name in baselines]
         headings = [*names, *judged, *sizes, *above]
         table = Table(*headings, left=names, title=_title(self), caption=_caption(self))

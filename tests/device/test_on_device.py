@@ -19,6 +19,7 @@ from autoprune.export import export, load_pruned
 from autoprune.export.int8 import export_int8
 from autoprune.finalize import fine_tuning
 from autoprune.measure import latency, measure
+from autoprune.measure.memory import memory
 from autoprune.prune.allocation import METHODS, allocate
 from autoprune.prune.blocks import block_importance, find_blocks
 from autoprune.prune.criteria import CRITERIA, Context, channels_to_remove, weight_masks
@@ -209,7 +210,9 @@ def test_the_preparation_of_a_search(there):
 @pytest.mark.parametrize("runtime", ["eager", "onnxruntime"])
 def test_latency_beside_the_dense_model(runtime, there):
     task, _, dense = there
-    assert latency.compare(dense.model, dense.model, task.example_input, runtime, 2, 1, 3, 1).speedup > 0
+    found = latency.compare(dense.model, dense.model, task.example_input, runtime, 2, 1, 3, 1)
+    assert found.speedup > 0
+    assert found.where.endswith("Provider" if runtime == "onnxruntime" else "by its events")
 
 
 def test_exported_files_are_written_and_compared_on_the_cpu(tmp_path, device, there):
@@ -292,3 +295,9 @@ def test_a_lightning_module_is_judged_on_the_device_and_stays_there(device):
     here, there = task.build(), task.build().to(device)
     found = [evaluation.evaluate(task, model, task.validation)["right"] for model in (here, there)]
     assert found[0] == pytest.approx(found[1]) and device_of(there) == device
+
+
+def test_the_memory_of_a_forward_pass(made_up, here, there):
+    task = here[0]
+    cpu, found = (memory(dense.model, task.example_input, 4) for dense in (here[2], there[2]))
+    assert found == pytest.approx(cpu, rel=0.02 if made_up else 5)
