@@ -54,14 +54,14 @@ def one_line(now: Snapshot) -> str:
     """Return how far an experiment is, for a log."""
     left = "" if now.over else time_left(now.seconds_left)
     best = " ".join(f"{t.quality:.3f}@{t.metrics['macs'] / 1e6:.3g}M" for t in now.experiment.front()[:6])
-    line = f"{now.elapsed:4.0f} s: {now.ended} of {now.total} trials done, {now.unhappy}{left}; front: {best or '-'}"
+    line = f"{now.elapsed:4.0f} s: {now.experiment.counts}{left}; front: {best or '-'}"
     return "; ".join([line, *doing(now.experiment, most=1)])
 
 
 def picture(now: Snapshot) -> Group:
     """Return the bar, the front so far, and why the latest failures failed."""
     bar = bars()
-    counts = f"{now.ended} of {now.total} trials, {now.unhappy}{time_left(now.seconds_left)}"
+    counts = f"{now.experiment.counts}{time_left(now.seconds_left)}"
     bar.add_task(units.duration(now.elapsed), total=now.total or 1, completed=now.ended, counts=counts)
     running = [Text(f"  {line}", style="dim") for line in doing(now.experiment)]
     return Group(bar, *running, _live_front(now.experiment), *failures(now.experiment))
