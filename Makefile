@@ -64,7 +64,7 @@ dist: setup-dev
 
 # The versions that are installed now, and that the next `make setup` installs.
 constraints: setup-dev
-	{ head -2 constraints.txt; $(BIN)/pip freeze --exclude-editable; } > constraints.new && mv constraints.new constraints.txt
+	{ head -2 constraints.txt; $(BIN)/pip freeze --all --exclude-editable | grep -v ^pip=; } > constraints.new && mv constraints.new constraints.txt
 
 clean:
 	rm -rf .venv outputs build dist *.egg-info

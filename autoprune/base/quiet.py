@@ -5,8 +5,18 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import sys
+import sysconfig
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+CHATTY = ("torch.utils._pytree", "torch.onnx", "nni")
+"""Loggers that tell users of what only their own authors can mend. What fails is raised."""
+
+OURS = str(Path(__file__).parents[1])
+"""The package: its own warnings are for users, and so are those of their files."""
 
 
 @contextlib.contextmanager
@@ -20,3 +30,25 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
+
+
+def quiet_libraries() -> None:
+    """Keep libraries' warnings off the terminal, for the rest of this process; of the command line only."""
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    if getattr(warnings.showwarning, "quiet", False):
+        return
+    show = warnings.showwarning
+
+    def only_ours(message: Any, category: Any, filename: str, *rest: Any) -> None:
+        if not is_librarys(filename):
+            show(message, category, filename, *rest)
+
+    only_ours.quiet = True  # type: ignore[attr-defined]
+    warnings.showwarning = only_ours
+
+
+def is_librarys(filename: str) -> bool:
+    """Whether a file is neither AutoPrune's nor the user's."""
+    libraries = [sysconfig.get_path("stdlib"), *(each for each in sys.path if each.endswith("-packages"))]
+    return filename.startswith(tuple(f"{each}/" for each in libraries)) and not filename.startswith(f"{OURS}/")

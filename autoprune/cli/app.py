@@ -11,6 +11,7 @@ import typer
 
 from autoprune.base.places import check_file
 from autoprune.base.printable import printable
+from autoprune.base.quiet import quiet_libraries
 from autoprune.base.version import __version__
 from autoprune.errors import TrialFailure, UserError
 
@@ -91,6 +92,7 @@ UsageError: Any = typer.BadParameter.__base__  # click's own, or that of typer's
 
 def main() -> None:
     """Run the command line; bad input is one line and exit status 2, a network that cannot be judged one and 1."""
+    quiet_libraries()
     try:
         status = app(standalone_mode=False)
         sys.stdout.flush()  # now, while a reader that went away can be handled

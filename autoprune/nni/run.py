@@ -56,7 +56,6 @@ def _run(given: str, port: int, rule: str | None, output: Path) -> int:
     from autoprune.nni import bridge
 
     logging.getLogger("nni").setLevel(logging.CRITICAL)  # what fails is raised
-    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # what torchao, if installed, makes it say
     bridge.register()
     if rule is not None:
         read_rule(rule)
