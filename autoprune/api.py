@@ -225,10 +225,10 @@ def run_search(
         check_folder(Path(folder))
     with latency.pinned(1), quiet_optuna():
         model = found.build(seed)
-        groups = find_groups(model, found.example_input, found.keep)
+        groups = find_groups(model, found.example, found.keep)
         space = dict(space) if space is not None else build_space(groups, schedules=default_schedules(found))
         check_task_space(found, model, groups, space, settings.knows_initial)
-        kind = TUNERS[tuner] if isinstance(tuner, str) else type(tuner)
+        kind: Any = TUNERS[tuner] if isinstance(tuner, str) else type(tuner)
         own = _own_arguments(tuner, kind, arguments)
         if "check_search" in vars(kind):
             kind.check_search(space, warm_start, **own)
@@ -236,6 +236,8 @@ def run_search(
             tuner.update_search_space(space)
         data = found.splits()
         loaded = (found, data, dense.load_or_train(found, data, checkpoint, seed, initial, settings.device))
+        for note in loaded[2].notes:
+            warnings.warn(note, stacklevel=2)
         keeper = None
         if folder is None:
             keeper = tempfile.TemporaryDirectory(prefix="autoprune-")
@@ -243,13 +245,15 @@ def run_search(
         place = _new_folder(Path(folder))
         stated = own | {"objectives": list(objectives), "constraints": list(constraints or ())}
         config = _config(settings, found.name, trials, kind, stated, space)
-        if isinstance(tuner, str):
-            tuner = kind(**own, **_storage(kind, place))
-            tuner.update_search_space(space)
+        if isinstance(tuner, Tuner):
+            proposes = tuner
+        else:
+            proposes = kind(**own, **_storage(kind, place))
+            proposes.update_search_space(space)
         engine = _Engine(settings, loaded, {group.name: group.channels for group in groups}, place, on_trial)
         with suppress(KeyboardInterrupt):
             loop.search(
-                tuner, engine.run, range(trials), baselines_.first(config["trialCommand"], space), engine.folders
+                proposes, engine.run, range(trials), baselines_.first(config["trialCommand"], space), engine.folders
             )
     return SearchResult(place.name, place, config, engine.trials, loaded, keeper, metric=found.metric)
 

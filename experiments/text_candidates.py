@@ -1,4 +1,4 @@
-"""What the shared training tells of four candidates of the task imdb, beside fine-tuning them further and alone.
+"""What the supernet's training tells of four candidates of the task imdb, beside fine-tuning them further and alone.
 
 `python experiments/text_candidates.py` prints, for each, the MACs left, the accuracies on the validation and on the
 test split, and the CPU seconds of one thread (docs/text.md).

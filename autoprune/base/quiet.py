@@ -10,7 +10,7 @@ import sysconfig
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TextIO
 
 CHATTY = ("torch.utils._pytree", "torch.onnx", "nni")
 """Loggers that tell users of what only their own authors can mend. What fails is raised."""
@@ -40,9 +40,16 @@ def quiet_libraries() -> None:
         return
     show = warnings.showwarning
 
-    def only_ours(message: Any, category: Any, filename: str, *rest: Any) -> None:
+    def only_ours(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
         if not is_librarys(filename):
-            show(message, category, filename, *rest)
+            show(message, category, filename, lineno, file, line)
 
     only_ours.quiet = True  # type: ignore[attr-defined]
     warnings.showwarning = only_ours

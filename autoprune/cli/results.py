@@ -125,7 +125,7 @@ def latency(
     chosen, reason = choose_trial(experiment, choose)
     task, _, dense = load(experiment)
     pair = (dense.model, load_pruned(task, chosen.model_file).to(dense.device))
-    found = [latency.compare(*pair, task.example_input, name, b, threads, runs) for name in runtimes for b in sizes]
+    found = [latency.compare(*pair, task.example, name, b, threads, runs) for name in runtimes for b in sizes]
     print(printable(f"trial {chosen.id}, chosen by {reason}"))
     show(latency_table(found))
     if output:

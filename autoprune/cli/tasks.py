@@ -26,7 +26,7 @@ def space(
     from autoprune.trial.space import space_of
 
     found = load_task(task)
-    written = space_of(task, found, found.example_input, with_blocks)
+    written = space_of(task, found, found.example, with_blocks)
     output = output or Path("search_spaces") / f"{found.name}.yaml"
     output.parent.mkdir(parents=True, exist_ok=True)
     write_text(output, written.text)

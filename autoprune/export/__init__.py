@@ -159,7 +159,7 @@ def _export(name, task, model, dense, validation, inputs, file, threads, runs) -
         name,
         file,
         file.stat().st_size,
-        evaluation.quality(task, AsModule(run, task.example_input), validation),
+        evaluation.quality(task, AsModule(run, task.example), validation),
         difference,
         time_beside_dense(name, task, run, dense, threads, runs),
         kind.how_to_load.format(file=file.name, task=task.name),
@@ -168,7 +168,7 @@ def _export(name, task, model, dense, validation, inputs, file, threads, runs) -
 
 def time_beside_dense(name: str, task: Task, run: Run, dense: nn.Module, threads: int, runs: int) -> Comparison:
     """Time a loaded file on one example, in turn with the dense model in the format called ``name``."""
-    one = task.example_input
+    one = task.example
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, f"dense.{FORMATS[name].suffix}")
         FORMATS[name].write(dense, repeated(one, 2), file)

@@ -69,7 +69,7 @@ def export_int8(
                 files[method] = Path(folder, f"{name}.onnx")
                 quantiser.write(asked, files[method])
         found = {
-            how: evaluation.quality(task, AsModule(load(each), task.example_input), data.validation)
+            how: evaluation.quality(task, AsModule(load(each), task.example), data.validation)
             for how, each in files.items()
         }
         metric = task.metric
@@ -91,6 +91,6 @@ def export_int8(
             None,
             time_beside_dense("onnx", task, run, dense_model, threads, runs),
             FORMAT.how_to_load.format(file=file.name),
-            test_accuracy=evaluation.quality(task, AsModule(run, task.example_input), data.test),
+            test_accuracy=evaluation.quality(task, AsModule(run, task.example), data.test),
         )
     return Quantized(exported, best, {"float": own} | found)

@@ -7,13 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoprune.results.experiment import Experiment, Trial
-from autoprune.results.fine_tuned import FineTuned
-
-if TYPE_CHECKING:
-    from autoprune.export import Exported
-    from autoprune.export.int8 import Quantized
-    from autoprune.export.recovery import Recovery
-from autoprune.results.fine_tuned import read_fine_tuned
+from autoprune.results.fine_tuned import FineTuned, read_fine_tuned
+from autoprune.results.worth import Worth
 
 if TYPE_CHECKING:
     from autoprune.export import Exported
@@ -37,7 +32,8 @@ class Final:
         cards: the model card's files.
         recovery: what further fine-tuning did before the export, if there was any.
         quantized: how the eight-bit file came about, if there is one.
-        recovered: the networks of the front, fine-tuned to the end, by trial id; empty if only one was taken home.
+        fine_tuned: the networks of the front, fine-tuned to the end, by trial id; empty if only one was taken home.
+        worth: the chosen network beside equal sparsities, where the whole front was fine-tuned.
     """
 
     chosen: Trial
@@ -52,6 +48,7 @@ class Final:
     recovery: Recovery | None = None
     quantized: Quantized | None = None
     fine_tuned: dict[str, FineTuned] = field(default_factory=dict)
+    worth: Worth | None = None
 
 
 def fine_tuned_of(experiment: Experiment, final: Final | None = None) -> dict[str, FineTuned]:

@@ -187,7 +187,7 @@ def find_config(given: str) -> ExperimentConfig:
     wanted, objectives = Wanted(given, Path()), _objectives(task, None)
     content = yaml.safe_load(_config_text(wanted, _plain(task.name), given, ".", "config", objectives))
     del content["searchSpaceFile"]
-    content["searchSpace"] = space_of(given, task, task.example_input).space
+    content["searchSpace"] = space_of(given, task, task.example).space
     return config_from(content, Path(given).name)
 
 

@@ -158,6 +158,8 @@ def _take_home(
         f"\nChosen: trial [bold]{final.chosen.id}[/] ({final.reason}). On the test split: {final.test_accuracy:.4f}, "
         f"dense {final.dense_test_accuracy:.4f}."
     )
+    if final.worth:
+        terminal.print(final.worth.sentence(experiment.metric))
     terminal.print(
         f"{len(experiment.trials)} trials, {len(experiment.failed)} failed, {time.monotonic() - started:.0f} s."
     )

@@ -58,9 +58,7 @@ class TrialRunner:
         if self.settings.latency == "onnxruntime":
             from autoprune.trial import reference_latency
 
-            reference_latency.reference_ms(
-                self.dense, self.task.example_input, "onnxruntime", self.settings.latency_batch
-            )
+            reference_latency.reference_ms(self.dense, self.task.example, "onnxruntime", self.settings.latency_batch)
 
     def run(self) -> int:
         """Run one trial in a forked process and return the exit status."""
@@ -109,7 +107,7 @@ class TrialRunner:
         if not get_criterion(candidate.criterion).structured:
             dense = self.dense.measures
             return {"params": dense["params"] * (1 - max(asked.values())), "macs": dense["macs"]}
-        sizes = size_model(self.dense.model, self.task.example_input, self.groups, self.settings.round_to)
+        sizes = size_model(self.dense.model, self.task.example, self.groups, self.settings.round_to)
         return sizes.sizes(asked)
 
 

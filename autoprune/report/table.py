@@ -107,7 +107,7 @@ def _measure(cell: Cell, narrow: bool) -> Text:
 def _style(row: Row) -> str:
     if row.chosen:
         return "bold green"
-    return "dim" if row.kind == "baseline" else ""
+    return "dim" if row.kind in ("equal", "baseline") else ""
 
 
 def _title(shown: FrontTable) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+from autoprune.base.registry import Registry
 from autoprune.errors import UserError, unknown
 from autoprune.results import units
 
@@ -254,6 +255,9 @@ METRICS: dict[str, Measure] = {
 }
 """What can judge a network, by name: these, which :mod:`autoprune.train.metrics` computes, and what tasks declare."""
 
+PACKAGED: Registry[Measure] = Registry("metric", {}, "autoprune.metrics")
+"""What other packages declare."""
+
 STANDARD = dict(METRICS)
 """Those that every process knows."""
 
@@ -270,6 +274,19 @@ def declare(metric: Measure) -> Measure:
     return metric
 
 
+def find_metric(name: str) -> Measure:
+    """Return the metric called ``name``: AutoPrune's, one that was declared, or another package's.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in METRICS and name in PACKAGED:
+        declare(PACKAGED[name])
+    if name not in METRICS:
+        raise unknown("metric", name, {*METRICS, *PACKAGED})
+    return METRICS[name]
+
+
 def read_metric(word: str) -> Measure:
     """Read what :meth:`Measure.to_word` wrote, and declare it.
 
@@ -278,9 +295,7 @@ def read_metric(word: str) -> Measure:
     """
     name, *rest = word.split(":")
     if not rest:
-        if name not in METRICS:
-            raise unknown("metric", name, METRICS)
-        return METRICS[name]
+        return find_metric(name)
     if len(rest) not in (2, 3) or rest[2:] not in ([], ["proportion"]):
         raise UserError(f"--metric {word}: write NAME, or NAME:DIRECTION:FORM such as dice:maximize:percent")
     noun = METRICS[name].noun if name in METRICS else ""

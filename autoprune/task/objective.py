@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -76,14 +76,29 @@ def default_loss(outputs: Any, batch: Any) -> Tensor:
     own = own_loss(outputs)
     if own is not None:
         return own
-    logits, labels = main_output(outputs), labels_in(batch)
-    axis = class_axis(logits, labels)
-    if axis is None:
+    found = labelled(outputs, batch)
+    if found is None:
         raise TypeError(
             f"the default loss is the cross-entropy of logits (N, classes, ...) with whole numbers (N, ...), but the "
-            f"model returns {said(outputs)} for labels {said(labels)}: give the task a loss(outputs, batch)"
+            f"model returns {said(outputs)} for labels {said(labels_in(batch))}: give the task a loss(outputs, batch)"
         )
+    logits, labels, axis = found
     return F.cross_entropy(logits if axis == 1 else logits.movedim(axis, 1), labels, ignore_index=IGNORED)
+
+
+class Labelled(NamedTuple):
+    """Logits, the whole numbers that are their labels, and the axis of the logits along which the classes lie."""
+
+    logits: Tensor
+    labels: Tensor
+    axis: int
+
+
+def labelled(outputs: Any, batch: Any) -> Labelled | None:
+    """Return the logits and labels of a classifier's outputs; None where they are none."""
+    logits, labels = main_output(outputs), labels_in(batch)
+    axis = class_axis(logits, labels)
+    return None if logits is None or axis is None else Labelled(logits, labels, axis)
 
 
 def class_axis(logits: Any, labels: Any) -> int | None:

@@ -39,8 +39,8 @@ def evaluate(task: Task, model: nn.Module, data: Data) -> dict[str, float]:
         UserError: the evaluation does not return the metric.
     """
     with evaluating(model):
-        if callable(task.evaluate) and not isinstance(task.evaluate, nn.Module):
-            return _checked(task, task.evaluate(model, _Batches(data, device_of(model))))
+        if task.own_evaluation is not None:
+            return _checked(task, task.own_evaluation(model, _Batches(data, device_of(model))))
         meter = meter_of(task)
         for batch in _Batches(data, device_of(model)):
             meter.add(task.run(model, batch), batch)
@@ -55,8 +55,7 @@ def quality_and_loss(task: Task, model: nn.Module, data: Data) -> tuple[float, f
         TrialFailure: one of them is not finite.
     """
     total = loss = 0.0
-    own = callable(task.evaluate) and not isinstance(task.evaluate, nn.Module)
-    meter = None if own else meter_of(task)
+    meter = meter_of(task) if task.own_evaluation is None else None
     with evaluating(model):
         for batch in _Batches(data, device_of(model)):
             outputs, count = task.run(model, batch), examples_in(batch)

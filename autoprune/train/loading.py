@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sized
+from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
 from autoprune.base import streams
 from autoprune.base.tree import examples_in
@@ -22,18 +22,23 @@ def sample_of(data: Data, most: int, seed: int = 0) -> Data:
     at least one example if there are as many. Of a stream, whose length nobody knows, the first are taken.
     """
     if isinstance(data, DataLoader) and not isinstance(data.dataset, IterableDataset):
-        how = {"collate_fn": data.collate_fn, "num_workers": data.num_workers, "pin_memory": data.pin_memory}
-        return DataLoader(sample_of(data.dataset, most, seed), data.batch_size or 1, **how)
+        return DataLoader(
+            cast(Dataset, sample_of(data.dataset, most, seed)),
+            data.batch_size or 1,
+            collate_fn=data.collate_fn,
+            num_workers=data.num_workers,
+            pin_memory=data.pin_memory,
+        )
     if isinstance(data, DataLoader | IterableDataset):
         return _First(data, most)
-    if len(data) <= most:
+    if length(data) <= most:
         return data
-    order = torch.randperm(len(data), generator=streams.generator(seed, "sample"))
+    order = torch.randperm(length(data), generator=streams.generator(seed, "sample"))
     labels = labels_of(data)
     if labels is not None:
         _, number, counts = labels[order].unique(return_inverse=True, return_counts=True)
         by_class = number.argsort(stable=True)
-        rank = torch.arange(len(data)) - (counts.cumsum(0) - counts)[number[by_class]]  # of each within its class
+        rank = torch.arange(length(data)) - (counts.cumsum(0) - counts)[number[by_class]]  # of each within its class
         share = rank / counts[number[by_class]]
         order = order[by_class[share.argsort(stable=True)]]
     chosen = order[:most].sort().values
@@ -57,10 +62,19 @@ class _First(IterableDataset):
         return iter(self.batches)
 
 
+def length(data: Data) -> int:
+    """Return how many examples a map-style data set has.
+
+    Raises:
+        TypeError: it has no length.
+    """
+    return len(cast(Sized, data))
+
+
 def count(data: Data) -> int | None:
     """Return how many examples a split has; None where only reading it would tell."""
     try:
-        return len(data.dataset if isinstance(data, DataLoader) else data)
+        return length(data.dataset if isinstance(data, DataLoader) else data)
     except TypeError:
         return None
 
@@ -83,7 +97,7 @@ def labels_of(data: Data) -> Tensor | None:
     except (TypeError, ValueError, RuntimeError):
         return None
     whole = not labels.is_floating_point() and not labels.is_complex()
-    return labels if labels.shape == (len(data),) and whole else None
+    return labels if labels.shape == (length(data),) and whole else None
 
 
 def endless_batches(data: Data, batch_size: int, seed: int) -> Iterator[Any]:
@@ -116,7 +130,7 @@ def batches(data: Data, batch_size: int, shuffle: torch.Generator | None = None)
         loader = data if isinstance(data, DataLoader) else DataLoader(data, batch_size)
         yield from _seeded_batches(loader, shuffle)
         return
-    drop_last = shuffle is not None and len(data) > batch_size
+    drop_last = shuffle is not None and length(data) > batch_size
     if type(data) is not TensorDataset:
         generator = shuffle or torch.Generator()  # without one of its own it draws from the global generator
         loader = DataLoader(data, batch_size, shuffle=shuffle is not None, generator=generator, drop_last=drop_last)

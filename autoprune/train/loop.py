@@ -82,7 +82,7 @@ def train(
         optimization.step(before_step)
         schedule.step()
         after_step()
-    if start < stop:
+    if start < stop and recipe.averaging:
         optimization.finish()
         after_step()
     if recipe.bn_reestimation and (stop == recipe.steps or task.fit is not None):
@@ -104,7 +104,7 @@ def _loss(task: Task, model: nn.Module, batch: Any, recipe: Recipe, teacher: nn.
 
 def _fit(task: Task, model: nn.Module, steps: int, after_step: Callable[[], None]) -> None:
     """Have the task's own loop train the model; what follows each step follows before each pass instead."""
-    if steps < 1:
+    if steps < 1 or task.fit is None:
         return
     handle = None if after_step is nothing else model.register_forward_pre_hook(lambda *_: after_step())
     try:
@@ -121,6 +121,7 @@ def _fit(task: Task, model: nn.Module, steps: int, after_step: Callable[[], None
 
 def make_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, start: int) -> torch.optim.lr_scheduler.LRScheduler:
     """Return the learning rate's schedule, at the step ``start``."""
+    schedule: torch.optim.lr_scheduler.LRScheduler
     if recipe.schedule == "onecycle":
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, recipe.learning_rate, total_steps=recipe.steps + 1, pct_start=0.1, cycle_momentum=False

@@ -88,7 +88,7 @@ def _search(task: Task, data: Splits, dense: Dense, trials: int, seed: int, roun
         trial = study.ask()
         distillations, temperatures = {0.0, 0.5, 0.9, 1.0, own.distillation}, {1.0, 2.0, 4.0, 8.0, own.temperature}
         rates = own.learning_rate / 8, own.learning_rate * 8
-        recipe = {
+        recipe: dict[str, Any] = {
             "learning_rate": trial.suggest_float("learning_rate", *rates, log=True),
             "distillation": trial.suggest_categorical("distillation", sorted(distillations)),
             "temperature": trial.suggest_categorical("temperature", sorted(temperatures)),

@@ -55,7 +55,7 @@ def execute(
     else:
         result = run_trial(task, candidate, data, dense, settings.seed, settings.round_to, on_round)
     how = (settings.latency, settings.latency_batch)
-    pruned_ms, dense_ms = reference_latency.beside_reference(dense, result.model, task.example_input, *how)
+    pruned_ms, dense_ms = reference_latency.beside_reference(dense, result.model, task.example, *how)
     measures = finite.checked(result.measures | {"latency_ms": pruned_ms})
     dense_measures = dense.measures | {"latency_ms": dense_ms}
     metrics = default_metric(measures, dense_measures, settings.size_weight, task.metric) | measures

@@ -105,7 +105,7 @@ def task_sensitivities(task: Task, share: float = 0.5) -> dict[str, float]:
     def score(model) -> float:
         return -task.metric.cost(evaluation.quality(task, model, data.validation))
 
-    return sensitivities(trained.model, task.example_input, trained.groups, score, share)
+    return sensitivities(trained.model, task.example, trained.groups, score, share)
 
 
 def sensitivities(

@@ -36,9 +36,9 @@ def space_of(reference: str, found: Task | nn.Module, example: Any, with_blocks:
     Raises:
         UserError: the model has no channels that can be removed.
     """
-    model, keep, schedules = found, (), DEFAULT_SCHEDULES
-    if isinstance(found, Task):
-        model, keep, schedules = found.build(), found.keep, default_schedules(found)
+    model = found.build() if isinstance(found, Task) else found
+    keep: tuple[str, ...] = found.keep if isinstance(found, Task) else ()
+    schedules: tuple[str, ...] = default_schedules(found) if isinstance(found, Task) else DEFAULT_SCHEDULES
     groups = find_groups(model, example, keep)
     if not len(groups):
         raise UserError(

@@ -28,7 +28,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "browser: needs a real Chromium; skipped where there is none")
 
 
-def wait_until(condition, seconds=30, what="condition"):
+def wait_until(condition, seconds=90, what="condition"):
     """Return the first true value of ``condition()``."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

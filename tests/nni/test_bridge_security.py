@@ -123,6 +123,7 @@ def test_pickles_that_reach_the_tuner_stay_plain_data(nni_home):
     assert not trace.exists()
 
 
+@pytest.mark.slow
 def test_without_the_bridge_the_manager_is_open_and_runs_what_it_is_sent(nni_home):
     config = nni_home.config("--sleep 9", maxTrialNumber=1)
     assert nni_home.create(config, without="loopback,no_pickle,dispatcher,links").returncode == 0

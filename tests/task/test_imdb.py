@@ -113,7 +113,7 @@ def test_a_trial_removes_heads_units_and_a_layer_and_recovers(small):
     assert result.measures["accuracy"] > 0.8 < prepared.measures["accuracy"]
 
 
-def test_one_shared_recovery_serves_candidates_of_a_transformer(small):
+def test_one_supernet_serves_candidates_of_a_transformer(small):
     task, data, prepared = small
     subnets = Subnets.ordered_by("l1_norm", prepared.model, prepared.groups)
     before = [

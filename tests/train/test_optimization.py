@@ -69,6 +69,15 @@ def test_averaged_weights_lie_behind_the_last_ones(tiny):
     assert 0 < (mean - start).norm() < (last - start).norm()
 
 
+@pytest.mark.parametrize(("averaging", "calls"), [(0.0, 5), (0.99, 6)])
+def test_what_follows_a_step_follows_each_step_once_and_the_averaged_weights(tiny, averaging, calls):
+    task, data, dense = tiny
+    called = []
+    recipe = replace(SHORT, steps=5, averaging=averaging)
+    loop.train(task, copy.deepcopy(dense.model), data.train, recipe, after_step=lambda: called.append(1))
+    assert len(called) == calls
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
