@@ -32,6 +32,19 @@ def quiet() -> Iterator[None]:
         logging.disable(level)
 
 
+@contextlib.contextmanager
+def quiet_loggers() -> Iterator[None]:
+    """Let :data:`CHATTY` tell of errors only."""
+    before = {name: logging.getLogger(name).level for name in CHATTY}
+    try:
+        for name in CHATTY:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        yield
+    finally:
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
+
+
 def quiet_libraries() -> None:
     """Keep libraries' warnings off the terminal, for the rest of this process; of the command line only."""
     for name in CHATTY:

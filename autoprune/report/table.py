@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import StringIO
 from itertools import groupby
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -81,6 +83,13 @@ def front_table(
         objectives: whose front it is; the experiment's own if None.
     """
     return FrontTable(experiment, final, objectives)
+
+
+def front_text(experiment: Experiment) -> str:
+    """Return the table as plain text, as wide as the terminal."""
+    page = StringIO()
+    Console(file=page, width=shutil.get_terminal_size((100, 24)).columns).print(front_table(experiment))
+    return "\n".join(line.rstrip() for line in page.getvalue().splitlines())
 
 
 def _cells(row: Row, baselines: list[str], names_within: int | None, tested: bool) -> list[Text]:

@@ -28,7 +28,7 @@ def test_a_search_that_has_no_result_yet_says_what_its_trials_are_doing(tmp_path
     trials[2].folder.joinpath(PROGRESS).unlink()
     now = Progress(Experiment("abc", tmp_path, {"maxTrialNumber": 9}, trials), "RUNNING", (), 65.0)
     assert one_line(now) == (
-        "  65 s: 1 of 9 trials done, 0 failed; front: -; trial t0: training step 0 of [9], about 8 s left"
+        "  65 s: 1 of 9 trials done, 0 failed; no front yet; trial t0: training step 0 of [9], about 8 s left"
     )
     Console(width=100).print(picture(now))
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
