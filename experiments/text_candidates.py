@@ -4,6 +4,7 @@
 test split, and the CPU seconds of one thread (docs/text.md).
 """
 
+import argparse
 import time
 
 import torch
@@ -24,6 +25,7 @@ WAYS = (("shared", "supernet", 0.0), ("further", "supernet", 1.0), ("alone", "on
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     torch.set_num_threads(1)
     task = load_task("imdb")
     data = task.data()

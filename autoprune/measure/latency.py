@@ -110,7 +110,7 @@ def compare_passes(dense: Pass, pruned: Pass, how: tuple[str, int, int], runs: i
     """Time two forward passes in turn; ``how`` is their runtime, batch size and threads."""
     before, after = time_in_turn([dense, pruned], runs, warmup)
     low, middle, high = _quartiles([d / p for d, p in zip(before, after, strict=True)])
-    return Comparison(_timing(before, how), _timing(after, how), middle, low, high, min(before) / min(after))
+    return Comparison(timing(before, how), timing(after, how), middle, low, high, min(before) / min(after))
 
 
 def make_pass(model: nn.Module, example_input: Any, runtime: str, batch_size: int = 1, threads: int = 1) -> Pass:
@@ -207,7 +207,8 @@ def median(times: list[float]) -> float:
     return statistics.median(times)
 
 
-def _timing(times: list[float], how: tuple[str, int, int]) -> Timing:
+def timing(times: list[float], how: tuple[str, int, int]) -> Timing:
+    """Return what was measured in a runtime, at a batch size, on so many threads."""
     low, median, high = _quartiles(times)
     return Timing(*how, median, low, high, len(times))
 

@@ -204,6 +204,19 @@ class Experiment:
         """The trials that failed."""
         return [trial for trial in self.trials if trial.status == "FAILED"]
 
+    @property
+    def ended(self) -> int:
+        """How many trials have ended, well or not."""
+        return sum(trial.status not in RUNNING for trial in self.trials)
+
+    @property
+    def counts(self) -> str:
+        """How many trials have ended, failed, and were stopped: ``58 of 60 trials done, 2 failed, 1 stopped early``."""
+        total = int(self.config.get("maxTrialNumber") or 0)
+        stopped = sum(trial.status in STOPPED for trial in self.trials)
+        words = [f"{self.ended} of {total or '?'} trials done", f"{len(self.failed)} failed"]
+        return ", ".join(words + ([f"{stopped} stopped early"] if stopped else []))
+
     @cached_property
     def baselines(self) -> dict[str, list[Trial]]:
         """The successful trials of each baseline, by its name; the dense model's is none."""

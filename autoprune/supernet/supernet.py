@@ -22,7 +22,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from autoprune import cache
 from autoprune.base import streams
-from autoprune.base.progress import track
+from autoprune.base.progress import note, track
 from autoprune.base.tree import device_of, to_device, weights_of
 from autoprune.errors import TrialFailure
 from autoprune.prune.blocks import Block
@@ -257,6 +257,7 @@ def train_supernet(
                     f"the loss of the supernet's training became {loss.item()} at step {step}: lower its rate"
                 )
         optimization.step()
+        note("loss {:.3g}".format, loss.detach() * len(asked))
         if step >= end:
             break
         if step % check_every == 0 and step < decay_from:

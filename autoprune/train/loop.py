@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from autoprune.base import streams
-from autoprune.base.progress import track
+from autoprune.base.progress import note, track
 from autoprune.base.tree import device_of, to_device
 from autoprune.errors import TrialFailure, UserError
 from autoprune.task.recipe import Recipe
@@ -82,6 +82,7 @@ def train(
         optimization.step(before_step)
         schedule.step()
         after_step()
+        note("loss {:.3g}".format, loss.detach())
     if start < stop and recipe.averaging:
         optimization.finish()
         after_step()

@@ -47,7 +47,6 @@ class Nni:
         self.port = port
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith(("NNI", "NODE", "AUTOPRUNE"))}
         self.environment |= {"HOME": str(home), "NNI_CONFIG_DIR": str(home / "nni-config"), "OMP_NUM_THREADS": "1"}
-        self.environment["PYTHONWARNINGS"] = "ignore:pkg_resources"  # nnictl's own
         with mock.patch.dict(os.environ, self.environment):
             bridge.register()
 
