@@ -50,6 +50,14 @@ def give_back() -> None:
         torch.accelerator.empty_cache()
 
 
+def free_bytes(device: torch.device) -> int:
+    """Return how much of a device's memory nobody holds; 0 of one that does not say."""
+    try:
+        return torch.accelerator.get_memory_info(device)[0]
+    except (RuntimeError, AttributeError):  # of an older PyTorch, the latter
+        return 0
+
+
 def is_counted(device: torch.device) -> bool:
     """Say whether PyTorch counts the bytes that are held on a device."""
     return device != CPU and _counted_devices() > 0
@@ -59,7 +67,7 @@ def _counted_devices() -> int:
     """Return the number of devices in use of which PyTorch counts the bytes; 0 if it counts none of this kind."""
     try:
         return torch.accelerator.device_count() if torch.accelerator.memory_stats() else 0
-    except RuntimeError:  # no accelerator, or one whose allocator keeps no count
+    except (RuntimeError, AttributeError):  # no accelerator, one whose allocator keeps no count, or an older PyTorch
         return 0
 
 

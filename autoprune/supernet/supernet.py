@@ -235,11 +235,11 @@ def train_supernet(
         optimization.optimizer,
         lambda done: min(1.0, (done + 1) / warm_up, (end - done) / (end - decay_from + 1)),
     )
-    batches = loading.endless_batches(data.train, recipe.batch_size, seed)
-    within = Resizable(model)
     device = device_of(model)
-    for step, on_cpu in track(enumerate(batches, 1), "supernet training step", recipe.steps):
-        batch = to_device(on_cpu, device)
+    batches = loading.endless_batches(data.train, recipe.batch_size, seed, device)
+    within = Resizable(model)
+    for step, found in track(enumerate(batches, 1), "supernet training step", recipe.steps):
+        batch = to_device(found, device)
         optimization.begin()
         with torch.no_grad(), optimization.precision():
             target = task.run(teacher, batch)

@@ -66,8 +66,8 @@ def train(
         optimization = Optimization(model, recipe)
         schedule = make_schedule(optimization.optimizer, recipe, start)
     model.train()
-    batches = islice(endless_batches(data, recipe.batch_size, seed), start * recipe.accumulation, None)
     device = device_of(model)
+    batches = islice(endless_batches(data, recipe.batch_size, seed, device), start * recipe.accumulation, None)
     for step in track(range(start, stop), "training step", stop - start):
         optimization.begin()
         for _ in range(recipe.accumulation):
