@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import torch
 
@@ -17,16 +16,12 @@ WHAT_TO_DO = (
 
 def is_used_up(error: BaseException) -> bool:
     """Say whether an error is, or comes from, a device that ran out of memory."""
-    return any(
-        isinstance(each, torch.OutOfMemoryError)
-        or (isinstance(each, RuntimeError) and "out of memory" in str(each).lower())
-        for each in _causes(error)
-    )
+    return _fullness(error) is not None
 
 
 def said(error: BaseException) -> str:
     """Return why a device ran out of memory, how much was asked for and held, and what to do, in one line."""
-    text = next(" ".join(str(each).split()) for each in _causes(error) if is_used_up(each) and not each.__cause__)
+    text = " ".join(str(_fullness(error)).split())
     tried = re.search(r"[Tt]ried to allocate ([\d.]+ \w+)", text)
     room = re.search(r"total capacity of ([\d.]+ \w+) of which ([\d.]+ \w+) is free", text)
     held = sum(torch.accelerator.max_memory_allocated(index) for index in range(_counted_devices()))
@@ -71,7 +66,11 @@ def _counted_devices() -> int:
         return 0
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def _fullness(error: BaseException | None) -> BaseException | None:
+    """Return the error of a device that is full which this one is or comes from, or None."""
     while error is not None:
-        yield error
+        by_name = isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
+        if by_name or isinstance(error, torch.OutOfMemoryError):
+            return error
         error = error.__cause__
+    return None
