@@ -53,6 +53,7 @@ def _run(given: str, port: int, rule: str | None, output: Path) -> int:
     terminal = console()
     started = time.monotonic()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from autoprune.base import memory
     from autoprune.nni import bridge
 
     logging.getLogger("nni").setLevel(logging.CRITICAL)  # what fails is raised
@@ -67,6 +68,7 @@ def _run(given: str, port: int, rule: str | None, output: Path) -> int:
         preflight.measure_what_is_asked(config, constraints=[rule])
     preflight.check_and_complete(config)
     _prepare_dense(terminal, str(config.trial_command), config.trial_code_directory)
+    memory.give_back()  # a device's is the trials' now
 
     try:
         experiment_id = bridge.start(config, port)

@@ -34,6 +34,7 @@ from autoprune.supernet.subnets import Subnets, constants
 from autoprune.task.recipe import Recipe
 from autoprune.task.task import Splits, Task
 from autoprune.train import batch_norm, evaluation, loading
+from autoprune.train.layout import Layout
 from autoprune.train.optimization import Optimization
 
 LABELS = 0.3
@@ -235,11 +236,11 @@ def train_supernet(
         optimization.optimizer,
         lambda done: min(1.0, (done + 1) / warm_up, (end - done) / (end - decay_from + 1)),
     )
-    batches = loading.endless_batches(data.train, recipe.batch_size, seed)
+    device, lay_out = device_of(model), Layout(task, model, recipe)
+    batches = loading.endless_batches(data.train, recipe.batch_size, seed, device)
     within = Resizable(model)
-    device = device_of(model)
-    for step, on_cpu in track(enumerate(batches, 1), "supernet training step", recipe.steps):
-        batch = to_device(on_cpu, device)
+    for step, found in track(enumerate(batches, 1), "supernet training step", recipe.steps):
+        batch = lay_out(to_device(found, device))
         optimization.begin()
         with torch.no_grad(), optimization.precision():
             target = task.run(teacher, batch)

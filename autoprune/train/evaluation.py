@@ -125,7 +125,7 @@ class _Batches:
         self._data, self._device = data, device
 
     def __iter__(self) -> Iterator[Any]:
-        for batch in loading.batches(self._data, BATCH_SIZE):
+        for batch in loading.batches(self._data, BATCH_SIZE, device=self._device):
             yield to_device(batch, self._device)
 
     def __len__(self) -> int:

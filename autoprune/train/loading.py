@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sized
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
-from autoprune.base import streams
+from autoprune.base import memory, streams
+from autoprune.base.device import CPU
 from autoprune.base.tree import examples_in
 from autoprune.errors import UserError
 from autoprune.task.task import Data
@@ -100,8 +102,11 @@ def labels_of(data: Data) -> Tensor | None:
     return labels if labels.shape == (length(data),) and whole else None
 
 
-def endless_batches(data: Data, batch_size: int, seed: int) -> Iterator[Any]:
+def endless_batches(data: Data, batch_size: int, seed: int, device: torch.device = CPU) -> Iterator[Any]:
     """Yield shuffled batches for ever, a new order each epoch, the same for the same seed.
+
+    Args:
+        device: where they are needed, see :func:`batches`.
 
     Raises:
         UserError: there are none.
@@ -109,19 +114,25 @@ def endless_batches(data: Data, batch_size: int, seed: int) -> Iterator[Any]:
     generator = torch.Generator().manual_seed(seed)
     while True:
         found = False
-        for batch in batches(data, batch_size, generator):
+        for batch in batches(data, batch_size, generator, device):
             found = True
             yield batch
         if not found:
             raise UserError("the training split gives no batches: it is empty, or an iterator that has ended")
 
 
-def batches(data: Data, batch_size: int, shuffle: torch.Generator | None = None) -> Iterator[Any]:
+def batches(
+    data: Data, batch_size: int, shuffle: torch.Generator | None = None, device: torch.device = CPU
+) -> Iterator[Any]:
     """Yield one epoch of batches; a ``TensorDataset`` is indexed whole, which is far faster than item by item.
 
     Shuffled batches leave out an incomplete last one (batch norm cannot train on a single example). A ``DataLoader``
     keeps its own size, order, workers and collation; its random numbers, and those of augmentations, come from
     ``shuffle``, and the same state of it gives the same batches.
+
+    Args:
+        device: where they are needed. A ``TensorDataset`` for which there is room is kept there, and its batches are
+            taken there; all others are still to be moved.
     """
     if isinstance(data, _First):
         yield from data.batches
@@ -137,9 +148,32 @@ def batches(data: Data, batch_size: int, shuffle: torch.Generator | None = None)
         yield from _seeded_batches(loader, shuffle)
         return
     order = torch.arange(len(data)) if shuffle is None else torch.randperm(len(data), generator=shuffle)
-    for part in order.split(batch_size):
+    tensors = _kept_on(device, data)
+    for part in order.to(tensors[0].device).split(batch_size):
         if not drop_last or len(part) == batch_size:
-            yield tuple(tensor[part] for tensor in data.tensors)
+            yield tuple(tensor[part] for tensor in tensors)
+
+
+SHARE = 0.1
+"""The most of a device's free memory that one split takes when it is kept there."""
+
+_kept: WeakKeyDictionary[TensorDataset, tuple[Any, tuple[Tensor, ...]]] = WeakKeyDictionary()
+"""Data set -> from which state of its tensors it was moved to which device, and its tensors there."""
+
+
+def _kept_on(device: torch.device, data: TensorDataset) -> tuple[Tensor, ...]:
+    """Return the tensors of a data set, on a device if there is room: moved once, as long as they do not change."""
+    if device.type == "cpu":
+        return data.tensors
+    state = device, [(id(tensor), 0 if tensor.is_inference() else tensor._version) for tensor in data.tensors]
+    known, tensors = _kept.pop(data, (None, ()))
+    if known != state:
+        tensors = ()  # let go of first
+        if sum(tensor.nbytes for tensor in data.tensors) > SHARE * memory.free_bytes(device):
+            return data.tensors
+        tensors = tuple(tensor.to(device) for tensor in data.tensors)
+    _kept[data] = state, tensors
+    return tensors
 
 
 def _seeded_batches(loader: DataLoader, shuffle: torch.Generator | None) -> Iterator[Any]:
