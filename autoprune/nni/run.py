@@ -158,8 +158,8 @@ def _take_home(
         page = write_report(experiment, final, folder / "report.html")
     terminal.print(front_table(experiment, final))
     terminal.print(
-        f"\nChosen: trial [bold]{final.chosen.id}[/] ({final.reason}). On the test split: {final.test_accuracy:.4f}, "
-        f"dense {final.dense_test_accuracy:.4f}."
+        f"\nChosen: trial [bold]{final.chosen.id}[/] ({final.reason}). On the test split: {final.test_quality:.4f}, "
+        f"dense {final.dense_test_quality:.4f}."
     )
     if final.worth:
         terminal.print(final.worth.sentence(experiment.metric))

@@ -78,11 +78,11 @@ def test_the_front_is_fine_tuned_with_several_seeds_and_one_of_them_is_taken_hom
     best = final.fine_tuned[final.chosen.id]
     model = autoprune.export.load_pruned(search.loaded[0], best.file)
     assert evaluation.quality(search.loaded[0], model, data.validation) == max(best.validation)
-    assert final.test_accuracy == best.test[best.validation.index(max(best.validation))]
+    assert final.test_quality == best.test[best.validation.index(max(best.validation))]
 
     before = best.file.stat().st_mtime_ns
     again = finish(search, final.chosen.id, tmp_path / "again", Options(("onnx",)), search.loaded)
-    assert again.test_accuracy == final.test_accuracy
+    assert again.test_quality == final.test_quality
     assert best.file.stat().st_mtime_ns == before
 
 
