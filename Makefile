@@ -2,7 +2,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo setup setup-dev test test-oldest test-slow test-device test-gpu coverage lint zoo benchmark soak clean
+.PHONY: demo setup setup-dev test test-oldest test-slow test-device test-gpu coverage lint zoo benchmark soak dist
+.PHONY: constraints clean
 
 demo: setup
 	$(BIN)/autoprune run experiments/digits.yaml
@@ -11,16 +12,16 @@ setup: .venv/.installed
 
 setup-dev: .venv/.installed-dev
 
-.venv/.installed: pyproject.toml
+.venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'AutoPrune needs Python 3.11 or later: make PYTHON=/path/to/python3.11')"
 	$(PYTHON) -m venv .venv
 	@echo "Installing into .venv (PyTorch is large: a few minutes) ..."
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[rl,dashboard]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[rl,dashboard]'
 	$(BIN)/python -c "from autoprune.nni import bridge; bridge.register()"
 	touch $@
 
 .venv/.installed-dev: .venv/.installed
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 test: setup-dev lint
@@ -69,5 +70,13 @@ lint: setup-dev
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
+# A wheel and a source distribution.
+dist: setup-dev
+	$(BIN)/python -m build
+
+# The versions that are installed now, and that the next `make setup` installs.
+constraints: setup-dev
+	{ head -2 constraints.txt; $(BIN)/pip freeze --all --exclude-editable | grep -v ^pip=; } > constraints.new && mv constraints.new constraints.txt
+
 clean:
-	rm -rf .venv .venv-oldest outputs build *.egg-info
+	rm -rf .venv .venv-oldest outputs build dist *.egg-info

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 import shlex
+import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,12 +20,17 @@ from autoprune import search
 from autoprune.base.checked import Count, check
 from autoprune.base.device import resolve
 from autoprune.base.places import check_folder
+from autoprune.base.progress import note, track
+from autoprune.base.quiet import quiet_loggers
 from autoprune.base.tree import device_of
 from autoprune.errors import UserError, short
 from autoprune.measure import latency
 from autoprune.prune import dense
 from autoprune.prune.dense import Dense
 from autoprune.prune.find import find_groups
+from autoprune.report.progress import best_so_far
+from autoprune.report.terminal import side_console
+from autoprune.report.waiting import waiting
 from autoprune.results import baselines as baselines_
 from autoprune.results.candidate import Candidate
 from autoprune.results.experiment import Experiment, Trial
@@ -124,6 +130,18 @@ class SearchResult(Experiment):
 
         show(front_table(self))
 
+    def __str__(self) -> str:
+        """Return what :meth:`show` prints, as wide as the terminal."""
+        from autoprune.report.table import front_text
+
+        return front_text(self)
+
+    def _repr_html_(self) -> str:
+        """Return the front as a picture and a table, for a notebook."""
+        from autoprune.report.notebook import front_html
+
+        return front_html(self)
+
 
 def run_search(
     task: Task | str | nn.Module,
@@ -147,6 +165,7 @@ def run_search(
     on_trial: Callable[[Trial], None] | None = None,
     device: str | None = None,
     precision: str | None = None,
+    progress: bool | None = None,
     **of_task: Any,
 ) -> SearchResult:
     """Search a task's Pareto front in this process, one trial after the other, on one CPU thread.
@@ -180,6 +199,8 @@ def run_search(
             name in :data:`autoprune.search.tuners.TUNERS`, or any :class:`autoprune.search.Tuner` that has not searched
             yet. A tuner that is named gets ``seed``.
         on_trial: called with each trial as it ends.
+        progress: whether it is shown, on stderr, what is being done, how far it is, and the best so far: bars in a
+            terminal, a line now and then elsewhere. If None, in a terminal and in a notebook.
         precision: in which networks are trained: ``fp32``, ``bf16``, ``fp16``; as the task's recipes have it if None.
         device: where networks are trained and judged: ``cpu``, ``auto`` (the accelerator that PyTorch sees), ``cuda``,
             ``cuda:1``, ``mps``, ``xpu``. If None, where a trained model that is given lies, else the CPU.
@@ -220,22 +241,26 @@ def run_search(
     arguments = {"objectives": objectives, "sampler": sampler, "seed": seed, "constraints": constraints, "rungs": rungs}
     OptunaTuner.validate(**arguments)
     check_objectives(found, objectives, constraints)
+    settings = settings.measuring(objectives, constraints or ())
     _check_tuner(tuner, sampler, rungs)
     if folder is not None:
         check_folder(Path(folder))
-    with latency.pinned(1), quiet_optuna():
+    with latency.pinned(1), quiet_optuna(), quiet_loggers():
         model = found.build(seed)
-        groups = find_groups(model, found.example_input, found.keep)
+        groups = find_groups(model, found.example, found.keep)
         space = dict(space) if space is not None else build_space(groups, schedules=default_schedules(found))
         check_task_space(found, model, groups, space, settings.knows_initial)
-        kind = TUNERS[tuner] if isinstance(tuner, str) else type(tuner)
+        kind: Any = TUNERS[tuner] if isinstance(tuner, str) else type(tuner)
         own = _own_arguments(tuner, kind, arguments)
         if "check_search" in vars(kind):
             kind.check_search(space, warm_start, **own)
         if isinstance(tuner, Tuner):
             tuner.update_search_space(space)
         data = found.splits()
-        loaded = (found, data, dense.load_or_train(found, data, checkpoint, seed, initial, settings.device))
+        with _shown(progress, f"Training the dense model of {found.name}, or taking it from the cache"):
+            loaded = (found, data, dense.load_or_train(found, data, checkpoint, seed, initial, settings.device))
+        for said in loaded[2].notes:
+            warnings.warn(said, stacklevel=2)
         keeper = None
         if folder is None:
             keeper = tempfile.TemporaryDirectory(prefix="autoprune-")
@@ -243,15 +268,28 @@ def run_search(
         place = _new_folder(Path(folder))
         stated = own | {"objectives": list(objectives), "constraints": list(constraints or ())}
         config = _config(settings, found.name, trials, kind, stated, space)
-        if isinstance(tuner, str):
-            tuner = kind(**own, **_storage(kind, place))
-            tuner.update_search_space(space)
-        engine = _Engine(settings, loaded, {group.name: group.channels for group in groups}, place, on_trial)
-        with suppress(KeyboardInterrupt):
-            loop.search(
-                tuner, engine.run, range(trials), baselines_.first(config["trialCommand"], space), engine.folders
-            )
-    return SearchResult(place.name, place, config, engine.trials, loaded, keeper, metric=found.metric)
+        if isinstance(tuner, Tuner):
+            proposes = tuner
+        else:
+            proposes = kind(**own, **_storage(kind, place))
+            proposes.update_search_space(space)
+        first = baselines_.first(config["trialCommand"], space)
+        channels = {group.name: group.channels for group in groups}
+        with _shown(progress, f"Searching {found.name}"):
+            total = trials + len(first)
+            numbers = iter(track(range(total), "trial", total))
+            result = SearchResult(place.name, place, config, [], loaded, keeper, metric=found.metric)
+            engine = _Engine(settings, loaded, channels, place, on_trial, numbers, result)
+            with suppress(KeyboardInterrupt):
+                loop.search(proposes, engine.run, range(trials), first, engine.folders)
+    return replace(result, trials=engine.trials)
+
+
+def _shown(progress: bool | None, heading: str) -> AbstractContextManager[None]:
+    """Show what goes on within, if somebody is there to see it."""
+    if progress or (progress is None and (sys.stderr.isatty() or "ipykernel" in sys.modules)):
+        return waiting(side_console(), heading)
+    return nullcontext()
 
 
 def _task_of(task: Task | str | nn.Module, options: dict[str, Any]) -> Task:
@@ -313,6 +351,8 @@ class _Engine:
     channels: dict[str, int]
     folder: Path
     on_trial: Callable[[Trial], None] | None
+    numbers: Iterator[int]
+    found: Experiment
     trials: list[Trial] = field(default_factory=list)
 
     def run(self, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -326,7 +366,8 @@ class _Engine:
 
     def trial(self, parameters: dict[str, Any]) -> Trial:
         """Run one trial; a failure is recorded, not raised."""
-        number = len(self.trials)
+        number = next(self.numbers)
+        note(lambda: best_so_far(replace(self.found, trials=self.trials)))
         folder = self.folder / "trials" / f"t{number:04}"
         folder.mkdir(parents=True)
         started, metrics, reason = _now(), {}, None

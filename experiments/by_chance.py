@@ -4,7 +4,7 @@ Prints the validation accuracy of the digits task, mean and standard deviation o
 Run: python experiments/by_chance.py [SEEDS]
 """
 
-import sys
+import argparse
 from statistics import fmean, stdev
 
 import torch
@@ -47,4 +47,6 @@ def show(criterion: str, schedule: str, sparsity: float, accuracies: list[float]
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("seeds", nargs="?", type=int, default=5)
+    main(parser.parse_args().seeds)

@@ -1,4 +1,4 @@
-"""Where versions are fine-tuned further from, and how fast: from the shared weights, the dense ones, or between them.
+"""Where versions are fine-tuned further from, and how fast: from the supernet's weights, the dense ones, or between.
 
 `python experiments/further.py [TASK]` prints the mean validation and test accuracy over two seeds of uniform
 candidates: cut from weights that lie so far from the dense ones to the shared ones, as they are and fine-tuned with

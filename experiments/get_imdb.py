@@ -8,6 +8,7 @@ FOLDER (AUTOPRUNE_DATA or ~/.cache/autoprune/data if unsaid) then holds
 What is there already is left alone.
 """
 
+import argparse
 import csv
 import io
 import shutil
@@ -43,7 +44,9 @@ def get_minilm(root: Path) -> None:
 
 
 def main() -> None:
-    root = Path(sys.argv[1]).expanduser() if len(sys.argv) > 1 else data_dir()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, default=data_dir(), help="where it goes")
+    root = parser.parse_args().folder.expanduser()
     root.mkdir(parents=True, exist_ok=True)
     for name, get in (("imdb", get_reviews), ("minilm", get_minilm)):
         if not (root / name).exists():

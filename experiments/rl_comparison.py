@@ -2,7 +2,7 @@
 
 `python experiments/rl_comparison.py [--episodes 60] [--seeds 3]` prints how far each way comes from its own random
 policy (0) to the best of all candidates (1), on layers whose optimum is known: by the agent's walk without noise, and
-by its best episode. With `--digits` it prints accuracies on the digits task, each candidate judged on shared weights.
+by its best episode. With `--digits` it prints accuracies on the digits task, each candidate judged on the supernet.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TARGETS = {False: (0.2, 0.3, 0.5), True: (0.1, 0.25, 0.5)}
 
 
 class Digits:
-    """The digits task, its candidates judged on the shared weights without further training."""
+    """The digits task, its candidates judged on the supernet's weights without further training."""
 
     def __init__(self) -> None:
         import torch

@@ -1,9 +1,10 @@
-"""What the shared training tells of four candidates of the task imdb, beside fine-tuning them further and alone.
+"""What the supernet's training tells of four candidates of the task imdb, beside fine-tuning them further and alone.
 
 `python experiments/text_candidates.py` prints, for each, the MACs left, the accuracies on the validation and on the
 test split, and the CPU seconds of one thread (docs/text.md).
 """
 
+import argparse
 import time
 
 import torch
@@ -24,6 +25,7 @@ WAYS = (("shared", "supernet", 0.0), ("further", "supernet", 1.0), ("alone", "on
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     torch.set_num_threads(1)
     task = load_task("imdb")
     data = task.data()

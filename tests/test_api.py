@@ -16,7 +16,9 @@ import autoprune
 from autoprune import api
 from autoprune.errors import UserError
 from autoprune.nni.tuners import NniTuner
+from autoprune.report import waiting
 from autoprune.report.learning import read_episodes
+from autoprune.report.progress import best_so_far
 from autoprune.report.rows import front_rows
 from autoprune.search import AmcTuner
 from autoprune.train import evaluation
@@ -235,3 +237,33 @@ def test_a_wrong_tuner_is_refused_before_anything_runs(digits, options, message)
     task = replace(digits[0], data=lambda: pytest.fail("began"))
     with pytest.raises(UserError, match=message):
         search(task, **options)
+
+
+def test_a_search_shows_how_far_it_is_and_the_best_so_far(digits, capsys, monkeypatch):
+    monkeypatch.setattr(waiting, "EVERY", 0)
+    quick = {
+        "trials": 2,
+        "warm_start": False,
+        "rungs": False,
+        "space": SPACE | {"schedule": {"_type": "choice", "_value": ["one_shot"]}},
+    }
+    search(digits[0], **quick)
+    assert capsys.readouterr().err == ""  # nobody is there to see it
+    result = search(digits[0], **quick, progress=True)
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith(f"Searching {digits[0].name}: ")]
+    assert "trial 0 of 2, training step 0 of 20" in lines[1]
+    assert any("training step" in line and "loss 0." in line for line in lines)
+    best = best_so_far(replace(result, trials=result.trials[:1]))
+    assert best and any(f"trial 1 of 2, {best}" in line for line in lines)
+
+
+def test_the_result_prints_and_draws_itself(result):
+    first = result.front()[0]
+    text = str(result)
+    assert "Pareto front of accuracy and macs" in text and first.id in text
+    html = result._repr_html_()
+    assert html.count("<svg") == 1 and "http://" not in re.sub(
+        r"http://www\.w3\.org|http://purl|http://creative", "", html
+    )
+    assert f"<td>{first.id}</td>" in html and "dense" in html
+    assert text != html and "SearchResult(" in repr(result)

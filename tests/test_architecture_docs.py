@@ -23,13 +23,17 @@ from autoprune.measure.runtimes import RUNTIMES
 from autoprune.prune.allocation import METHODS, allocate
 from autoprune.prune.criteria import CRITERIA, channels_to_remove
 from autoprune.prune.schedules import SCHEDULES
+from autoprune.results.measures import METRICS, PACKAGED, read_metric
 from autoprune.search.tuners import TUNERS
 from autoprune.task.builtin import TASKS
 from autoprune.task.find import load_task
+from autoprune.train import evaluation
+from autoprune.train.metrics import METERS
 from autoprune.trial.preparation import prepare_search
 
 DOCS = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text()
 REGISTRIES = (CRITERIA, SCHEDULES, METHODS, TUNERS, TASKS, FORMATS, quantize.QUANTISERS, RUNTIMES, ENGINES)
+REGISTRIES += (PACKAGED, METERS)
 
 
 def blocks(language):
@@ -140,6 +144,21 @@ def test_the_task_is_found_by_its_name(examples):
     task = load_task("stripes")
     assert task.build()(task.example_input).shape == (1, 2)
     assert list(map(len, task.data())) == [96, 48, 48]
+
+
+def test_the_metric_judges_a_task_and_is_known_to_other_processes(examples, tiny, monkeypatch):
+    monkeypatch.delitem(METRICS, "balanced", raising=False)
+    task, data, dense, _ = tiny
+    task = replace(task, metric="balanced")
+    found = evaluation.quality(task, dense.model, data.validation)
+    with torch.no_grad():
+        right = dense.model(data.validation.tensors[0]).argmax(1) == data.validation.tensors[1]
+    labels = data.validation.tensors[1]
+    assert found == pytest.approx(
+        float(torch.stack([right[labels == c].float().mean() for c in labels.unique()]).mean())
+    )
+    assert read_metric(task.metric.to_word()).direction == "maximize"
+    assert read_metric("balanced").write(0.5) == "50.00 %"
 
 
 def test_the_format_is_written_loaded_back_and_compared(examples, tiny, tmp_path):

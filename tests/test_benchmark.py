@@ -95,7 +95,7 @@ def a_run(**changes):
         "budget": 15.0,
         "dense": {"accuracy": 1 / 3, "params": 100, "macs": 200, "test": 0.1},
         "recovery": {"steps": 3, "learning_rate": 1e-05, "optimizer": "sgd"},
-        "notes": {"shared recovery": 0.25},
+        "notes": {"supernet": 0.25},
         "ended": "2026-11-21T08:47:02+00:00",
         "revision": "a1cabd0678c8+",
         "machine": {"Processor": 'of "two", cores'},

@@ -51,7 +51,7 @@ def make_task() -> tuple[Task, Splits, Dense]:
             tensor.uniform_(0.5, 1.5, generator=generator)
         elif name.endswith(("bn.bias", "running_mean")):
             tensor.normal_(0, 0.1, generator=generator)
-    return task, data, Dense(model.eval(), initial, {}, "tiny")
+    return task, data, Dense(model.eval(), initial, {}, "tiny", find_groups(model, x[:1]))
 
 
 def make_groups(dense: Dense, task: Task):

@@ -62,12 +62,11 @@ def fingerprint_data(data: Dataset | DataLoader) -> str:
         return fingerprint([fingerprint_data(data.dataset), data.batch_size, data.drop_last, data.collate_fn, order])
     if isinstance(data, IterableDataset):
         with streams.fixed():
-            state, stream = _state(data), _copied(data)
-            first = list(islice(iter(stream), FEWEST))
+            before, stream = _state(data), _copied(data)
+            read = list(islice(iter(stream), FEWEST))
             after = _state(stream)
-            return fingerprint(
-                [type(data), first, {name: own for name, own in state.items() if after.get(name) == own}]
-            )
+            lasting = {name: own for name, own in before.items() if after.get(name) == own}
+            return fingerprint([type(data), read, lasting])
     with streams.fixed():
         reader = _Reader(files=True)
         examples: Any = data  # PyTorch's Dataset does not say that it has a length

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -25,16 +26,24 @@ class Stage:
         total: how many there are, at most.
         done: how many are done.
         begun: when it began, by :func:`time.monotonic`.
+        note: what else there is to say, such as ``loss 0.41``; asked for only when it is shown.
     """
 
     what: str
     total: int
     done: int = 0
     begun: float = field(default_factory=lambda: time.monotonic())
+    note: Callable[[], str] = field(default=str, repr=False)
 
     def __post_init__(self) -> None:
         """Remember what was done before."""
         self._before = self.done
+
+    @property
+    def speed(self) -> float | None:
+        """Steps a second so far, or None before the first."""
+        seconds = time.monotonic() - self.begun
+        return (self.done - self._before) / seconds if self.done > self._before and seconds > 0 else None
 
     @property
     def seconds_left(self) -> float | None:
@@ -52,8 +61,15 @@ _heard: ContextVar[tuple[int, Listener, list[Stage]] | None] = ContextVar("heard
 
 @contextmanager
 def reported_to(listener: Listener) -> Iterator[None]:
-    """Let ``listener`` hear of all that is tracked within, in this process."""
-    token = _heard.set((os.getpid(), listener, []))
+    """Let ``listener`` hear of all that is tracked within, in this process; who listened before hears it too."""
+    outer = _heard.get()
+    listeners = [listener] if outer is None or outer[0] != os.getpid() else [listener, outer[1]]
+
+    def tell(stages: list[Stage]) -> None:
+        for each in listeners:
+            each(stages)
+
+    token = _heard.set((os.getpid(), tell, []))
     try:
         yield
     finally:
@@ -67,6 +83,13 @@ def track(items: Iterable[T], what: str, total: int, done: int = 0) -> Iterable[
         return items
     _, listener, stages = heard
     return _tracked(items, Stage(what, total, done), stages, listener)
+
+
+def note(words: Callable[..., str], *values: Any) -> None:
+    """Say more of the innermost stage under way; ``words`` is called, with the values, if somebody wants to show it."""
+    heard = _heard.get()
+    if heard is not None and heard[0] == os.getpid() and heard[2]:
+        heard[2][-1].note = partial(words, *values)
 
 
 def _tracked(items: Iterable[T], stage: Stage, stages: list[Stage], listener: Listener) -> Iterator[T]:

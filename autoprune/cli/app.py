@@ -11,18 +11,53 @@ import typer
 
 from autoprune.base.places import check_file
 from autoprune.base.printable import printable
+from autoprune.base.quiet import quiet_libraries
+from autoprune.base.version import __version__
 from autoprune.errors import TrialFailure, UserError
 
 app = typer.Typer(
     help="Search for the sparsity of every layer, and take home a really smaller model.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    add_completion=True,
 )
 
-ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="an NNI config, such as experiments/digits.yaml")]
-ExperimentId = Annotated[str, typer.Argument(metavar="ID", help="an experiment's id, or latest")]
-TaskName = Annotated[str, typer.Argument(metavar="TASK", help="a built-in task, FILE.py[:NAME] or MODULE:NAME")]
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"autoprune {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version, and end")
+    ] = False,
+) -> None:
+    pass
+
+
+def known_tasks(incomplete: str) -> list[str]:
+    """Return the built-in tasks whose names begin so, for the shell."""
+    from autoprune.task.builtin import TASKS
+
+    return [name for name in TASKS if name.startswith(incomplete)]
+
+
+def _known_experiments(incomplete: str) -> list[str]:
+    from autoprune.nni.database import registry
+
+    return [name for name in ("latest", *registry()) if name.startswith(incomplete)]
+
+
+ExperimentId = Annotated[
+    str, typer.Argument(metavar="ID", help="an experiment's id, or latest", autocompletion=_known_experiments)
+]
+TaskName = Annotated[
+    str,
+    typer.Argument(metavar="TASK", help="a built-in task, FILE.py[:NAME] or MODULE:NAME", autocompletion=known_tasks),
+]
 Rule = Annotated[
     str | None, typer.Option(help="drop<=1%, accuracy>=0.98, knee, macs<=20M, latency<=5ms, or a trial's id")
 ]
@@ -57,6 +92,7 @@ UsageError: Any = typer.BadParameter.__base__  # click's own, or that of typer's
 
 def main() -> None:
     """Run the command line; bad input is one line and exit status 2, a network that cannot be judged one and 1."""
+    quiet_libraries()
     try:
         status = app(standalone_mode=False)
         sys.stdout.flush()  # now, while a reader that went away can be handled

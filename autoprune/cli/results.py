@@ -82,7 +82,7 @@ def export(
     with waiting(side_console(), "Exporting"):
         final = finish(experiment, choose, place, options)
     chosen = printable(f"trial {final.chosen.id}, chosen by {final.reason}")
-    print(f"{chosen}: test accuracy {final.test_accuracy:.4f}")
+    print(f"{chosen}: test accuracy {final.test_quality:.4f}")
     if final.recovery:
         more = final.recovery
         print(f"validation accuracy {more.before:.4f}, after {more.steps} more steps {more.after:.4f}")
@@ -125,9 +125,38 @@ def latency(
     chosen, reason = choose_trial(experiment, choose)
     task, _, dense = load(experiment)
     pair = (dense.model, load_pruned(task, chosen.model_file).to(dense.device))
-    found = [latency.compare(*pair, task.example_input, name, b, threads, runs) for name in runtimes for b in sizes]
+    found = [latency.compare(*pair, task.example, name, b, threads, runs) for name in runtimes for b in sizes]
     print(printable(f"trial {chosen.id}, chosen by {reason}"))
     show(latency_table(found))
     if output:
         output.parent.mkdir(parents=True, exist_ok=True)
         write_text(output, json.dumps([each.to_dict() for each in found], indent=2) + "\n")
+
+
+@app.command()
+def bench(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help=".onnx and .pt2 files, timed in turn")],
+    batch_sizes: Annotated[str, typer.Option(help="examples per pass, several with commas")] = "1",
+    threads: Threads = 1,
+    runs: Annotated[int, typer.Option(min=1, max=10**6, help="timed passes")] = 100,
+    shape: Annotated[str | None, typer.Option(help="of one example, where an ONNX file leaves it open")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", callback=checked_file, help="a JSON file: figures and machine")
+    ] = None,
+) -> None:
+    """Time model files as they are, beside what their cards say; of any exporter, on any machine."""
+    import json
+
+    from autoprune.base.files import write_text
+    from autoprune.measure import bench as measure
+    from autoprune.measure import latency
+    from autoprune.report.exported import bench_table
+    from autoprune.report.terminal import show
+
+    sizes, one = latency.parse_sizes(batch_sizes), latency.parse_sizes(shape) if shape else None
+    found = measure.bench(files, sizes, threads, runs, one)
+    show(bench_table(found))
+    if output:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_text(output, json.dumps(measure.to_dict(found, one), indent=2) + "\n")
+        print(output)

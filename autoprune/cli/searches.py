@@ -2,23 +2,86 @@
 
 from __future__ import annotations
 
+import glob
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from autoprune.cli.app import ConfigFile, ExperimentId, Port, Rule, TaskName, app
+from autoprune.cli.app import ExperimentId, Port, Rule, TaskName, app, known_tasks
+from autoprune.errors import UserError
+
+
+def _configs(incomplete: str) -> list[str]:
+    files = Path().glob(f"{glob.escape(incomplete)}*")
+    return [f"{file}/" if file.is_dir() else str(file) for file in files] + known_tasks(incomplete)
+
+
+def _asked(question: str, default: str = "") -> str:
+    return typer.prompt(question, default, show_default=bool(default)).strip()
+
+
+@app.command()
+def init(
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="a built-in task, or FILE.py:NAME or MODULE:NAME of a task or of what builds a model",
+            autocompletion=known_tasks,
+        ),
+    ] = None,
+    template: Annotated[
+        bool, typer.Option("--template", help="write a task file to be filled in, and nothing else")
+    ] = False,
+    objectives: Annotated[
+        str | None, typer.Option(help="comma-separated, such as accuracy,macs; by default the task's metric and macs")
+    ] = None,
+    shape: Annotated[str | None, typer.Option(help="of a model's example input, such as 1,3,32,32")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, max=10**9, help="at most")] = None,
+    duration: Annotated[str, typer.Option(help="at most, such as 2h")] = "30m",
+    output: Annotated[Path, typer.Option("--output", "-o", help="the folder of the files")] = Path(),
+) -> None:
+    """Write a search's config, search space and, where needed, task file; in a terminal it asks for what it needs."""
+    from autoprune.nni.new_search import Wanted, write_search, write_template
+
+    if task is None and not template:
+        if not sys.stdin.isatty():
+            raise UserError("name what is to be pruned with --task, such as --task digits, or use --template")
+        task = _asked("A built-in task such as digits, FILE.py:NAME of your model, or nothing for a template")
+        template = not task
+        if ":" in task:
+            shape = shape or _asked("If it is a model, the shape of an input", "1,3,224,224")
+        if not template:
+            objectives = objectives or _asked("What is searched for, or nothing for the task's metric and macs")
+    if template:
+        file = write_template(output)
+        print(f"{file}\nFill in the lines marked FILL IN, then: autoprune init --task {file} -o {output}")
+        return
+    assert task is not None
+    named = objectives.split(",") if objectives else None
+    files, ready = write_search(Wanted(task, output, named, shape or "1,3,224,224", trials, duration))
+    print(*files, sep="\n")
+    first = "" if ready else f"fill in the line marked FILL IN in {files[1]}, then "
+    print(f"Next: {first}autoprune run {files[0]}")
 
 
 @app.command()
 def run(
-    config: ConfigFile,
+    config: Annotated[
+        str,
+        typer.Argument(
+            metavar="CONFIG", help="an NNI config, or a task's name such as digits", autocompletion=_configs
+        ),
+    ],
     port: Port = 8080,
     choose: Rule = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="where the results' folder goes")] = Path("outputs"),
 ) -> None:
-    """Run a search from start to end: check, train the dense model, search, choose, report and export."""
+    """Run a search from start to end: check, train the dense model, search, choose, report and export.
+
+    Of a task, it is the search that `autoprune init` would write.
+    """
     from autoprune.nni.run import run as run_experiment
 
     sys.exit(run_experiment(config, port, choose, output))

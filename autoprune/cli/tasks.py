@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from autoprune.cli.app import PictureFile, TaskName, app, checked_file
+from autoprune.base.printable import printable
+from autoprune.cli.app import PictureFile, Port, TaskName, app, checked_file
 from autoprune.errors import UserError
 
 
@@ -21,24 +22,15 @@ def space(
 ) -> None:
     """Write a task's search space, in NNI's format, from the coupled groups of its model."""
     from autoprune.base.files import write_text
-    from autoprune.measure import measure
-    from autoprune.prune.blocks import find_blocks
-    from autoprune.prune.find import find_groups
-    from autoprune.search.space import build_space, space_to_yaml
     from autoprune.task.find import load_task
+    from autoprune.trial.space import space_of
 
     found = load_task(task)
-    model = found.build()
-    groups = find_groups(model, found.example_input, found.keep)
-    if not len(groups):
-        raise UserError(f"task {task}: its model has no channels that can be removed: see `autoprune groups {task}`")
-    totals = measure.measure(model, found.example_input, with_latency=False)
-    blocks = find_blocks(model, found.example_input, found.keep) if with_blocks else ()
-    search_space = build_space(groups, blocks=blocks)
+    written = space_of(task, found, found.example, with_blocks)
     output = output or Path("search_spaces") / f"{found.name}.yaml"
     output.parent.mkdir(parents=True, exist_ok=True)
-    write_text(output, space_to_yaml(search_space, task, groups, totals, blocks))
-    print(f"{output}: {len(groups)} coupled groups" + (f", {len(blocks)} residual blocks" if with_blocks else ""))
+    write_text(output, written.text)
+    print(f"{output}: {written.groups} coupled groups" + (f", {written.blocks} residual blocks" if with_blocks else ""))
 
 
 @app.command()
@@ -122,3 +114,27 @@ def recipe(
         )
     show(table)
     print(f"The best first. Put it into the task, or add --recipe-trials {trials} to the config's trialCommand.")
+
+
+@app.command()
+def doctor(
+    port: Port = 8080,
+    mend: Annotated[
+        bool, typer.Option("--mend", help="register NNI's bridge, so that plain nnictl has it too")
+    ] = False,
+) -> None:
+    """Look at what a search needs of this machine, and say what is wrong and how to mend it; exit status 1 if so."""
+    from autoprune.base.tables import listed
+    from autoprune.nni.doctor import examine
+
+    if mend:
+        from autoprune.nni import bridge
+
+        bridge.register()
+    found = list(examine(port))
+    print(*listed({each.what: each.found for each in found}), sep="\n")
+    wrong = [each for each in found if each.wrong]
+    print(f"\n{len(wrong)} wrong:" if wrong else "\nNothing is wrong.")
+    for each in wrong:
+        print(printable(f"  {each.what}: {each.wrong}\n    mend it: {each.mend}"))
+    raise typer.Exit(1 if wrong else 0)

@@ -53,22 +53,22 @@ class Exported:
         format: a name in :data:`FORMATS`, or ``onnx_int8``.
         file: where it is.
         bytes: its size.
-        accuracy: of the loaded file on the validation split, in [0, 1].
+        quality: the metric of the loaded file on the validation split.
         difference: the largest difference of its outputs from the model's, relative to the model's largest output;
-            None for a quantised file, which is held to its accuracy.
+            None for a quantised file, which is held to its metric.
         latency: of one example, in the file's own runtime, beside the dense model in the same runtime.
         how_to_load: lines of Python.
-        test_accuracy: of the loaded file on the test split, where that is not the model's.
+        test_quality: the same on the test split, where that is not the model's.
     """
 
     format: str
     file: Path
     bytes: int
-    accuracy: float
+    quality: float
     difference: float | None
     latency: Comparison
     how_to_load: str
-    test_accuracy: float | None = None
+    test_quality: float | None = None
 
 
 def formats_for(names: str | None, place: Path) -> tuple[str, ...]:
@@ -159,7 +159,7 @@ def _export(name, task, model, dense, validation, inputs, file, threads, runs) -
         name,
         file,
         file.stat().st_size,
-        evaluation.quality(task, AsModule(run, task.example_input), validation),
+        evaluation.quality(task, AsModule(run, task.example), validation),
         difference,
         time_beside_dense(name, task, run, dense, threads, runs),
         kind.how_to_load.format(file=file.name, task=task.name),
@@ -168,7 +168,7 @@ def _export(name, task, model, dense, validation, inputs, file, threads, runs) -
 
 def time_beside_dense(name: str, task: Task, run: Run, dense: nn.Module, threads: int, runs: int) -> Comparison:
     """Time a loaded file on one example, in turn with the dense model in the format called ``name``."""
-    one = task.example_input
+    one = task.example
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, f"dense.{FORMATS[name].suffix}")
         FORMATS[name].write(dense, repeated(one, 2), file)

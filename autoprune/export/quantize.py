@@ -60,12 +60,12 @@ class Request:
     @property
     def reads_tokens(self) -> bool:
         """Whether the inputs are token ids."""
-        return not any(tensor.is_floating_point() for tensor in tensors_of(self.task.example_input))
+        return not any(tensor.is_floating_point() for tensor in tensors_of(self.task.example))
 
 
 @dataclass(frozen=True)
 class Quantiser:
-    """A way to eight-bit integers; of those that apply the one with the best validation accuracy is taken.
+    """A way to eight-bit integers; of those that apply the best on validation data is taken.
 
     Args:
         method: ``method(request)`` says for people how it quantises, or returns None where it does not apply.
@@ -197,7 +197,7 @@ STATIC = Quantiser(
 )
 DYNAMIC = Quantiser(
     lambda asked: "post-training, activations as it runs" if asked.reads_tokens else None,
-    lambda asked, file: dynamic(asked.model, repeated(asked.task.example_input, 2), file),
+    lambda asked, file: dynamic(asked.model, repeated(asked.task.example, 2), file),
 )
 AWARE = Quantiser(
     lambda asked: f"quantisation-aware, {asked.qat_steps} steps" if asked.qat_steps else None,

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 def model_card(experiment: Experiment, final: Final) -> dict[str, Any]:
     """Return the card: from which search, how good, how large, how fast, how to load."""
+    from autoprune.base.device import resolve
+    from autoprune.measure.latency import where
+
     trial, metric = final.chosen, experiment.metric
     card: dict[str, Any] = {
         "task": experiment.settings.task,
@@ -35,6 +38,12 @@ def model_card(experiment: Experiment, final: Final) -> dict[str, Any]:
         f"test {metric.noun}": _test_result(final),
         "validation": trial.measures,
         "dense validation": experiment.dense,
+        "latency_ms": {
+            "pruned": final.latency_ms.get(trial.id, trial.measures["latency_ms"]),
+            "dense": final.latency_ms.get("dense", (experiment.dense or {}).get("latency_ms")),
+            "batch size": experiment.settings.latency_batch,
+            "where": where(experiment.settings.latency, resolve(experiment.settings.device)),
+        },
         "files": {each.file.name: _file(each, final, metric) for each in final.exported.values()},
         "seed": experiment.settings.seed,
         "versions": versions(),
@@ -83,7 +92,13 @@ def to_markdown(card: dict[str, Any]) -> str:
         for title, each in titles.items()
         if each.name in dense
     ]
+    if "memory" in own and "memory" in dense:
+        rows.append([SIZES["memory"].about, *(SIZES["memory"].write(each["memory"]) for each in (own, dense))])
+    if searched := card.get("latency_ms"):
+        times = [latency.write(searched[which]) if searched[which] else "" for which in ("pruned", "dense")]
+        rows.append([f"latency in the search, {searched['batch size']} example(s)", *times])
     lines += markdown(["", "pruned", "dense"], rows)
+    lines += ["", f"Latency in the search: {searched['where']}."] if searched else []
     if "further recovery" in card:
         more = card["further recovery"]
         lines += [
@@ -133,7 +148,7 @@ def to_markdown(card: dict[str, Any]) -> str:
 
 def _test_result(final: Final) -> dict[str, Any]:
     intervals = {f"{name} 95 % interval": both for name, both in final.test_intervals.items()}
-    known = {"pruned": final.test_accuracy, "dense": final.dense_test_accuracy, "examples": final.test_examples}
+    known = {"pruned": final.test_quality, "dense": final.dense_test_quality, "examples": final.test_examples}
     return known | intervals | {"interval": final.interval}
 
 
@@ -146,12 +161,12 @@ def _with_interval(test: dict[str, Any], which: str, metric: Measure) -> str:
 
 
 def _file(exported: Exported, final: Final, metric: Measure) -> dict[str, Any]:
-    own = exported.test_accuracy
+    own = exported.test_quality
     return {
         "format": exported.format,
         "bytes": exported.bytes,
-        f"validation {metric.noun}": exported.accuracy,
-        f"test {metric.noun}": final.test_accuracy if own is None else own,
+        f"validation {metric.noun}": exported.quality,
+        f"test {metric.noun}": final.test_quality if own is None else own,
         "largest difference of outputs, relative": exported.difference,
         "latency": exported.latency.to_dict(),
         "how to load": exported.how_to_load,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from autoprune.results.experiment import Experiment, Trial
 from autoprune.results.fine_tuned import FineTuned, read_fine_tuned
+from autoprune.results.worth import Worth
 
 if TYPE_CHECKING:
     from autoprune.export import Exported
@@ -22,8 +23,8 @@ class Final:
     Args:
         chosen: the trial whose model is taken home.
         reason: the rule that picked it.
-        test_accuracy: the chosen model's accuracy on the test split, in [0, 1].
-        dense_test_accuracy: the dense model's.
+        test_quality: the chosen model's metric on the test split.
+        dense_test_quality: the dense model's.
         latency_ms: milliseconds for one example by trial id, and ``dense``; measured in turn after the search.
         files: the exported files, by format.
         test_examples: size of the test split.
@@ -33,13 +34,14 @@ class Final:
         cards: the model card's files.
         recovery: what further fine-tuning did before the export, if there was any.
         quantized: how the eight-bit file came about, if there is one.
-        recovered: the networks of the front, fine-tuned to the end, by trial id; empty if only one was taken home.
+        fine_tuned: the networks of the front, fine-tuned to the end, by trial id; empty if only one was taken home.
+        worth: the chosen network beside equal sparsities, where the whole front was fine-tuned.
     """
 
     chosen: Trial
     reason: str
-    test_accuracy: float | None = None
-    dense_test_accuracy: float | None = None
+    test_quality: float | None = None
+    dense_test_quality: float | None = None
     latency_ms: dict[str, float] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
     test_examples: int = 0
@@ -50,6 +52,7 @@ class Final:
     recovery: Recovery | None = None
     quantized: Quantized | None = None
     fine_tuned: dict[str, FineTuned] = field(default_factory=dict)
+    worth: Worth | None = None
 
 
 def fine_tuned_of(experiment: Experiment, final: Final | None = None) -> dict[str, FineTuned]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import chdir
+from contextlib import chdir, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from torch import nn
 from autoprune import export
 from autoprune.base.checked import Count, Whole, check
 from autoprune.base.files import write_text
-from autoprune.errors import UserError
+from autoprune.errors import TrialFailure, UserError
 from autoprune.export.int8 import export_int8
 from autoprune.export.recovery import Recovery, recover
 from autoprune.finalize.card import model_card, write_card
@@ -20,9 +20,11 @@ from autoprune.finalize.final import Final
 from autoprune.finalize.fine_tuning import fine_tune_all
 from autoprune.finalize.front import front_as_csv
 from autoprune.finalize.intervals import count, intervals
+from autoprune.finalize.worth import worth_of
 from autoprune.measure import latency
 from autoprune.prune.dense import Dense
 from autoprune.results.experiment import Experiment, Trial
+from autoprune.results.worth import Worth
 from autoprune.task.task import Splits, Task
 from autoprune.train import evaluation
 from autoprune.trial.setup import load_settings
@@ -98,7 +100,7 @@ def finish(
     chosen, reason = choose_trial(experiment, rule)
     task, data, dense = loaded = loaded or load(experiment)
     model = export.load_pruned(task, chosen.model_file).to(dense.device)
-    recovery, fine_tuned = None, {}
+    recovery, worth, fine_tuned = None, None, {}
     if options.recovery_steps is None:
         trials = members(experiment.front()) if options.whole_front and chosen.id != rule else [chosen]
         how = (experiment.settings.seeds, int(experiment.config.get("trialConcurrency") or 1))
@@ -107,6 +109,9 @@ def finish(
             chosen, reason = choose_trial(experiment, rule)
         best = fine_tuned[chosen.id]
         model = export.load_pruned(task, best.file).to(dense.device)
+        if options.whole_front:
+            with suppress(TrialFailure):  # the rival diverged: then there is nothing to compare with
+                worth = worth_of(experiment, loaded, chosen, best, *how)
         if best.steps:
             recovery = Recovery(model, best.steps, best.before, min(best.validation, key=task.metric.cost))
     elif options.recovery_steps:
@@ -124,21 +129,22 @@ def finish(
     models = {"pruned": model, "dense": dense.model}
     on_test = {name: evaluation.quality(task, each, data.test) for name, each in models.items()}
     examples = count(data.test)
-    found, how = intervals(task, models, on_test, data.test, examples, experiment.settings.seed)
+    found, drawn = intervals(task, models, on_test, data.test, examples, experiment.settings.seed)
     final = Final(
         chosen=chosen,
         reason=reason,
-        test_accuracy=on_test["pruned"],
-        dense_test_accuracy=on_test["dense"],
+        test_quality=on_test["pruned"],
+        dense_test_quality=on_test["dense"],
         test_examples=examples,
         test_intervals=found,
-        interval=how,
-        latency_ms={} if one_file else _latencies(experiment, task, dense, chosen),
+        interval=drawn,
+        latency_ms={} if one_file else _latencies(experiment, task, dense, chosen, worth),
         files={name: each.file for name, each in exported.items()},
         exported=exported,
         recovery=recovery,
         quantized=quantized,
         fine_tuned=fine_tuned,
+        worth=worth,
     )
     if not one_file:
         write_text(place / "front.csv", front_as_csv(experiment, final=final))
@@ -146,8 +152,10 @@ def finish(
     return replace(final, cards=cards)
 
 
-def _latencies(experiment: Experiment, task: Task, dense: Dense, chosen: Trial) -> dict[str, float]:
-    """Time the dense model, the front and the baselines in turn, as the experiment's trials were timed.
+def _latencies(
+    experiment: Experiment, task: Task, dense: Dense, chosen: Trial, worth: Worth | None
+) -> dict[str, float]:
+    """Time the dense model, the front, its rival and the baselines in turn, as the experiment's trials were timed.
 
     What takes long to prepare (torch.compile) is not timed again.
     """
@@ -155,8 +163,9 @@ def _latencies(experiment: Experiment, task: Task, dense: Dense, chosen: Trial) 
     if settings.latency == "compile":
         return {}
     models: dict[str, nn.Module] = {"dense": dense.model}
-    for trial in [*experiment.front(), chosen, *(t for ts in experiment.baselines.values() for t in ts)]:
+    rival = [worth.trial] if worth else []
+    for trial in [*experiment.front(), chosen, *rival, *(t for ts in experiment.baselines.values() for t in ts)]:
         models[trial.id] = export.load_pruned(task, trial.model_file).to(dense.device)
-    how = (task.example_input, settings.latency, settings.latency_batch)
+    how = (task.example, settings.latency, settings.latency_batch)
     times = latency.time_in_turn([latency.make_pass(model, *how) for model in models.values()])
     return {name: latency.median(each) for name, each in zip(models, times, strict=True)}

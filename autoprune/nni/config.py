@@ -144,7 +144,16 @@ def load_config(path: str | Path) -> ExperimentConfig:
     Raises:
         UserError: it is missing, is not YAML (with line and column), or is not a config that NNI takes.
     """
-    content = load_yaml(path)
+    return config_from(load_yaml(path), path)
+
+
+def config_from(content: Any, path: str | Path) -> ExperimentConfig:
+    """Return the config in what a file holds; see :func:`load_config`.
+
+    Args:
+        content: the fields, by name.
+        path: the file; it need not be there.
+    """
     if not isinstance(content, dict):
         raise UserError(f"{path}: is not an NNI config: it must map names to values")
     names = {each for section in (Config, Algorithm, Local) for each in section.names()}

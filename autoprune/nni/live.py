@@ -16,11 +16,12 @@ from autoprune.base.tables import Table
 from autoprune.nni.registry import KnownExperiment
 from autoprune.nni.watch import Progress as Snapshot
 from autoprune.nni.watch import follow
+from autoprune.report.progress import best_so_far
 from autoprune.report.waiting import EVERY, bars, time_left
 from autoprune.results import units
 from autoprune.results.candidate import renamed
 from autoprune.results.experiment import Experiment
-from autoprune.results.measures import SIZES
+from autoprune.results.measures import named
 
 Answer = Literal["leave", "stop"]
 
@@ -53,15 +54,14 @@ def watch(terminal: Console, folder: Path, port: int, prefix: str | None = None)
 def one_line(now: Snapshot) -> str:
     """Return how far an experiment is, for a log."""
     left = "" if now.over else time_left(now.seconds_left)
-    best = " ".join(f"{t.quality:.3f}@{t.metrics['macs'] / 1e6:.3g}M" for t in now.experiment.front()[:6])
-    line = f"{now.elapsed:4.0f} s: {now.ended} of {now.total} trials done, {now.unhappy}{left}; front: {best or '-'}"
+    line = f"{now.elapsed:4.0f} s: {now.experiment.counts}{left}; {best_so_far(now.experiment, 6) or 'no front yet'}"
     return "; ".join([line, *doing(now.experiment, most=1)])
 
 
 def picture(now: Snapshot) -> Group:
     """Return the bar, the front so far, and why the latest failures failed."""
     bar = bars()
-    counts = f"{now.ended} of {now.total} trials, {now.unhappy}{time_left(now.seconds_left)}"
+    counts = f"{now.experiment.counts}{time_left(now.seconds_left)}"
     bar.add_task(units.duration(now.elapsed), total=now.total or 1, completed=now.ended, counts=counts)
     running = [Text(f"  {line}", style="dim") for line in doing(now.experiment)]
     return Group(bar, *running, _live_front(now.experiment), *failures(now.experiment))
@@ -153,10 +153,12 @@ def ask(terminal: Console, unasked: Answer, default: Answer | None = None) -> An
 
 
 def _live_front(experiment: Experiment) -> Table:
-    nouns = (experiment.metric.noun, SIZES["params"].noun, SIZES["macs"].noun)
+    """Return the front in the measures that are searched for."""
+    measures = [named(each) or experiment.metric for each in experiment.objectives]
+    nouns = [each.noun for each in measures]
     table = Table("trial", *nouns, "criterion", "schedule", left=("criterion", "schedule"), title="Pareto front so far")
     for trial in experiment.front()[:12]:
-        m, p = trial.metrics, trial.parameters
-        sizes = (f"{m['params']:,}", f"{m['macs']:,}")
-        table.add_row(trial.id, f"{trial.quality:.4f}", *sizes, p.get("criterion"), renamed(p).get("schedule"))
+        p = trial.parameters
+        values = [each.write(trial.metrics[each.name]) for each in measures]
+        table.add_row(trial.id, *values, p.get("criterion"), renamed(p).get("schedule"))
     return table

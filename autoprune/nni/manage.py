@@ -102,7 +102,7 @@ def list_experiments() -> Group:
     A damaged one does not keep the others from being listed.
     """
     text = ("name", "status", "started")
-    table = Table("id", "name", "status", "done", "failed", "front", "started", "port", left=text, wraps=text)
+    table = Table("id", "name", "status", "trials", "failed", "front", "started", "port", left=text, wraps=text)
     notes: list[str] = []
     for known in known_experiments():
         try:
@@ -123,15 +123,16 @@ def _row(known: KnownExperiment) -> tuple[list[str], list[str]]:
     port = str(known.port) if known.alive else "-"
     reasons = [f"failed: {known.failure}"] if known.failure else []
     reasons += [f"damaged: {line}" for line in known.damage]
-    return [known.id, str(name), status, *_counts(known), started, port], reasons
+    return [known.id, str(name), status, *counts(known), started, port], reasons
 
 
-def _counts(known: KnownExperiment) -> tuple[str, str, str]:
+def counts(known: KnownExperiment) -> tuple[str, str, str]:
+    """Return how many trials have ended, how many failed, and how many are on the front, as the list has them."""
     if known.results is None:
         return "-", "-", "-"
     now = Progress(known.results, "", (), 0.0)
     of = f" of {now.total}" if now.total else ""
-    return f"{now.ended - now.failed}{of}", str(now.failed), str(len(known.results.front()))
+    return f"{now.ended}{of}", str(len(known.results.failed)), str(len(known.results.front()))
 
 
 def _watch_to_the_end(terminal: Console, known: KnownExperiment, stop_at_end: bool) -> int:
@@ -167,7 +168,7 @@ def _show_the_end(terminal: Console, known: KnownExperiment) -> int:
     for line in live.failures(experiment):
         terminal.print(line)
     now = Progress(experiment, "", (), 0.0)
-    terminal.print(f"\nExperiment {known.id}, {known.status}: {now.ended} of {now.total} trials, {now.unhappy}.")
+    terminal.print(f"\nExperiment {known.id}, {known.status}: {experiment.counts}.")
     if now.ran_out_of_time:
         terminal.print(live.time_is_over(experiment))
     if experiment.candidates:

@@ -14,6 +14,7 @@ from autoprune.base.tables import listed
 from autoprune.errors import UserError
 from autoprune.nni import live, preflight
 from autoprune.nni.database import load_experiment
+from autoprune.nni.new_search import find_config
 from autoprune.nni.registry import known_experiment
 from autoprune.nni.signals import Signalled, signals_raise
 from autoprune.nni.watch import Progress
@@ -25,10 +26,11 @@ from autoprune.results.pareto import read_rule
 from autoprune.results.settings import TrialCommand
 
 
-def run(config_file: Path, port: int, rule: str | None, output: Path) -> int:
+def run(given: str, port: int, rule: str | None, output: Path) -> int:
     """Check a config, train the dense model, run the search, and take the chosen model home.
 
     Args:
+        given: the config's file, or a task; see :func:`.find_config`.
         rule: how to choose, see :func:`autoprune.finalize.choice.choose_trial`.
         output: the folder in which the results' folder is made.
 
@@ -41,30 +43,32 @@ def run(config_file: Path, port: int, rule: str | None, output: Path) -> int:
     """
     try:
         with signals_raise():
-            return _run(config_file, port, rule, output)
+            return _run(given, port, rule, output)
     except Signalled as end:
         print(f"autoprune: ended by {end.name}", file=sys.stderr)
         return end.exit_status
 
 
-def _run(config_file: Path, port: int, rule: str | None, output: Path) -> int:
+def _run(given: str, port: int, rule: str | None, output: Path) -> int:
     terminal = console()
     started = time.monotonic()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from autoprune.base import memory
     from autoprune.nni import bridge
 
     logging.getLogger("nni").setLevel(logging.CRITICAL)  # what fails is raised
-    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # what torchao, if installed, makes it say
     bridge.register()
-    if rule is not None:
-        read_rule(rule)
+    limit = None if rule is None else read_rule(rule)
     check_folder(output)
-    config = preflight.load_config(config_file)
+    config = find_config(given)
     if TrialCommand.parse(str(config.trial_command)) is None:
-        raise UserError(f"{config_file}: trialCommand must be `autoprune trial TASK`, not {config.trial_command!r}")
+        raise UserError(f"{given}: trialCommand must be `autoprune trial TASK`, not {config.trial_command!r}")
     bridge.check_port(port)
+    if rule is not None and limit is not None:
+        preflight.measure_what_is_asked(config, constraints=[rule])
     preflight.check_and_complete(config)
     _prepare_dense(terminal, str(config.trial_command), config.trial_code_directory)
+    memory.give_back()  # a device's is the trials' now
 
     try:
         experiment_id = bridge.start(config, port)
@@ -154,9 +158,11 @@ def _take_home(
         page = write_report(experiment, final, folder / "report.html")
     terminal.print(front_table(experiment, final))
     terminal.print(
-        f"\nChosen: trial [bold]{final.chosen.id}[/] ({final.reason}). On the test split: {final.test_accuracy:.4f}, "
-        f"dense {final.dense_test_accuracy:.4f}."
+        f"\nChosen: trial [bold]{final.chosen.id}[/] ({final.reason}). On the test split: {final.test_quality:.4f}, "
+        f"dense {final.dense_test_quality:.4f}."
     )
+    if final.worth:
+        terminal.print(final.worth.sentence(experiment.metric))
     terminal.print(
         f"{len(experiment.trials)} trials, {len(experiment.failed)} failed, {time.monotonic() - started:.0f} s."
     )

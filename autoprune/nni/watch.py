@@ -10,7 +10,7 @@ from pathlib import Path
 from autoprune.errors import UserError
 from autoprune.nni import client
 from autoprune.nni.database import load_experiment
-from autoprune.results.experiment import RUNNING, STOPPED, Experiment
+from autoprune.results.experiment import Experiment
 
 DISPATCH = 0.3
 """Seconds that NNI takes from a trial's end to the next one's start (``experiments/trial_overhead.py``)."""
@@ -40,7 +40,7 @@ class Progress:
     @property
     def ended(self) -> int:
         """Trials that ended, well or not."""
-        return sum(trial.status not in RUNNING for trial in self.experiment.trials)
+        return self.experiment.ended
 
     @property
     def complete(self) -> bool:
@@ -53,17 +53,6 @@ class Progress:
     def ran_out_of_time(self) -> bool:
         """Whether the time that the config allows was over before the search was complete."""
         return self.experiment.out_of_time and not self.complete
-
-    @property
-    def failed(self) -> int:
-        """Trials that failed."""
-        return len(self.experiment.failed)
-
-    @property
-    def unhappy(self) -> str:
-        """Say how many trials failed, and how many were stopped before their end, if any."""
-        stopped = sum(trial.status in STOPPED for trial in self.experiment.trials)
-        return f"{self.failed} failed" + (f", {stopped} stopped early" if stopped else "")
 
     @property
     def seconds_left(self) -> float | None:

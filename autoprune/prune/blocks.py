@@ -125,7 +125,7 @@ def drop(model: nn.Module, blocks: Iterable[Block]) -> nn.Module:
 
 @torch.no_grad()
 def block_importance(
-    model: nn.Module, blocks: Iterable[Block], loss_of: Callable[[nn.Module], Tensor]
+    model: nn.Module, blocks: Iterable[Block], loss_of: Callable[[nn.Module], float]
 ) -> dict[str, float]:
     """Return by how much the loss rises when each block alone is dropped, by its name.
 
@@ -133,8 +133,8 @@ def block_importance(
         loss_of: gives a network's loss on a batch of training data.
     """
     model = copy.deepcopy(model).eval()
-    dense = float(loss_of(model))
-    return {block.name: float(loss_of(remove_blocks(model, [block]))) - dense for block in blocks}
+    dense = loss_of(model)
+    return {block.name: loss_of(remove_blocks(model, [block])) - dense for block in blocks}
 
 
 def zero_branches(model: nn.Module, blocks: Iterable[Block]) -> nn.Module:

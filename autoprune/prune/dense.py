@@ -36,13 +36,15 @@ class Dense:
         measures: its metric on the validation split, ``params``, ``macs``, ``bytes`` and ``latency_ms``.
         key: names all that decides it, its groups included (:mod:`autoprune.cache`).
         groups: its coupled channel groups, found once for all trials.
+        notes: what a user should know of how task and data fit together, a line each.
     """
 
     model: nn.Module
     initial: dict[str, Tensor] | None
     measures: dict[str, float]
     key: str
-    groups: Groups | None = None
+    groups: Groups
+    notes: tuple[str, ...] = ()
 
     @property
     def device(self) -> torch.device:
@@ -77,7 +79,7 @@ def load_or_train(
     if checkpoint:
         load_checkpoint(model, checkpoint, task.name)
     model = model.to(device)
-    check_data(task, data, model)
+    notes = tuple(check_data(task, data, model))
     is_trained = bool(checkpoint) or task.is_trained
 
     def make(file: Path) -> None:
@@ -87,15 +89,15 @@ def load_or_train(
             measures = {task.metric.name: evaluation.quality(task, model, data.validation)}
         except TrialFailure as failure:
             raise UserError(f"the dense model of task {task.name}: {failure}") from None
-        measures |= measure.measure(model, task.example_input)
+        measures |= measure.measure(model, task.example)
         torch.save({"weights": weights_of(model), "measures": measures}, file)
 
     key = training_key(task, data, model, seed, is_trained)
     saved = torch.load(cache.cached("dense", task.name, key, ".pt", make), map_location=CPU, weights_only=True)
     model.load_state_dict(saved["weights"])
-    groups = find_groups(model.eval(), task.example_input, task.keep)
+    groups = find_groups(model.eval(), task.example, task.keep)
     key = cache.key_of(dense=key, keep=tuple(task.keep), groups=groups.prunable)
-    return Dense(model, None if is_trained and not initial else before, saved["measures"], key, groups)
+    return Dense(model, None if is_trained and not initial else before, saved["measures"], key, groups, notes)
 
 
 WITHIN = ("state_dict", "model_state_dict", "model")
@@ -165,7 +167,7 @@ def training_key(task: Task, data: Splits, model: nn.Module, seed: int, checkpoi
         fit=task.fit,
         recipe=task.training,
         seed=seed,
-        example=tree_map(_kind, task.example_input),
+        example=tree_map(_kind, task.example),
         train=fingerprint_data(data.train),
         validation=fingerprint_data(data.validation),
         checkpoint=checkpoint,

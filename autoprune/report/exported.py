@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from autoprune.base.machine import describe
 from autoprune.base.tables import Table
 from autoprune.finalize.final import Final
+from autoprune.measure.bench import Benched
 from autoprune.measure.latency import Comparison, Timing
 from autoprune.results.measures import SIZES
 
@@ -21,11 +23,11 @@ def exported_table(final: Final) -> Table:
     )
     table = Table("File", "Size", *judged, "Outputs\ndiffer by", "Latency", "Dense", "Speed-up", caption=caption)
     for each in final.exported.values():
-        test = final.test_accuracy if each.test_accuracy is None else each.test_accuracy
+        test = final.test_quality if each.test_quality is None else each.test_quality
         table.add_row(
             each.file.name,
             SIZES["bytes"].write(each.bytes),
-            metric.write(each.accuracy),
+            metric.write(each.quality),
             "" if test is None else metric.write(test),
             "quantised" if each.difference is None else f"{each.difference:.0e}",
             latency.write(each.latency.pruned.median_ms),
@@ -38,7 +40,9 @@ def exported_table(final: Final) -> Table:
 def latency_table(comparisons: Sequence[Comparison]) -> Table:
     """Return the latency of a pruned and the dense network, a row for each runtime and batch size."""
     one = comparisons[0].pruned
+    ran = ", ".join(dict.fromkeys(each.where for each in comparisons if each.where))
     caption = f"milliseconds for the batch; {_threads(one)}, median of {one.runs}, dense and pruned in turn"
+    caption += f"; {ran}" if ran else ""
     columns = ("Runtime", "Batch", "Dense", "quartiles", "Pruned", "quartiles", "Speed-up", "quartiles")
     table = Table(*columns, caption=caption)
     for each in comparisons:
@@ -49,6 +53,22 @@ def latency_table(comparisons: Sequence[Comparison]) -> Table:
             f"{each.speedup:.2f}x",
             f"{each.speedup_low:.2f} to {each.speedup_high:.2f}",
         )
+    return table
+
+
+def bench_table(found: Sequence[Benched]) -> Table:
+    """Return the times of files, a row for each file and batch size."""
+    here = ", ".join(describe().values())
+    caption = f"milliseconds for the batch; {_threads(found[0].timing)}, median of {found[0].timing.runs}\nhere: {here}"
+    machines = dict.fromkeys(each.card_machine for each in found if each.card)
+    caption += "".join(f"\ncard: {machine}" for machine in machines)
+    columns = ["File", "Batch", "Median", "quartiles", *(["Card", "here/card"] if machines else [])]
+    table = Table(*columns, wraps=("File",), caption=caption)
+    for each in found:
+        cells = [str(each.file), str(each.timing.batch_size), *_time(each.timing)]
+        if each.card:
+            cells += [_time(each.card)[0], f"{each.timing.median_ms / each.card.median_ms:.2f}"]
+        table.add_row(*cells, *["-"] * (len(columns) - len(cells)))
     return table
 
 

@@ -112,5 +112,5 @@ def _apart_from_budget(trial: Trial) -> str:
 
 def _rung(budget: float, supernet: bool) -> str:
     if supernet:
-        return f"shared weights, {budget:.0%} of the fine-tuning" if budget else "shared weights alone"
+        return f"supernet, {budget:.0%} of the fine-tuning" if budget else "supernet alone"
     return f"{budget:.0%} of the training"

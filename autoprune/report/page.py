@@ -61,7 +61,7 @@ def write_report(experiment: Experiment, final: Final | None, file: Path) -> Pat
         objectives=[SIZES[name].title if name in SIZES else MEASURES[name].noun for name in experiment.objectives],
         metric=experiment.metric,
         rows=rows,
-        sizes=SIZES,
+        sizes=experiment.sizes,
         tile=next((row for row in rows if row.chosen), None),
         summary=_summary(experiment, final, rows),
         pareto=pareto if experiment.candidates or experiment.baselines else [],
@@ -112,6 +112,7 @@ def _summary(experiment: Experiment, final: Final | None, rows: list[Row]) -> li
         rule = f"{final.reason}{_in_words(final.reason, metric)}"
         choice = [f"Trial {final.chosen.id} was chosen from {candidates} ({rule})."]
         choice += _against_dense(experiment, final, row) + _recovered(final, metric) + _on_test_data(final, metric)
+        choice += [final.worth.sentence(metric)] if final.worth else []
     baselines = [_counted(trials, f"{name} trial") for name, trials in experiment.baselines.items()]
     choice += [without] if (without := left_out(experiment.settings)) else []
     if not experiment.candidates and not experiment.baselines:
@@ -145,11 +146,11 @@ def _recovered(final: Final, metric: Measure) -> list[str]:
 
 
 def _on_test_data(final: Final, metric: Measure) -> list[str]:
-    if final.test_accuracy is None:
+    if final.test_quality is None:
         return []
-    dense = final.dense_test_accuracy
+    dense = final.dense_test_quality
     beside = f" (dense model: {metric.write(dense)})" if dense is not None else ""
-    own = metric.write(final.test_accuracy)
+    own = metric.write(final.test_quality)
     return [f"The exported network's {metric.noun} on test data, which the search never saw, is {own}{beside}."]
 
 

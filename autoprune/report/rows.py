@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any, Literal
 
 from autoprune.finalize.final import Final, fine_tuned_of
@@ -12,7 +13,8 @@ from autoprune.results import finite
 from autoprune.results.baselines import DENSE
 from autoprune.results.candidate import renamed
 from autoprune.results.experiment import Experiment, Trial
-from autoprune.results.measures import SIZES, Measure
+from autoprune.results.measures import Measure
+from autoprune.results.worth import Worth
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Row:
             percent where it is a fraction; empty where it is not known.
     """
 
-    kind: Literal["dense", "front", "baseline"]
+    kind: Literal["dense", "front", "equal", "baseline"]
     label: str
     about: str
     chosen: bool
@@ -60,7 +62,7 @@ def front_rows(
 ) -> list[Row]:
     """Return the dense model, the front (the best by the metric first) and the baselines (the largest first).
 
-    A chosen trial that is not on the front stands after it.
+    A chosen trial that is not on the front stands after it, and then its rival of equal sparsities, where there is one.
 
     Args:
         final: marks the chosen trial, and gives test results. Where it has latencies, they replace those of the
@@ -72,13 +74,17 @@ def front_rows(
         front.append(final.chosen)
     rows = [_dense_row(experiment, experiment.dense, final)] if experiment.dense else []
     rows += [_row("front", experiment, trial, final) for trial in front]
+    if final and final.worth and not final.worth.is_equal:
+        rows.append(_equal_row(experiment, final, final.worth))
     for trials in experiment.baselines.values():
         largest_first = sorted(trials, key=lambda trial: -trial.measures["params"])
         rows += [_row("baseline", experiment, trial, final) for trial in largest_first]
     fine_tuned, metric = fine_tuned_of(experiment, final), experiment.metric
     tested = {key: metric.spread(each.test) for key, each in fine_tuned.items()}
-    if fine_tuned and final and final.dense_test_accuracy is not None:
-        tested["dense"] = metric.spread([final.dense_test_accuracy])
+    if final and final.worth and not final.worth.is_equal:
+        tested["equal"] = metric.spread(final.worth.rival.test)
+    if fine_tuned and final and final.dense_test_quality is not None:
+        tested["dense"] = metric.spread([final.dense_test_quality])
     return [replace(row, test=tested.get(row.label, "")) for row in rows]
 
 
@@ -120,18 +126,26 @@ def _trained(schedule: str, budget: float | None) -> str:
 
 def _dense_row(experiment: Experiment, dense: dict[str, float], final: Final | None) -> Row:
     values: dict[str, float | None] = {**dense, "latency_ms": _latency("dense", dense, final)}
-    cells = {each.name: cell(each, values[each.name], None) for each in (experiment.metric, *SIZES.values())}
+    shown = (experiment.metric, *experiment.sizes.values())
+    cells = {each.name: cell(each, values.get(each.name), None) for each in shown}
     return Row("dense", "dense", "not pruned", False, cells, {})
 
 
-def _row(kind: Literal["front", "baseline"], experiment: Experiment, trial: Trial, final: Final | None) -> Row:
+def _row(kind: Literal["front", "equal", "baseline"], experiment: Experiment, trial: Trial, final: Final | None) -> Row:
     dense, metric = experiment.dense, experiment.metric
     values: dict[str, float | None] = {**trial.measures, "latency_ms": _latency(trial.id, trial.measures, final)}
     references: dict[str, float | None] = {**dense, "latency_ms": _latency("dense", dense, final)} if dense else {}
-    cells = {each.name: cell(each, values[each.name], references.get(each.name)) for each in (metric, *SIZES.values())}
+    shown = (metric, *experiment.sizes.values())
+    cells = {each.name: cell(each, values.get(each.name), references.get(each.name)) for each in shown}
     margins = {} if trial.baseline else experiment.margins(trial)
     above = {name.removeprefix("above_"): metric.difference(value) for name, value in margins.items()}
     return Row(kind, trial.id, method(trial), final is not None and trial.id == final.chosen.id, cells, above)
+
+
+def _equal_row(experiment: Experiment, final: Final, worth: Worth) -> Row:
+    metrics = worth.trial.metrics | {experiment.metric.name: fmean(worth.rival.validation)}
+    row = _row("equal", experiment, replace(worth.trial, metrics=metrics), final)
+    return replace(row, label="equal", about=f"equal sparsities {worth.sparsity:.0%}, trained as long", margins={})
 
 
 def _latency(key: str, measures: dict[str, float], final: Final | None) -> float | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import StringIO
 from itertools import groupby
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -15,8 +18,14 @@ from autoprune.finalize.final import Final, fine_tuned_of
 from autoprune.report.rows import Cell, Row, front_rows
 from autoprune.results.baselines import left_out
 from autoprune.results.experiment import Experiment
-from autoprune.results.measures import SIZES, Measure
+from autoprune.results.measures import Measure
 from autoprune.results.settings import TrialCommand
+
+NARROW = (32, 28, 24, 20, 16, 12)
+"""Characters for how a network was pruned, where the table has to be narrow; the first that fit are taken."""
+
+SHORTER = {"Parameters": "Params"}
+"""Headings where the table is narrow."""
 
 
 @dataclass(frozen=True)
@@ -28,31 +37,38 @@ class FrontTable:
     objectives: Sequence[str] | None = None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        wide = self.table()
-        fits = Measurement.get(console, options.update(max_width=1000), wide).maximum <= options.max_width
-        yield wide if fits else self.table(narrow=True)
+        for names in (None, *NARROW):
+            table = self.table(names)
+            if Measurement.get(console, options.update(max_width=10_000), table).maximum <= options.max_width:
+                break
+        yield table
 
-    def table(self, narrow: bool = False) -> Table:
+    def table(self, names_within: int | None = None) -> Table:
         """Return the table.
 
         Args:
-            narrow: comparisons stand under their measures, not beside: about 80 columns instead of 125.
+            names_within: if given, comparisons stand under their measures, not beside, and what says how a network was
+                pruned is broken into lines of so many characters: 80 columns or less instead of 135.
         """
+        narrow = names_within is not None
         experiment, metric = self.experiment, self.experiment.metric
         baselines = list(experiment.baselines)
         rows = front_rows(experiment, self.final, self.objectives)
         tested = any(row.test for row in rows)
         names = ["Network"] if narrow else ["Network", "How"]
         judged = [f"{metric.title}\n{metric.compared_in}"]
-        judged += ["Test\npercent" if metric.is_share else "Test"] if tested else []
-        sizes = [f"{size.title}\n{size.better if narrow else size.compared_in}" for size in SIZES.values()]
+        judged += ["Test\n%" if narrow else "Test\npercent"] if tested and metric.is_share else ["Test"] * tested
+        titles = {
+            size: SHORTER.get(size.title, size.title) if narrow else size.title for size in experiment.sizes.values()
+        }
+        sizes = [f"{title}\n{size.better if narrow else size.compared_in}" for size, title in titles.items()]
         above = [f"Above {name.replace('_', ' ')}".replace(" ", "\n") for name in baselines]
-        headings = [*names, *judged, *sizes, *above]
-        table = Table(*headings, left=names, title=_title(self), caption=_caption(self))
+        headings = [*names, *judged, *sizes, *(["Above"] if narrow and above else above)]
+        table = Table(*headings, left=names, title=_title(self), caption=_caption(self, narrow))
         table.padding = (0, 1 - narrow, 0, 0)
         for _, alike in groupby(rows, key=lambda row: row.kind):
             for row in alike:
-                table.add_row(*_cells(row, baselines, narrow, tested), style=_style(row))
+                table.add_row(*_cells(row, baselines, names_within, tested), style=_style(row))
             table.add_section()
         if not experiment.candidates:
             table.add_row(Text("no trial has succeeded yet", style="italic"))
@@ -71,14 +87,28 @@ def front_table(
     return FrontTable(experiment, final, objectives)
 
 
-def _cells(row: Row, baselines: list[str], narrow: bool, tested: bool) -> list[Text]:
-    mark = "* " if row.chosen else "  "
-    how = row.about.replace(", one shot", "")
-    names = [f"{mark}{row.label}\n  {how}"] if narrow else [mark + row.label, row.about]
+def front_text(experiment: Experiment) -> str:
+    """Return the table as plain text, as wide as the terminal."""
+    page = StringIO()
+    Console(file=page, width=shutil.get_terminal_size((100, 24)).columns).print(front_table(experiment))
+    return "\n".join(line.rstrip() for line in page.getvalue().splitlines())
+
+
+def _cells(row: Row, baselines: list[str], names_within: int | None, tested: bool) -> list[Text]:
+    narrow = names_within is not None
+    names = [("* " if row.chosen else "  ") + row.label, row.about]
+    if names_within is not None:
+        how = textwrap.wrap(
+            row.about.replace(", one shot", ""), names_within, break_long_words=False, break_on_hyphens=False
+        )
+        names = ["\n  ".join([names[0], *how])]
     measures = [_measure(cell, narrow) for cell in row.cells.values()]
     if tested:
         measures.insert(1, Text(row.test.replace(" ± ", "\n± ") if narrow else row.test))
-    return [*map(Text, names), *measures, *(Text(row.margins.get(name, "")) for name in baselines)]
+    above = [row.margins.get(name, "") for name in baselines]
+    if narrow and above:
+        above = ["\n".join(above).strip()]
+    return [*map(Text, names), *measures, *map(Text, above)]
 
 
 def _measure(cell: Cell, narrow: bool) -> Text:
@@ -88,7 +118,7 @@ def _measure(cell: Cell, narrow: bool) -> Text:
 def _style(row: Row) -> str:
     if row.chosen:
         return "bold green"
-    return "dim" if row.kind == "baseline" else ""
+    return "dim" if row.kind in ("equal", "baseline") else ""
 
 
 def _title(shown: FrontTable) -> str:
@@ -96,12 +126,12 @@ def _title(shown: FrontTable) -> str:
     return f"{shown.experiment.name}: Pareto front of {' and '.join(objectives)}"
 
 
-def _caption(shown: FrontTable) -> str:
+def _caption(shown: FrontTable, narrow: bool) -> str:
     notes = [f"* chosen: {shown.final.reason}"] if shown.final else []
     if shown.experiment.dense:
         notes.append(f"second figures: against the dense model{_in_points(shown.experiment.metric)}")
     if shown.experiment.baselines:
-        notes.append(_above(shown.experiment.metric))
+        notes.append(_above(shown.experiment.metric, list(shown.experiment.baselines) if narrow else []))
     if fine_tuned_of(shown.experiment, shown.final):
         notes.append("test: recovered in full, mean and standard deviation over the seeds")
     if shown.final is None or not shown.final.latency_ms:
@@ -116,6 +146,7 @@ def _in_points(metric: Measure) -> str:
     return f", {metric.noun} in percentage points" if metric.is_share else ""
 
 
-def _above(metric: Measure) -> str:
+def _above(metric: Measure, names: Sequence[str]) -> str:
     unit = f"{metric.noun} points" if metric.is_share else f"how much better in {metric.noun}, and"
-    return f"above: {unit} over the baseline at the same number of parameters"
+    which = f"{', then '.join(names)}," if names else "the baseline"
+    return f"above: {unit} over {which} at the same number of parameters"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TaskID, TextColumn
+from rich.table import Column
+from rich.text import Text
 
 from autoprune.base import progress
 from autoprune.base.files import write_text
@@ -18,6 +21,9 @@ from autoprune.results import units
 EVERY = 10.0
 """Seconds between two lines where there is no terminal."""
 
+DRAWN_EVERY = 0.1
+"""Seconds between two looks at what goes on, on a terminal."""
+
 NOTED_EVERY = 2.0
 """Seconds between two notes in a file."""
 
@@ -26,7 +32,7 @@ NOTED_EVERY = 2.0
 def waiting(console: Console, heading: str) -> Iterator[None]:
     """Show what goes on within, under a heading such as ``Training the dense model``."""
     if console.is_terminal:
-        with bars(console) as shown, progress.reported_to(_Bars(shown, heading)):
+        with bars(console, f"{heading} ...") as shown, progress.reported_to(_Bars(shown)):
             yield
     else:
 
@@ -47,10 +53,22 @@ def noted(file: Path) -> Iterator[None]:
         file.unlink(missing_ok=True)
 
 
-def bars(console: Console | None = None) -> Progress:
-    """Return bars without a task, each with its counts and the time that is left."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[counts]}"))
-    return Progress(SpinnerColumn(), *columns, console=console, transient=True)
+def bars(console: Console | None = None, heading: str = "") -> Progress:
+    """Return bars without a task, each with its counts and the time that is left, below a heading if there is one."""
+    bar = BarColumn(bar_width=None, table_column=Column(ratio=1))  # what the words leave
+    columns = (TextColumn("{task.description}"), bar, TextColumn("{task.fields[counts]}", markup=False))
+    return _Headed(heading, SpinnerColumn(), *columns, console=console, transient=True, expand=True)
+
+
+class _Headed(Progress):
+    def __init__(self, heading: str, *columns: ProgressColumn, **options: Any) -> None:
+        self._heading = heading
+        super().__init__(*columns, **options)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        if self._heading:
+            yield Text(self._heading)
+        yield self.make_tasks_table(self.tasks)
 
 
 def time_left(seconds: float | None) -> str:
@@ -59,19 +77,30 @@ def time_left(seconds: float | None) -> str:
 
 
 def _counts(stage: Stage) -> str:
-    return f"{stage.what} {stage.done} of {stage.total}"
+    return ", ".join(filter(None, (f"{stage.what} {stage.done} of {stage.total}", stage.note(), _speed(stage.speed))))
+
+
+def _speed(speed: float | None) -> str:
+    """Return the steps a second; of slow ones nothing, whose time left says more."""
+    return "" if speed is None or speed < 2 else f"{speed:.0f}/s"
 
 
 class _Bars:
-    def __init__(self, shown: Progress, heading: str) -> None:
+    def __init__(self, shown: Progress) -> None:
         self._shown = shown
-        self._shown.add_task(f"{heading} ...", total=None, counts="")
+        self._idle = self._shown.add_task("", total=None, counts="")
         self._tasks: dict[int, tuple[Stage, TaskID]] = {}
+        self._said = 0.0
 
     def __call__(self, stages: list[Stage]) -> None:
         under_way = {id(stage): stage for stage in stages}
+        now = time.monotonic()
+        if under_way.keys() == self._tasks.keys() and now < self._said + DRAWN_EVERY:
+            return
+        self._said = now
         for key in self._tasks.keys() - under_way.keys():
             self._shown.remove_task(self._tasks.pop(key)[1])
+        self._shown.update(self._idle, visible=not stages)
         for key, stage in under_way.items():
             counts = _counts(stage) + time_left(stage.seconds_left)
             if key not in self._tasks:

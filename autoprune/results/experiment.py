@@ -62,12 +62,14 @@ class Trial:
     @property
     def succeeded(self) -> bool:
         """Whether it has a result."""
-        return all(finite.is_finite(self.metrics.get(name)) for name in (self.metric.name, *SIZES))
+        needed = [self.metric.name, *(name for name, size in SIZES.items() if not size.optional)]
+        return all(finite.is_finite(self.metrics.get(name)) for name in needed)
 
     @property
     def measures(self) -> dict[str, float]:
         """What it reported that is declared: its metric, then its sizes."""
-        return {name: self.metrics[name] for name in (self.metric.name, *SIZES)}
+        names = (name for name in SIZES if name in self.metrics)
+        return {name: self.metrics[name] for name in (self.metric.name, *names)}
 
     @property
     def quality(self) -> float:
@@ -159,6 +161,13 @@ class Experiment:
             raise UserError(f"experiment {self.id} does not run `autoprune trial`: it has no pruning results")
         return settings
 
+    @cached_property
+    def sizes(self) -> dict[str, Measure]:
+        """The measures of size and speed that its trials have, by name."""
+        settings = TrialCommand.parse(self.config.get("trialCommand", ""))  # None: another's experiment
+        asked = settings.optional if settings else ()
+        return {name: size for name, size in SIZES.items() if not size.optional or name in asked}
+
     @property
     def objectives(self) -> tuple[str, ...]:
         """What its tuner optimises; the metric and MACs if the tuner knows one number only."""
@@ -194,6 +203,19 @@ class Experiment:
     def failed(self) -> list[Trial]:
         """The trials that failed."""
         return [trial for trial in self.trials if trial.status == "FAILED"]
+
+    @property
+    def ended(self) -> int:
+        """How many trials have ended, well or not."""
+        return sum(trial.status not in RUNNING for trial in self.trials)
+
+    @property
+    def counts(self) -> str:
+        """How many trials have ended, failed, and were stopped: ``58 of 60 trials done, 2 failed, 1 stopped early``."""
+        total = int(self.config.get("maxTrialNumber") or 0)
+        stopped = sum(trial.status in STOPPED for trial in self.trials)
+        words = [f"{self.ended} of {total or '?'} trials done", f"{len(self.failed)} failed"]
+        return ", ".join(words + ([f"{stopped} stopped early"] if stopped else []))
 
     @cached_property
     def baselines(self) -> dict[str, list[Trial]]:

@@ -3,8 +3,8 @@
 Each step trains the smallest version and two random ones, on the labels and on the outputs of the dense network: after
 the sandwich rule of universally slimmable networks (Yu & Huang 2019) and the distillation of Once-for-All (Cai et al.
 2020), whose teacher is the network as it was. A version takes its channels in the order of one criterion, the same for
-all versions, and runs really smaller; its gradients reach the shared weights. Afterwards a candidate needs no training
-of its own: it takes its part of the shared weights and re-estimates its batch norm.
+all versions, and runs really smaller; its gradients reach the weights that all share. Afterwards a candidate needs no
+training of its own: it takes its part of the supernet's weights and re-estimates its batch norm.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ import copy
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import TensorDataset
 
 from autoprune import cache
 from autoprune.base import streams
-from autoprune.base.progress import track
+from autoprune.base.progress import note, track
 from autoprune.base.tree import device_of, to_device, weights_of
 from autoprune.errors import TrialFailure
 from autoprune.prune.blocks import Block
@@ -34,19 +36,20 @@ from autoprune.supernet.subnets import Subnets, constants
 from autoprune.task.recipe import Recipe
 from autoprune.task.task import Splits, Task
 from autoprune.train import batch_norm, evaluation, loading
+from autoprune.train.layout import Layout
 from autoprune.train.optimization import Optimization
 
 LABELS = 0.3
-"""The labels' share of a version's loss; the rest is what the teacher says (``experiments/shared_ways.py``)."""
+"""The labels' share of a version's loss; the rest is what the teacher says (``experiments/supernet_recipe.py``)."""
 
 LENGTH = 6
-"""The most steps of the shared training, in recoveries."""
+"""The most steps of the supernet's training, in recoveries."""
 
 SUBNETS, EXAMPLES = 4, 1024
 """Fixed random versions, and validation examples (a stratified sample), that say whether the training still helps."""
 
 NEAR = 0.01
-"""What a subnet may lack of the metric before its training, to begin between the dense and the shared weights."""
+"""What a subnet may lack of the metric before its training, to begin between the dense and the supernet's weights."""
 
 GAIN = 0.001
 """By how much the metric of the fixed subnets rises as long as the training helps, as a limit on the drop counts it."""
@@ -87,14 +90,20 @@ def load_or_train(
     key = key_of(task, dense, groups, criterion, seed, round_to, blocks)
     file = cache.cached("supernet", task.name, key, ".pt", make)
     model = copy.deepcopy(dense.model)
-    model.load_state_dict(torch.load(file, weights_only=True))
+    model.load_state_dict(_weights_in(file))
     return model.eval()
+
+
+@lru_cache(maxsize=4)
+def _weights_in(file: Path) -> dict[str, torch.Tensor]:
+    """Return the weights in a file of the cache, which never changes: a process that lives reads it once."""
+    return torch.load(file, weights_only=True)
 
 
 def key_of(
     task: Task, dense: Dense, groups: Groups, criterion: str, seed: int, round_to: int, blocks: tuple[Block, ...]
 ) -> str:
-    """Return the key of the shared weights that :func:`load_or_train` returns for the same arguments."""
+    """Return the key of the supernet's weights that :func:`load_or_train` returns for the same arguments."""
     return cache.key_of(
         dense=dense.key,
         groups=groups.prunable,
@@ -113,7 +122,7 @@ def order(
 ) -> dict[str, list[int]]:
     """Return each group's channels, those that go first first, by group name.
 
-    Whoever takes a part of the shared weights has to lose channels in the order in which they were trained, however
+    Whoever takes a part of the supernet's weights has to lose channels in the order in which they were trained, however
     few groups or channels are asked for; so all ask here.
     """
     context = Context(task, data.train, seed, max(1, task.recovery.steps))
@@ -147,10 +156,10 @@ class _Plateau:
 
 
 def supernet_recipe(task: Task) -> Recipe:
-    """Return the recipe of the shared training: the task's steps for it, or as many as six recoveries at most.
+    """Return the recipe of the supernet's training: the task's steps for it, or as many as six recoveries at most.
 
     SGD takes three times the recovery's rate: after as many steps all versions were better, by one to two points on the
-    benchmark's tasks (``experiments/shared_ways.py``). Adam scales its steps by itself.
+    benchmark's tasks (``experiments/supernet_recipe.py``). Adam scales its steps by itself.
     """
     faster, recovery = 3 if task.recovery.optimizer == "sgd" else 1, task.recovery
     steps = task.supernet_steps or LENGTH * recovery.steps
@@ -168,11 +177,11 @@ def fine_tuning_recipe(recipe: Recipe) -> Recipe:
 def interpolate(dense: nn.Module, model: nn.Module, part: float) -> nn.Module:
     """Return a network whose weights lie between the dense and the shared ones (Wortsman et al. 2022, WiSE-FT).
 
-    The shared weights serve the small versions; one that lacks little is better fine-tuned from nearer to the dense
+    The supernet's weights serve the small versions; one that lacks little is better fine-tuned from nearer to the dense
     ones (``experiments/further.py``).
 
     Args:
-        part: of the way from the dense to the shared weights.
+        part: of the way from the dense to the supernet's weights.
     """
     mixed, shared = copy.deepcopy(dense), model.state_dict()
     state = {k: torch.lerp(v, shared[k], part) if v.is_floating_point() else v for k, v in mixed.state_dict().items()}
@@ -192,12 +201,14 @@ def _recalibrated_quality(task: Task, subnet: nn.Module, data: Splits, seed: int
 
 
 def recalibrate(task: Task, subnet: nn.Module, data: Splits, seed: int = 0) -> None:
-    """Re-estimate the batch norms of a version, in place: all that it needs after the shared recovery."""
+    """Re-estimate the batch norms of a version, in place: all that it needs after the supernet's training."""
     batch_norm.reestimate_batch_norm(task, subnet, data.train, _calibration(task), seed)
 
 
 def calibration_kept(task: Task, data: Splits, seed: int = 0) -> Splits:
     """Return the splits with the training batches alone that :func:`recalibrate` asks for, read once."""
+    if isinstance(data.train, TensorDataset):
+        return data  # which costs nothing to read
     recipe = _calibration(task)
     found = islice(loading.endless_batches(data.train, recipe.batch_size, seed), recipe.bn_reestimation)
     return data._replace(train=loading.Kept(list(found)))
@@ -239,11 +250,11 @@ def train_supernet(
         optimization.optimizer,
         lambda done: min(1.0, (done + 1) / warm_up, (end - done) / (end - decay_from + 1)),
     )
-    batches = loading.endless_batches(data.train, recipe.batch_size, seed)
+    device, lay_out = device_of(model), Layout(task, model, recipe)
+    batches = loading.endless_batches(data.train, recipe.batch_size, seed, device)
     within = Resizable(model)
-    device = device_of(model)
-    for step, on_cpu in track(enumerate(batches, 1), "step of the shared recovery", recipe.steps):
-        batch = to_device(on_cpu, device)
+    for step, found in track(enumerate(batches, 1), "supernet training step", recipe.steps):
+        batch = lay_out(to_device(found, device))
         optimization.begin()
         with torch.no_grad(), optimization.precision():
             target = task.run(teacher, batch)
@@ -258,9 +269,10 @@ def train_supernet(
             optimization.backward(loss)
             if not torch.isfinite(loss):
                 raise TrialFailure(
-                    f"the loss of the shared recovery became {loss.item()} at step {step}: lower its rate"
+                    f"the loss of the supernet's training became {loss.item()} at step {step}: lower its rate"
                 )
         optimization.step()
+        note("loss {:.3g}".format, loss.detach() * len(asked))
         if step >= end:
             break
         if step % check_every == 0 and step < decay_from:

@@ -72,7 +72,7 @@ def load_task_or_model(reference: str, shape: str) -> tuple[Task | nn.Module, An
                 raise UserError(f"{reference} does not run on an input of the --shape {shape}: {why}") from None
             return model, example_input
     task = load_task(reference)
-    return task, task.example_input
+    return task, task.example
 
 
 def _import(place: str) -> ModuleType:

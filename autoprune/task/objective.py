@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -76,23 +76,43 @@ def default_loss(outputs: Any, batch: Any) -> Tensor:
     own = own_loss(outputs)
     if own is not None:
         return own
-    logits, labels = main_output(outputs), labels_in(batch)
-    axis = class_axis(logits, labels)
-    if axis is None:
+    found = labelled(outputs, batch)
+    if found is None:
         raise TypeError(
             f"the default loss is the cross-entropy of logits (N, classes, ...) with whole numbers (N, ...), but the "
-            f"model returns {said(outputs)} for labels {said(labels)}: give the task a loss(outputs, batch)"
+            f"model returns {said(outputs)} for labels {said(labels_in(batch))}: give the task a loss(outputs, batch)"
         )
+    logits, labels, axis = found
     return F.cross_entropy(logits if axis == 1 else logits.movedim(axis, 1), labels, ignore_index=IGNORED)
 
 
-def class_axis(logits: Any, labels: Any) -> int | None:
-    """Return the axis of ``logits`` along which the classes lie, 1 or the last, by the shape of the labels."""
+class Labelled(NamedTuple):
+    """Logits, the whole numbers that are their labels, and the axis of the logits along which the classes lie."""
+
+    logits: Tensor
+    labels: Tensor
+    axis: int
+
+
+def labelled(outputs: Any, batch: Any) -> Labelled | None:
+    """Return the logits and labels of a classifier's outputs; None where they are none."""
+    logits, labels = main_output(outputs), labels_in(batch)
+    axis = class_axis(logits, labels, batch)
+    return None if logits is None or axis is None else Labelled(logits, labels, axis)
+
+
+def class_axis(logits: Any, labels: Any, batch: Any = None) -> int | None:
+    """Return the axis of ``logits`` along which the classes lie, 1 or the last, by the shape of the labels.
+
+    Where both fit, as with as many tokens as classes, it is the last of a batch that is a dictionary (tokens come so),
+    and else 1.
+    """
     if not isinstance(logits, Tensor) or not isinstance(labels, Tensor) or logits.ndim < 2:
         return None
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         return None
-    for axis in (1, logits.ndim - 1):
+    axes = (logits.ndim - 1, 1) if isinstance(batch, Mapping) else (1, logits.ndim - 1)
+    for axis in axes:
         if labels.shape == logits.shape[:axis] + logits.shape[axis + 1 :]:
             return axis
     return None
@@ -108,7 +128,7 @@ def default_distillation(outputs: Any, teacher: Any, batch: Any, temperature: fl
     student, target, labels = main_output(outputs), main_output(teacher), labels_in(batch)
     if student is None or target is None or student.shape != target.shape:
         return None
-    axis = class_axis(student, labels)
+    axis = class_axis(student, labels, batch)
     if axis is None:
         numbers = isinstance(labels, Tensor) and labels.is_floating_point() and labels.numel() == student.numel()
         return F.mse_loss(student, target) if numbers else None

@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from autoprune.base import streams
 from autoprune.base.tree import as_inputs, call
-from autoprune.errors import UserError, unknown
-from autoprune.results.measures import METRIC, METRICS, Measure, declare
+from autoprune.errors import UserError
+from autoprune.results.measures import METRIC, Measure, declare, find_metric
 from autoprune.task.accepted import accepted
 from autoprune.task.objective import default_distillation, default_loss, inputs_of
 from autoprune.task.recipe import Recipe
@@ -40,6 +40,20 @@ class Splits(NamedTuple):
     train: Data
     validation: Data
     test: Data
+
+
+class _Metric:
+    """A field that is given as a measure or the name of one, and read as a measure.
+
+    Raises:
+        UserError: no measure has that name.
+    """
+
+    def __get__(self, task: Task | None, kind: type[Task]) -> Measure:
+        return METRIC if task is None else task.__dict__["metric"]
+
+    def __set__(self, task: Task, metric: Measure | str) -> None:
+        task.__dict__["metric"] = find_metric(metric) if isinstance(metric, str) else declare(metric)
 
 
 @dataclass(frozen=True)
@@ -101,7 +115,7 @@ class Task:
     forward: Callable[[nn.Module, Any], Any] | None = None
     distill: Callable[[Any, Any, Any], Tensor] | None = None
     evaluate: Callable[[nn.Module, Iterable[Any]], Mapping[str, float]] | None = None
-    metric: Measure | str = METRIC
+    metric: _Metric = _Metric()
     fit: Callable[[nn.Module, int], None] | None = None
 
     def __post_init__(self, shared_steps: int | None) -> None:
@@ -110,15 +124,9 @@ class Task:
             object.__setattr__(self, "supernet_steps", shared_steps)
         if self.example is None:
             raise UserError(f"task {self.name}: give it an example: one input of batch size 1")
-        given = Splits(self.train, self.validation, self.test)
-        missing = [name for name, split in zip(Splits._fields, given, strict=True) if split is None]
+        missing = [name for name in Splits._fields if getattr(self, name) is None]
         if self.data is None and missing:
             raise UserError(f"task {self.name}: it has no {' and no '.join(missing)} split: give it all three, or data")
-        if isinstance(self.metric, str):
-            if self.metric not in METRICS:
-                raise unknown(f"metric of task {self.name}", self.metric, METRICS)
-            object.__setattr__(self, "metric", METRICS[self.metric])
-        declare(self.metric)
 
     @property
     def example_input(self) -> Any:
@@ -130,20 +138,25 @@ class Task:
         """Whether the model came with its weights."""
         return isinstance(self.model, nn.Module)
 
+    @property
+    def own_evaluation(self) -> Callable[[nn.Module, Iterable[Any]], Mapping[str, float]] | None:
+        """What judges a model on batches by itself; None where outputs are added up, batch by batch."""
+        return None if isinstance(self.evaluate, nn.Module) else self.evaluate
+
     def build(self, seed: int = 0) -> nn.Module:
         """Return the untrained model, the same for the same seed; of a trained one a copy.
 
         Raises:
             UserError: it cannot be pruned (:func:`~autoprune.task.accepted.accepted`).
         """
-        if self.is_trained:
+        if isinstance(self.model, nn.Module):
             return copy.deepcopy(accepted(self.model))
         with streams.seeded(seed):
             return accepted(self.model())
 
     def splits(self) -> Splits:
         """Return the three splits, loaded now if need be."""
-        return Splits(self.train, self.validation, self.test) if self.data is None else self.data()
+        return Splits(*(getattr(self, name) for name in Splits._fields)) if self.data is None else self.data()
 
     def run(self, model: nn.Module, batch: Any) -> Any:
         """Return what a model, any version of the task's, computes of a batch."""
@@ -195,6 +208,8 @@ def _import_file(path: Path) -> ModuleType:
     """Import a file under a name of its own, whatever it is called: ``json.py`` must not pass for another ``json``."""
     name = f"task_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
     _let_import_from(path.parent)
     before = sys.modules.get(name)

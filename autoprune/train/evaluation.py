@@ -39,8 +39,8 @@ def evaluate(task: Task, model: nn.Module, data: Data) -> dict[str, float]:
         UserError: the evaluation does not return the metric.
     """
     with evaluating(model):
-        if judges_itself(task):
-            return _checked(task, task.evaluate(model, _Batches(data, device_of(model))))
+        if task.own_evaluation is not None:
+            return _checked(task, task.own_evaluation(model, _Batches(data, device_of(model))))
         meter = meter_of(task)
         for batch in _Batches(data, device_of(model)):
             meter.add(task.run(model, batch), batch)
@@ -55,7 +55,7 @@ def quality_and_loss(task: Task, model: nn.Module, data: Data) -> tuple[float, f
         TrialFailure: one of them is not finite.
     """
     total = loss = 0.0
-    meter = None if judges_itself(task) else meter_of(task)
+    meter = meter_of(task) if task.own_evaluation is None else None
     with evaluating(model):
         for batch in _Batches(data, device_of(model)):
             outputs, count = task.run(model, batch), examples_in(batch)
@@ -67,11 +67,6 @@ def quality_and_loss(task: Task, model: nn.Module, data: Data) -> tuple[float, f
         raise TrialFailure(f"the loss at the evaluation is {loss}: lower the learning rate")
     measured = quality(task, model, data) if meter is None else _checked(task, meter.result())[task.metric.name]
     return measured, loss / total
-
-
-def judges_itself(task: Task) -> bool:
-    """Whether the task has an evaluation of its own, which sees the model and all batches."""
-    return callable(task.evaluate) and not isinstance(task.evaluate, nn.Module)
 
 
 def loss_of(task: Task, model: nn.Module, batch: Any) -> float:
@@ -130,7 +125,7 @@ class _Batches:
         self._data, self._device = data, device
 
     def __iter__(self) -> Iterator[Any]:
-        for batch in loading.batches(self._data, BATCH_SIZE):
+        for batch in loading.batches(self._data, BATCH_SIZE, device=self._device):
             yield to_device(batch, self._device)
 
     def __len__(self) -> int:

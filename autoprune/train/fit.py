@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
 from autoprune.base import streams
 from autoprune.base.tree import device_of, said, tensors_of, to_device
 from autoprune.errors import UserError
-from autoprune.task.objective import class_axis, default_loss, labels_in, main_output, own_loss
+from autoprune.task.objective import default_loss, labelled, labels_in, main_output, own_loss
 from autoprune.task.task import Data, Splits, Task
 from autoprune.train import evaluation, loading
 
@@ -60,7 +60,7 @@ def _batch(where: str, split: Data) -> Any:
     """Return a small batch."""
     streamed = isinstance(split, DataLoader | IterableDataset)
     try:
-        count = None if streamed else len(split)
+        count = None if streamed else loading.length(split)
     except TypeError:
         raise UserError(
             f"{where}: {said(split)} has no length: use a map-style data set, an IterableDataset or a DataLoader"
@@ -91,16 +91,17 @@ def _check_classes(where: str, task: Task, split: Data, outputs: Any, batch: Any
     """Check the labels of a classifier that AutoPrune's own loss trains."""
     if task.loss is not default_loss or own_loss(outputs) is not None:
         return
-    logits, labels = main_output(outputs), labels_in(batch)
-    axis = class_axis(logits, labels)
-    if axis is None:
-        if isinstance(logits, Tensor):  # else the model may have a loss of its own in training
+    classified = labelled(outputs, batch)
+    if classified is None:
+        labels = labels_in(batch)
+        if main_output(outputs) is not None:  # else the model may have a loss of its own in training
             raise UserError(
                 f"{where}: the default loss is a classifier's, for outputs (N, classes, ...) and whole numbers "
                 f"(N, ...), but the labels are {said(labels)} and the outputs {said(outputs)}{_guess(labels)}: give "
                 "the task a loss(outputs, batch)"
             )
         return
+    logits, labels, axis = classified
     found = loading.labels_of(split) if _in_memory(split) else None
     seen = labels if found is None else found
     seen, classes = seen[seen != -100], logits.shape[axis]
@@ -120,7 +121,7 @@ def _guess(labels: Any) -> str:
 
 
 def _check_loss(where: str, task: Task, model: nn.Module, batch: Any) -> list[str]:
-    batch, soft = to_device(batch, device_of(model)), None
+    batch = to_device(batch, device_of(model))
     try:
         outputs = task.run(model.train(), batch)
         loss = task.loss(outputs, batch)
@@ -136,8 +137,7 @@ def _check_loss(where: str, task: Task, model: nn.Module, batch: Any) -> list[st
     with torch.no_grad():
         taught = task.run(model.eval(), batch)
     try:
-        student = task.run(model.train(), batch)
-        soft = task.distillation(student, taught, batch, task.recovery.temperature)
+        soft = task.distillation(outputs, taught, batch, task.recovery.temperature)
     except Exception as error:
         raise UserError(f"{where}: no distillation for outputs {said(outputs)}: {_line(error)}") from error
     if soft is None:

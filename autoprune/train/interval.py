@@ -15,7 +15,7 @@ from autoprune.base.tree import device_of, to_device
 from autoprune.results.measures import Measure
 from autoprune.task.task import Data, Task
 from autoprune.train import loading
-from autoprune.train.evaluation import judges_itself, meter_of
+from autoprune.train.evaluation import meter_of
 from autoprune.train.metrics import Meter
 
 PARTS, TIMES = 1000, 1000
@@ -35,18 +35,22 @@ def bootstrap(task: Task, model: nn.Module, data: Data, seed: int = 0) -> tuple[
     Returns:
         The interval, and what was drawn; or None, and why there is none.
     """
-    if judges_itself(task):
+    if task.own_evaluation is not None:
         return None, "none: the task's evaluate returns one number for all examples together"
     batches, parts = _parts(data)
     device, meters, kept = device_of(model), [], []
+    sums: list[torch.Tensor] = []
     with evaluating(model):
         for batch in batches:
             batch = to_device(batch, device)
             outputs, meter = task.run(model, batch), meter_of(task)
             meter.add(outputs, batch)
             meters.append(meter)
-            if meter.sums() is None:
+            own = meter.sums()
+            if own is None:
                 kept.append((outputs, batch))
+            else:
+                sums.append(own)
     count = len(meters)
     times = min(TIMES, JUDGED // (loading.count(data) or count)) if kept else TIMES
     if count < 2 or times < FEWEST:
@@ -58,8 +62,7 @@ def bootstrap(task: Task, model: nn.Module, data: Data, seed: int = 0) -> tuple[
         weights = torch.zeros(times, count, dtype=torch.float64).scatter_add_(
             1, drawn, torch.ones(drawn.shape).double()
         )
-        sums = weights @ torch.stack([meter.sums() for meter in meters])
-        values = [_of(task.metric, meters[0], each) for each in sums]
+        values = [_of(task.metric, meters[0], each) for each in weights @ torch.stack(sums)]
     found = torch.tensor([value for value in values if math.isfinite(value)], dtype=torch.float64)
     low, high = found.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return (low, high), f"bootstrap over {parts}, {times} times"
@@ -74,8 +77,9 @@ def _parts(data: Data) -> tuple[Any, str]:
     size = math.ceil(count / PARTS)
     parts = "examples" if size == 1 else f"parts of {size} examples"
     if isinstance(data, DataLoader):
-        how = {"collate_fn": data.collate_fn, "num_workers": data.num_workers, "sampler": data.sampler}
-        data = DataLoader(data.dataset, size, **how)
+        data = DataLoader(
+            data.dataset, size, sampler=data.sampler, collate_fn=data.collate_fn, num_workers=data.num_workers
+        )
     return loading.batches(data, size), parts
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sized
+from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
-from autoprune.base import streams
+from autoprune.base import memory, streams
+from autoprune.base.device import CPU
 from autoprune.base.tree import examples_in, map_tensors, tensors_of
 from autoprune.errors import UserError
 from autoprune.task.task import Data
@@ -25,18 +27,23 @@ def sample_of(data: Data, most: int, seed: int = 0) -> Data:
     at least one example if there are as many. Of a stream, whose length nobody knows, the first are taken.
     """
     if isinstance(data, DataLoader) and not isinstance(data.dataset, IterableDataset):
-        how = {"collate_fn": data.collate_fn, "num_workers": data.num_workers, "pin_memory": data.pin_memory}
-        return DataLoader(sample_of(data.dataset, most, seed), data.batch_size or 1, **how)
+        return DataLoader(
+            cast(Dataset, sample_of(data.dataset, most, seed)),
+            data.batch_size or 1,
+            collate_fn=data.collate_fn,
+            num_workers=data.num_workers,
+            pin_memory=data.pin_memory,
+        )
     if isinstance(data, DataLoader | IterableDataset):
         return _first(data, most)
-    if len(data) <= most:
+    if length(data) <= most:
         return data
-    order = torch.randperm(len(data), generator=streams.generator(seed, "sample"))
+    order = torch.randperm(length(data), generator=streams.generator(seed, "sample"))
     labels = labels_of(data)
     if labels is not None:
         _, number, counts = labels[order].unique(return_inverse=True, return_counts=True)
         by_class = number.argsort(stable=True)
-        rank = torch.arange(len(data)) - (counts.cumsum(0) - counts)[number[by_class]]  # of each within its class
+        rank = torch.arange(length(data)) - (counts.cumsum(0) - counts)[number[by_class]]  # of each within its class
         share = rank / counts[number[by_class]]
         order = order[by_class[share.argsort(stable=True)]]
     chosen = order[:most].sort().values
@@ -67,7 +74,12 @@ def _first(data: Data, most: int) -> Kept:
 
 
 def read_once(data: Data, batch_size: int, most: int = MOST) -> Data:
-    """Return a split to be read often: its batches, if they take no more than ``most`` bytes; else the split itself."""
+    """Return a split to be read often: its batches, if they take no more than ``most`` bytes; else the split itself.
+
+    A ``TensorDataset`` is in memory already, or on the device.
+    """
+    if isinstance(data, TensorDataset):
+        return data
     kept, size = [], 0
     for batch in batches(data, batch_size):
         size += sum(tensor.nbytes for tensor in tensors_of(batch))
@@ -77,10 +89,19 @@ def read_once(data: Data, batch_size: int, most: int = MOST) -> Data:
     return Kept(kept)
 
 
+def length(data: Data) -> int:
+    """Return how many examples a map-style data set has.
+
+    Raises:
+        TypeError: it has no length.
+    """
+    return len(cast(Sized, data))
+
+
 def count(data: Data) -> int | None:
     """Return how many examples a split has; None where only reading it would tell."""
     try:
-        return len(data.dataset if isinstance(data, DataLoader) else data)
+        return length(data.dataset if isinstance(data, DataLoader) else data)
     except TypeError:
         return None
 
@@ -103,11 +124,14 @@ def labels_of(data: Data) -> Tensor | None:
     except (TypeError, ValueError, RuntimeError):
         return None
     whole = not labels.is_floating_point() and not labels.is_complex()
-    return labels if labels.shape == (len(data),) and whole else None
+    return labels if labels.shape == (length(data),) and whole else None
 
 
-def endless_batches(data: Data, batch_size: int, seed: int) -> Iterator[Any]:
+def endless_batches(data: Data, batch_size: int, seed: int, device: torch.device = CPU) -> Iterator[Any]:
     """Yield shuffled batches for ever, a new order each epoch, the same for the same seed.
+
+    Args:
+        device: where they are needed, see :func:`batches`.
 
     Raises:
         UserError: there are none.
@@ -115,19 +139,25 @@ def endless_batches(data: Data, batch_size: int, seed: int) -> Iterator[Any]:
     generator = torch.Generator().manual_seed(seed)
     while True:
         found = False
-        for batch in batches(data, batch_size, generator):
+        for batch in batches(data, batch_size, generator, device):
             found = True
             yield batch
         if not found:
             raise UserError("the training split gives no batches: it is empty, or an iterator that has ended")
 
 
-def batches(data: Data, batch_size: int, shuffle: torch.Generator | None = None) -> Iterator[Any]:
+def batches(
+    data: Data, batch_size: int, shuffle: torch.Generator | None = None, device: torch.device = CPU
+) -> Iterator[Any]:
     """Yield one epoch of batches; a ``TensorDataset`` is indexed whole, which is far faster than item by item.
 
     Shuffled batches leave out an incomplete last one (batch norm cannot train on a single example). A ``DataLoader``
     keeps its own size, order, workers and collation; its random numbers, and those of augmentations, come from
     ``shuffle``, and the same state of it gives the same batches.
+
+    Args:
+        device: where they are needed. A ``TensorDataset`` for which there is room is kept there, and its batches are
+            taken there; all others are still to be moved.
     """
     if isinstance(data, Kept):
         yield from data
@@ -136,16 +166,39 @@ def batches(data: Data, batch_size: int, shuffle: torch.Generator | None = None)
         loader = data if isinstance(data, DataLoader) else DataLoader(data, batch_size)
         yield from _seeded_batches(loader, shuffle)
         return
-    drop_last = shuffle is not None and len(data) > batch_size
+    drop_last = shuffle is not None and length(data) > batch_size
     if type(data) is not TensorDataset:
         generator = shuffle or torch.Generator()  # without one of its own it draws from the global generator
         loader = DataLoader(data, batch_size, shuffle=shuffle is not None, generator=generator, drop_last=drop_last)
         yield from _seeded_batches(loader, shuffle)
         return
     order = torch.arange(len(data)) if shuffle is None else torch.randperm(len(data), generator=shuffle)
-    for part in order.split(batch_size):
+    tensors = _kept_on(device, data)
+    for part in order.to(tensors[0].device).split(batch_size):
         if not drop_last or len(part) == batch_size:
-            yield tuple(tensor[part] for tensor in data.tensors)
+            yield tuple(tensor[part] for tensor in tensors)
+
+
+SHARE = 0.1
+"""The most of a device's free memory that one split takes when it is kept there."""
+
+_kept: WeakKeyDictionary[TensorDataset, tuple[Any, tuple[Tensor, ...]]] = WeakKeyDictionary()
+"""Data set -> from which state of its tensors it was moved to which device, and its tensors there."""
+
+
+def _kept_on(device: torch.device, data: TensorDataset) -> tuple[Tensor, ...]:
+    """Return the tensors of a data set, on a device if there is room: moved once, as long as they do not change."""
+    if device.type == "cpu":
+        return data.tensors
+    state = device, [(id(tensor), 0 if tensor.is_inference() else tensor._version) for tensor in data.tensors]
+    known, tensors = _kept.pop(data, (None, ()))
+    if known != state:
+        tensors = ()  # let go of first
+        if sum(tensor.nbytes for tensor in data.tensors) > SHARE * memory.free_bytes(device):
+            return data.tensors
+        tensors = tuple(tensor.to(device) for tensor in data.tensors)
+    _kept[data] = state, tensors
+    return tensors
 
 
 def _seeded_batches(loader: DataLoader, shuffle: torch.Generator | None) -> Iterator[Any]:

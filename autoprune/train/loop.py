@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from autoprune.base import streams
-from autoprune.base.progress import track
+from autoprune.base.progress import note, track
 from autoprune.base.tree import device_of, to_device
 from autoprune.errors import TrialFailure, UserError
 from autoprune.task.recipe import Recipe
 from autoprune.task.task import Data, Task
 from autoprune.train.batch_norm import reestimate_batch_norm
+from autoprune.train.layout import Layout
 from autoprune.train.loading import endless_batches
 from autoprune.train.optimization import Optimization
 
@@ -60,18 +61,18 @@ def train(
     if task.fit is not None:
         if before_step is not nothing or penalty is not None:
             raise UserError(f"task {task.name} has its own fit, and this criterion or schedule needs each of its steps")
-        _fit(task, model, stop - start, after_step)
+        _fit(task, model, stop - start, seed, after_step)
         stop = start
     if start < stop:
         optimization = Optimization(model, recipe)
         schedule = make_schedule(optimization.optimizer, recipe, start)
     model.train()
-    batches = islice(endless_batches(data, recipe.batch_size, seed), start * recipe.accumulation, None)
-    device = device_of(model)
+    device, lay_out = device_of(model), Layout(task, model, recipe)
+    batches = islice(endless_batches(data, recipe.batch_size, seed, device), start * recipe.accumulation, None)
     for step in track(range(start, stop), "training step", stop - start):
         optimization.begin()
         for _ in range(recipe.accumulation):
-            batch = to_device(next(batches), device)
+            batch = lay_out(to_device(next(batches), device))
             with optimization.precision():
                 loss = _loss(task, model, batch, recipe, teacher)
                 if penalty is not None:
@@ -82,7 +83,8 @@ def train(
         optimization.step(before_step)
         schedule.step()
         after_step()
-    if start < stop:
+        note("loss {:.3g}".format, loss.detach())
+    if start < stop and recipe.averaging:
         optimization.finish()
         after_step()
     if recipe.bn_reestimation and (stop == recipe.steps or task.fit is not None):
@@ -102,13 +104,14 @@ def _loss(task: Task, model: nn.Module, batch: Any, recipe: Recipe, teacher: nn.
     return loss if soft is None else (1 - recipe.distillation) * loss + recipe.distillation * soft
 
 
-def _fit(task: Task, model: nn.Module, steps: int, after_step: Callable[[], None]) -> None:
+def _fit(task: Task, model: nn.Module, steps: int, seed: int, after_step: Callable[[], None]) -> None:
     """Have the task's own loop train the model; what follows each step follows before each pass instead."""
-    if steps < 1:
+    if steps < 1 or task.fit is None:
         return
     handle = None if after_step is nothing else model.register_forward_pre_hook(lambda *_: after_step())
     try:
-        task.fit(model, steps)
+        with streams.fixed(seed):  # it may draw from Python's and NumPy's generators as well
+            task.fit(model, steps)
     except TrialFailure:
         raise
     except Exception as error:
@@ -121,6 +124,7 @@ def _fit(task: Task, model: nn.Module, steps: int, after_step: Callable[[], None
 
 def make_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, start: int) -> torch.optim.lr_scheduler.LRScheduler:
     """Return the learning rate's schedule, at the step ``start``."""
+    schedule: torch.optim.lr_scheduler.LRScheduler
     if recipe.schedule == "onecycle":
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, recipe.learning_rate, total_steps=recipe.steps + 1, pct_start=0.1, cycle_momentum=False

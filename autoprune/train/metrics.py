@@ -1,7 +1,8 @@
 """Metrics that need no evaluation of the task's own: what adds batches up to each, by name.
 
 A new one is a class here or elsewhere, its declaration in :data:`autoprune.results.measures.METRICS`, and a line in
-:data:`METERS`. All but the first are torchmetrics'.
+:data:`METERS`; another package has an entry point for each, ``autoprune.metrics`` and ``autoprune.meters``. All but the
+first are torchmetrics'.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch import Tensor
 from autoprune.base.registry import Registry
 from autoprune.base.tree import examples_in, said
 from autoprune.errors import TrialFailure, UserError
-from autoprune.task.objective import IGNORED, class_axis, labels_in, main_output, own_loss
+from autoprune.task.objective import IGNORED, labelled, labels_in, main_output, own_loss
 
 if TYPE_CHECKING:
     from autoprune.task.task import Task
@@ -71,13 +72,14 @@ def classified(task: Task, outputs: Any, batch: Any) -> tuple[Tensor, Tensor]:
         UserError: the outputs are no logits of the batch's labels.
         TrialFailure: outputs are not numbers: the class that argmax finds among them means nothing.
     """
-    logits, labels = main_output(outputs), labels_in(batch)
-    axis = class_axis(logits, labels)
-    if axis is None:
+    found = labelled(outputs, batch)
+    if found is None:
         raise UserError(
             f"task {task.name}: its metric {task.metric.name} is for logits (N, classes, ...) and whole numbers "
-            f"(N, ...), not for outputs {said(outputs)} and labels {said(labels)}: give it evaluate(model, batches)"
+            f"(N, ...), not for outputs {said(outputs)} and labels {said(labels_in(batch))}: "
+            "give it evaluate(model, batches)"
         )
+    logits, labels, axis = found
     if logits.isnan().any():
         raise TrialFailure(
             "the network's outputs became NaN at the evaluation: lower the learning rate, or look for NaN in the data"
@@ -109,7 +111,8 @@ class Classified(OfTorchmetrics):
     """One of torchmetrics' for classes, made when the number of classes is seen."""
 
     def __init__(self, task: Task) -> None:
-        self._task, self._metric = task, None
+        self._task = task
+        self._metric: Any = None
 
     def add(self, outputs: Any, batch: Any) -> None:
         """Count a batch."""
@@ -229,6 +232,6 @@ METERS: Registry[Any] = Registry(
         "mae": "autoprune.train.metrics:Regression",
         "r2": "autoprune.train.metrics:Regression",
     },
-    "autoprune.metrics",
+    "autoprune.meters",
 )
 """Metric -> what makes its meter, given the task."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -87,7 +88,7 @@ def check_precision(precision: str, device: torch.device) -> None:
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Return the recipe's optimiser for the parameters of ``model``."""
-    options = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
+    options: dict[str, Any] = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
     if recipe.optimizer == "adam":
         return torch.optim.Adam(model.parameters(), **options)
     if recipe.optimizer == "adamw":

@@ -50,20 +50,20 @@ def prepare_search(
         TrialFailure: the supernet's training diverged.
     """
     groups = dense.groups
-    sizes = size_model(dense.model, task.example_input, groups, round_to)
+    sizes = size_model(dense.model, task.example, groups, round_to)
     criterion = candidate.criterion if get_criterion(candidate.criterion).structured else "l1_norm"
-    blocks = ()
+    blocks: tuple[Block, ...] = ()
     if candidate.blocks:
-        blocks = find_blocks(dense.model, task.example_input, task.keep)
+        blocks = find_blocks(dense.model, task.example, task.keep)
         blocks = choose_blocks(blocks, sorted(candidate.blocks), task.name)
     found = _probe(task, data, dense, criterion, candidate.schedule == "supernet", seed, round_to, blocks)
-    dispensable = []
+    dispensable: list[str] = []
     if blocks:
         size = task.recovery.batch_size
         batch = next(loading.batches(loading.sample_of(data.train, size, seed), size))
         batch = to_device(batch, device_of(dense.model))
         rise = block_importance(dense.model, blocks, lambda model: evaluation.loss_of(task, model, batch))
-        dispensable = sorted(rise, key=rise.get)
+        dispensable = sorted(rise, key=rise.__getitem__)
     allocations = []
     for method, ratio in ALLOCATIONS:
         try:

@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 
 from autoprune import cache
-from autoprune.base.progress import track
+from autoprune.base.progress import note, track
 from autoprune.errors import TrialFailure
 from autoprune.prune.dense import Dense
 from autoprune.results.candidate import Candidate
@@ -88,7 +88,7 @@ def _search(task: Task, data: Splits, dense: Dense, trials: int, seed: int, roun
         trial = study.ask()
         distillations, temperatures = {0.0, 0.5, 0.9, 1.0, own.distillation}, {1.0, 2.0, 4.0, 8.0, own.temperature}
         rates = own.learning_rate / 8, own.learning_rate * 8
-        recipe = {
+        recipe: dict[str, Any] = {
             "learning_rate": trial.suggest_float("learning_rate", *rates, log=True),
             "distillation": trial.suggest_categorical("distillation", sorted(distillations)),
             "temperature": trial.suggest_categorical("temperature", sorted(temperatures)),
@@ -98,6 +98,9 @@ def _search(task: Task, data: Splits, dense: Dense, trials: int, seed: int, roun
         failed = optuna.trial.TrialState.FAIL
         study.tell(trial, tried.quality, state=failed if tried.quality is None else None)
         found.append(tried)
+        good = [each.quality for each in found if each.quality is not None]
+        if good:
+            note(f"best {task.metric.noun} {{:.4f}}".format, min(good, key=task.metric.cost))
     return found
 
 

@@ -64,14 +64,14 @@ def run_trial(
         round_to: kept channels are a multiple of this where a group is large enough.
         on_round: called with the validation metric after every round of the schedule but the last.
         groups: the dense model's groups, if not those that ``dense`` holds.
-        repeat: another number gives the candidate's own training another seed; the shared weights stay what they are.
+        repeat: another number gives the candidate's own training another seed; the supernet's weights stay.
 
     Raises:
         TrialFailure: the loss or a measure is not a finite number, or a layer would be left empty.
         UserError: the candidate names an unknown criterion, schedule, group or block, or ones that do not go together,
             or its schedule needs initial weights that ``dense`` has not.
     """
-    groups = groups or dense.groups or find_groups(dense.model, task.example_input, task.keep)
+    groups = groups or dense.groups or find_groups(dense.model, task.example, task.keep)
     unknown = set(candidate.sparsity) - {group.name for group in groups}
     if unknown:
         raise UserError(f"no coupled group is called {min(unknown)!r}: see `autoprune groups {task.name}`")
@@ -79,15 +79,18 @@ def run_trial(
     check_pair(candidate.schedule, candidate.criterion, criterion)
     if dense.initial is None:
         check_initial(candidate.schedule)
-    kept, masks, blocks, known = dict.fromkeys((group.name for group in groups), 0), {}, (), ()
+    kept = dict.fromkeys((group.name for group in groups), 0)
+    masks: dict[str, Tensor] = {}
+    blocks: tuple[Block, ...] = ()
+    known: tuple[Block, ...] = ()
     if candidate.blocks:
-        known = find_blocks(dense.model, task.example_input, task.keep)
+        known = find_blocks(dense.model, task.example, task.keep)
         known = choose_blocks(known, sorted(candidate.blocks), task.name)
         blocks = choose_blocks(known, candidate.dropped, task.name)
     if blocks:
         check_blocks(candidate.schedule)
         shallower = remove_blocks(dense.model, blocks)
-        groups = find_groups(shallower, task.example_input, task.keep).named_as_in(groups)
+        groups = find_groups(shallower, task.example, task.keep).named_as_in(groups)
     if candidate.allocation:
         model = remove_blocks(dense.model, blocks) if blocks else dense.model
         spread = allocate(model, groups, candidate.uniform, candidate.allocation, criterion.structured)
@@ -105,7 +108,7 @@ def run_trial(
     else:
         model, masks = _prune_weights(run)
     measures = {task.metric.name: evaluation.quality(task, model, data.validation)}
-    measures |= measure.measure(model, task.example_input)
+    measures |= measure.measure(model, task.example)
     return TrialResult(model, finite.checked(measures), kept, masks)
 
 
@@ -124,10 +127,10 @@ def _prune_channels(run: _Run) -> tuple[nn.Module, dict[str, int]]:
         for name, indices in gone.items():
             left[name] = [channel for i, channel in enumerate(left[name]) if i not in set(indices)]
         if run.schedule.rewind_to is None:
-            model = remove_channels(model, run.task.example_input, groups, gone)
+            model = remove_channels(model, run.task.example, groups, gone)
         else:
             lost = {g.name: sorted(set(range(g.channels)) - set(left[g.name])) for g in run.groups}
-            model = remove_channels(run.rewound_model(), run.task.example_input, run.groups, lost)
+            model = remove_channels(run.rewound_model(), run.task.example, run.groups, lost)
         groups = groups.after(gone)
         run.train(model, t)
     return model, {name: len(channels) for name, channels in left.items()}
@@ -145,7 +148,7 @@ def _take_subnet(run: _Run) -> tuple[nn.Module, dict[str, int]]:
     gone = {g.name: sorted(order[g.name][: g.channels - kept[g.name]]) for g in whole}
 
     def smaller(weights: nn.Module) -> nn.Module:
-        return remove_channels(remove_blocks(weights, run.blocks), run.task.example_input, run.groups, gone)
+        return remove_channels(remove_blocks(weights, run.blocks), run.task.example, run.groups, gone)
 
     weights = run.supernet_weights(whole)
     model, left = smaller(weights), {group.name: kept[group.name] for group in run.groups}
@@ -171,7 +174,8 @@ def _warn_of_empty_groups(run: _Run) -> None:
 
 def _prune_weights(run: _Run) -> tuple[nn.Module, dict[str, Tensor]]:
     """Set single weights to zero, round by round, and hold them there while training."""
-    model, masks = run.first_model(), {}
+    model = run.first_model()
+    masks: dict[str, Tensor] = {}
     for t in run.schedule.times():
         sparsity = {g.name: run.schedule.at(run.candidate.of(g.name), t) for g in run.groups}
         masks, model = choose_weights(model, run.groups, run.candidate.criterion, sparsity, run.context, within=masks)
@@ -193,8 +197,9 @@ def _train_sparse(run: _Run) -> tuple[nn.Module, dict[str, Tensor]]:
     """Train a network that is sparse from the start, while its masks move."""
     model = run.first_model()
     masks, model = choose_weights(model, run.groups, run.candidate.criterion, run.spread_sparsity(model), run.context)
-    seed = run.seed + run.repeat
-    moving = DynamicMasks(model, masks, run.schedule.grow, run.training_recipe.steps, seed=seed)
+    seed, grow = run.seed + run.repeat, run.schedule.grow
+    assert grow is not None  # else its weights do not move
+    moving = DynamicMasks(model, masks, grow, run.training_recipe.steps, seed=seed)
     run.train(model, 1.0, before_step=moving.before_step, after_step=moving.after_step)
     return model, moving.masks
 
@@ -242,7 +247,8 @@ class _Run:
         """Return each group's sparsity; where one number was given, spread by ERK, to the same number of weights."""
         if self.candidate.sparsity or not self.candidate.uniform:
             return {group.name: self.candidate.of(group.name) for group in self.groups}
-        reached = sum(model.get_submodule(name).weight.numel() for group in self.groups for name in group.producers)
+        producers = [name for group in self.groups for name in group.producers]
+        reached = sum(model.get_parameter(f"{name}.weight").numel() for name in producers)
         ratio = self.candidate.uniform * reached / sum(p.numel() for p in model.parameters())
         return allocate(model, self.groups, ratio, "erk", structured=False)
 
@@ -279,5 +285,6 @@ class _Run:
 
     def _initial_model(self) -> nn.Module:
         model = self.task.build().to(self.dense.device)
+        assert self.dense.initial is not None  # check_initial was asked
         model.load_state_dict(self.dense.initial)
         return model.eval()

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from autoprune.base.progress import track
+from autoprune.base.progress import note, track
 from autoprune.errors import UserError
 from autoprune.prune import dense
 from autoprune.prune.criteria import get_criterion
@@ -72,6 +72,7 @@ def probe(
             quality, loss = evaluation.quality_and_loss(task, subnet, seen)
             found.quality[group.name].append((round(sparsity, 6), quality))
             found.loss[group.name].append((round(sparsity, 6), loss))
+            note("{:.3f} without {:.0%} of {}".format, quality, sparsity, group.name)
     return found
 
 
@@ -105,7 +106,7 @@ def task_sensitivities(task: Task, share: float = 0.5) -> dict[str, float]:
     def score(model) -> float:
         return -task.metric.cost(evaluation.quality(task, model, data.validation))
 
-    return sensitivities(trained.model, task.example_input, trained.groups, score, share)
+    return sensitivities(trained.model, task.example, trained.groups, score, share)
 
 
 def sensitivities(

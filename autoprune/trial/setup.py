@@ -103,7 +103,7 @@ def check_task_space(task: Task, model: nn.Module, groups: Groups, space: Any, k
         UserError: see :func:`autoprune.search.space.check_space`; or a schedule needs weights that are not known.
     """
     names_blocks = isinstance(space, dict) and any(str(name).startswith(BLOCK_PREFIX) for name in space)
-    blocks = find_blocks(model, task.example_input, task.keep) if names_blocks else ()
+    blocks = find_blocks(model, task.example, task.keep) if names_blocks else ()
     group_names, block_names = [group.name for group in groups], [block.name for block in blocks]
     check_space(space, group_names, CRITERIA, SCHEDULES, block_names, METHODS)
     for name in space["schedule"]["_value"] if "schedule" in space else ():

@@ -82,9 +82,9 @@ def uniform(bench: Bench) -> None:
 
 
 def uniform_shared(bench: Bench) -> None:
-    """The same grid on the shared recovery; then each fine-tuned in full from there, again and again."""
+    """The same grid on the supernet; then each fine-tuned in full from there, again and again."""
     supernet.load_or_train(bench.task, bench.data, bench.dense, bench.dense.groups, CRITERION, bench.seed)
-    bench.note("shared recovery")
+    bench.note("supernet")
     for candidate in _uniform_grid(bench, "supernet"):
         bench.judge(candidate)
     bench.note("grid")
@@ -94,7 +94,7 @@ def uniform_shared(bench: Bench) -> None:
 
 
 def autoprune(bench: Bench) -> None:
-    """AutoPrune's default: the baselines, shared recovery, sensitivity probe, first candidates, then TPE with rungs."""
+    """AutoPrune's default: the baselines, the supernet, sensitivity probe, first candidates, then TPE with rungs."""
     for parameters in baselines.for_command("autoprune trial TASK"):
         if parameters["baseline"] == "l1_filter":  # lottery tickets save no MACs
             bench.judge(Candidate.from_parameters(parameters))
@@ -119,7 +119,7 @@ LABELS = {
     "tpe": "TPE",
     "amc": "AMC",
     "uniform": "uniform",
-    "uniform_shared": "uniform, shared recovery",
+    "uniform_shared": "uniform, supernet",
     "autoprune": "AutoPrune",
 }
 """What tables and plots call them, in their order."""

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from autoprune.base.progress import reported_to, track
+from autoprune.base.progress import note, reported_to, track
 
 
 def heard(work):
@@ -57,3 +57,17 @@ def test_the_time_left_is_known_after_the_first_new_step(monkeypatch):
         for _ in track(range(2), "fine-tuning", 6, done=4):
             now[0] += 30
     assert left == [None, 30.0, 0.0]
+
+
+def test_a_note_is_worked_out_only_when_it_is_shown():
+    asked, said = [], []
+
+    def words(value):
+        asked.append(value)
+        return f"loss {value}"
+
+    note(pytest.fail)  # nobody listens
+    with reported_to(lambda stages: said.extend(each.note() for each in stages if each.done == 2)):
+        for step in track(range(3), "step", 3):
+            note(words, step)
+    assert said == ["loss 1"] and asked == [1]

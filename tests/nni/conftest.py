@@ -28,7 +28,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "browser: needs a real Chromium; skipped where there is none")
 
 
-def wait_until(condition, seconds=30, what="condition"):
+def wait_until(condition, seconds=90, what="condition"):
     """Return the first true value of ``condition()``."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -47,7 +47,6 @@ class Nni:
         self.port = port
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith(("NNI", "NODE", "AUTOPRUNE"))}
         self.environment |= {"HOME": str(home), "NNI_CONFIG_DIR": str(home / "nni-config"), "OMP_NUM_THREADS": "1"}
-        self.environment["PYTHONWARNINGS"] = "ignore:pkg_resources"  # nnictl's own
         with mock.patch.dict(os.environ, self.environment):
             bridge.register()
 

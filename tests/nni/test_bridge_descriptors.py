@@ -26,6 +26,7 @@ def test_the_descriptors_of_a_finished_trial_are_closed(nni_home):
     assert descriptors_of_outputs(nni_home) == []
 
 
+@pytest.mark.slow
 def test_without_the_bridge_two_descriptors_of_each_trial_stay_open(nni_home):
     assert nni_home.create(nni_home.config(maxTrialNumber=3), without="descriptors").returncode == 0
     wait_for_trials(nni_home, 3, 60)

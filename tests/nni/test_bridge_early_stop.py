@@ -1,5 +1,6 @@
 """A trial that is stopped on purpose, by an assessor or by a person, is not one that failed."""
 
+import pytest
 from conftest import wait_until
 
 from autoprune.results.experiment import RUNNING
@@ -33,6 +34,7 @@ def test_a_trial_that_an_assessor_stops_is_stopped_early(nni_home):
     assert status_of_a_trial_that_an_assessor_stops(nni_home) == "EARLY_STOPPED"
 
 
+@pytest.mark.slow
 def test_without_the_bridge_it_counts_as_failed(nni_home):
     assert status_of_a_trial_that_an_assessor_stops(nni_home, without="early_stop") == "FAILED"
 

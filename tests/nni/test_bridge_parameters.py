@@ -1,5 +1,7 @@
 """NNI hands parameters to whichever trial asks first (its issues #5689, #5693, #5726). The bridge does not."""
 
+import pytest
+
 
 def run(nni_home, trials, without=""):
     config = nni_home.config("--die-each 7", trialConcurrency=4, maxTrialNumber=trials)
@@ -18,6 +20,7 @@ def test_each_of_100_parallel_trials_runs_the_parameters_that_nni_shows_for_it(n
     assert ran == {id_: shown[id_] for id_ in ran}
 
 
+@pytest.mark.slow
 def test_without_the_bridge_nni_shows_parameters_that_a_trial_did_not_run(nni_home):
     ran = run(nni_home, 8, without="parameters")  # the second one dies, and the third takes its parameters
     shown = nni_home.parameters_in_api()

@@ -49,6 +49,7 @@ def test_an_experiment_resumes_right_after_its_manager_was_killed(nni_home):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_without_the_bridge_the_tuner_outlives_its_manager_and_numbers_are_given_twice(nni_home):
     interrupt_the_first_of_four(nni_home, without="dispatcher,poll")
     orphans = nni_home.dispatchers()
@@ -133,6 +134,7 @@ def test_a_tuner_knows_the_results_before_it_is_asked_also_where_a_resumed_trial
     assert calls[0] == "import"
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_without_the_bridge_a_kill_while_resuming_loses_them(nni_home):
     interrupt_the_first_of_four(nni_home)

@@ -79,6 +79,9 @@ def assert_closed(nni_home):
     assert not trace.exists()
 
 
+STARTED = "from autoprune.nni.database import registry; print([each['startTime'] for each in registry().values()])"
+
+
 def test_create_resume_and_view_are_closed(nni_home):
     assert nni_home.create(nni_home.config(maxTrialNumber=1)).returncode == 0
     nni_home.wait_for_status("DONE")
@@ -89,9 +92,14 @@ def test_create_resume_and_view_are_closed(nni_home):
     assert_closed(nni_home)
     nni_home.stop()
 
-    assert nni_home.nnictl("view", nni_home.id, "--port", nni_home.port).returncode == 0
+    before = nni_home.python(STARTED)
+    viewed = nni_home.nnictl("view", nni_home.id, "--port", nni_home.port)
+    assert viewed.returncode == 0
     nni_home.wait_for_status("VIEWED")
     assert_closed(nni_home)
+    # Others than this machine's own do not answer; and to look at a search is not to start it.
+    assert re.findall(r"http://[\d.:]+", viewed.stdout + viewed.stderr) == [f"http://127.0.0.1:{nni_home.port}"]
+    assert nni_home.python(STARTED) == before
 
 
 def test_an_experiment_started_and_stopped_from_python_is_closed(nni_home):
@@ -115,6 +123,7 @@ def test_pickles_that_reach_the_tuner_stay_plain_data(nni_home):
     assert not trace.exists()
 
 
+@pytest.mark.slow
 def test_without_the_bridge_the_manager_is_open_and_runs_what_it_is_sent(nni_home):
     config = nni_home.config("--sleep 9", maxTrialNumber=1)
     assert nni_home.create(config, without="loopback,no_pickle,dispatcher,links").returncode == 0

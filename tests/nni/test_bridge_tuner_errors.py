@@ -46,6 +46,7 @@ def test_a_tuner_that_cannot_start_fails_the_command_in_one_line(nni_home, argum
     assert not nni_home.processes()
 
 
+@pytest.mark.slow
 def test_without_the_bridge_an_experiment_with_a_wrong_tuner_is_reported_as_started(nni_home):
     created = nni_home.create(nni_home.config(tuner=nni_home.tuner("", depth=3)), without="dispatcher")
     assert created.returncode == 0
@@ -67,6 +68,7 @@ def test_in_the_foreground_a_tuner_that_fails_later_fails_the_command(nni_home):
     assert f"autoprune: the tuner failed: {REASON}" in created.stderr.splitlines()
 
 
+@pytest.mark.slow
 def test_without_the_bridge_a_tuner_that_fails_later_hangs_the_experiment(nni_home):
     config = nni_home.config("--sleep 2", tuner=nni_home.tuner(FAILS_LATER))
     assert nni_home.create(config, without="dispatcher").returncode == 0

@@ -39,6 +39,7 @@ def test_a_trial_killed_by_a_signal_has_failed_and_says_so(nni_home, number):
     assert Progress(load_experiment(nni_home.folder), "", (), 0.0).unhappy == "1 failed"
 
 
+@pytest.mark.slow
 def test_without_the_bridge_it_counts_as_cancelled(nni_home):
     assert nni_home.create(nni_home.config("--sleep 60", maxTrialNumber=1), without="signals").returncode == 0
     running_trial(nni_home).kill()

@@ -1,8 +1,12 @@
 """What the terminal says of a search that runs."""
 
+import io
 from dataclasses import replace
 
 from autoprune.nni.live import one_line, picture
+from autoprune.nni.manage import counts
+from autoprune.nni.page_data import page
+from autoprune.nni.registry import KnownExperiment
 from autoprune.nni.watch import Progress
 from autoprune.report.terminal import Console
 from autoprune.results.experiment import PROGRESS, Experiment, Trial
@@ -24,11 +28,11 @@ def test_a_search_that_has_no_result_yet_says_what_its_trials_are_doing(tmp_path
     trials[2].folder.joinpath(PROGRESS).unlink()
     now = Progress(Experiment("abc", tmp_path, {"maxTrialNumber": 9}, trials), "RUNNING", (), 65.0)
     assert one_line(now) == (
-        "  65 s: 1 of 9 trials done, 0 failed; front: -; trial t0: training step 0 of [9], about 8 s left"
+        "  65 s: 1 of 9 trials done, 0 failed; no front yet; trial t0: training step 0 of [9], about 8 s left"
     )
     Console(width=100).print(picture(now))
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
-    assert "1 min 5 s" in lines[0] and "1 of 9 trials, 0 failed" in lines[0]
+    assert "1 min 5 s" in lines[0] and "1 of 9 trials done, 0 failed" in lines[0]
     assert lines[1:4] == [f"trial t{i}: training step {i} of [9], about 8 s left" for i in (0, 3, 4)]
 
 
@@ -38,3 +42,23 @@ def test_a_trials_note_is_no_way_out_of_its_folder(tmp_path):
     (trial.folder / PROGRESS).unlink()
     (trial.folder / PROGRESS).symlink_to(tmp_path / "secret")
     assert trial.doing == ""
+
+
+def test_terminal_list_and_page_count_trials_alike(tmp_path):
+    trials = [
+        replace(trial, status=status, ended=2)
+        for trial, status in zip(
+            running(tmp_path, 5), ("SUCCEEDED", "FAILED", "EARLY_STOPPED", "SYS_CANCELED", "RUNNING"), strict=True
+        )
+    ]
+    experiment = Experiment("abc", tmp_path, {"maxTrialNumber": 9, "trialCommand": "autoprune trial digits"}, trials)
+    words = "4 of 9 trials done, 1 failed, 1 stopped early"
+    now = Progress(experiment, "RUNNING", (), 65.0)
+    assert words in one_line(now)
+    console = Console(width=100, file=io.StringIO())
+    console.print(picture(now))
+    assert words in console.file.getvalue()
+    assert page(experiment)["counts"] == words
+    known = KnownExperiment("abc", tmp_path, {})
+    known.__dict__["_loaded"] = experiment
+    assert counts(known) == ("4 of 9", "1", "0")

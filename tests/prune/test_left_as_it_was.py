@@ -176,7 +176,7 @@ def test_measuring_leaves_every_layer_in_its_mode(tied):
 
 @pytest.mark.parametrize("name", ["slim", "l0", "random", "group_taylor"])
 def test_a_candidate_loses_the_channels_that_the_shared_weights_were_trained_to_lose(name, tied, monkeypatch):
-    """However few groups it asks for, and although the shared training is longer than its own."""
+    """However few groups it asks for, and although the supernet's training is longer than its own."""
     task, data, dense = tied
     trained = []
     train = supernet.train_supernet

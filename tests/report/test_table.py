@@ -1,5 +1,6 @@
 from io import StringIO
 
+import pytest
 from rich.console import Console
 
 from autoprune.finalize.final import Final
@@ -70,9 +71,20 @@ def test_markup_in_a_name_is_text(maker):
     assert any("[bold]x[/]" in line for line in printed(front_table(maker.experiment(experimentName="[bold]x[/]"))))
 
 
-def test_a_narrow_terminal_cuts_nothing(experiment):
-    lines = printed(front_table(experiment), width=80)
+@pytest.mark.parametrize("width", [80, 100])
+def test_a_narrow_terminal_cuts_nothing(maker, experiment, width):
+    from test_trust import fine_tuned  # which imports this module
+
+    maker.add(0.992, 0.1, schedule="supernet", budget=1.0, **{"sparsity.hidden": 0.625})
+    experiment = maker.experiment()
+    final = Final(experiment.front()[0], "drop<=1%", 0.96, 0.985, fine_tuned=fine_tuned(experiment))
+    unwrapped = [line.rstrip() for line in printed(front_table(experiment, final), width=10_000)]
+    lines = [line.rstrip() for line in printed(front_table(experiment, final), width=width)]
+    assert max(map(len, lines)) <= width
     text = "\n".join(lines)
     assert "\N{HORIZONTAL ELLIPSIS}" not in text
     assert all(trial.id in text for trial in experiment.front())
-    assert "lottery_ticket 95%" in text
+    assert "lottery_ticket 95%" in text and "± 1.41" in text
+    said, in_full = ({*" ".join(each).replace("_", " ").split()} for each in (lines, unwrapped))
+    figures = {word for word in in_full if any(map(str.isdigit, word))}
+    assert figures <= said

@@ -69,7 +69,7 @@ def test_a_candidate_is_compared_with_itself_on_the_next_rung(maker):
     maker.add(0.97, 0.4, **{"sparsity.hidden": 0.3, "schedule": "supernet", "budget": 1.0})
     maker.add(0.5, 0.4, criterion="fpgm", schedule="supernet", budget=1.0)  # never judged on the rung below
     shared, low, high = agreements(maker.experiment(), {})
-    assert (shared.early, shared.later) == ("shared weights alone", "shared weights, 100% of the fine-tuning")
+    assert (shared.early, shared.later) == ("supernet alone", "supernet, 100% of the fine-tuning")
     assert shared.pairs == ((0.95, 0.97),)
     assert (low.early, low.later) == ("11% of the training", "33% of the training")
     assert low.pairs == ((0.7, 0.71), (0.8, 0.81), (0.9, 0.91), (0.95, 0.96))
@@ -154,7 +154,7 @@ def test_the_page_has_the_probe_of_each_criterion_and_the_recipe(maker):
     assert "Sensitivity of each group (fpgm)" in text
     assert "25% removed" in text
     assert "block.0.0 -1.00 -9.00" in text
-    assert "from the shared weights" in text
+    assert "from the supernet's weights" in text
     assert text.count("temperature: 4.0") == 1
     assert maker.experiment().baselines == {}
 

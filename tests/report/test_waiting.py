@@ -1,12 +1,13 @@
 """What is shown while something takes long."""
 
 import io
+import re
 from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
-from autoprune.base.progress import track
+from autoprune.base.progress import note, track
 from autoprune.report import waiting as module
 from autoprune.report.waiting import noted, time_left, waiting
 
@@ -70,3 +71,19 @@ def test_a_note_for_others_is_there_while_it_lasts(now, tmp_path):
     assert not file.exists()
     with pytest.raises(ZeroDivisionError), noted(file):
         1 / 0  # noqa: B018
+
+
+def test_a_narrow_terminal_shows_step_note_speed_and_time_left_in_full(now, monkeypatch):
+    file, made, make = io.StringIO(), [], module.bars
+    monkeypatch.setattr(module, "bars", lambda *given: made.append(make(*given)) or made[-1])
+    console = Console(file=file, force_terminal=True, width=80, _environ={})
+    with waiting(console, "Training the dense model, or taking it from the cache"):
+        for step in track(range(4000), "training step", 4000):
+            note("loss {:.3g}".format, 0.41234)
+            now.seconds += 0.05
+            if step == 2000:
+                made[0].refresh()
+    said = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", file.getvalue())
+    assert "Training the dense model, or taking it from the cache ..." in said
+    assert re.search(r"training step \d+ of 4000, loss 0.412, 20/s, about \S+ (s|min \S+ s) left", said)
+    assert "\N{HORIZONTAL ELLIPSIS}" not in said

@@ -202,8 +202,9 @@ def test_a_search_takes_a_trained_model_and_its_data_without_a_class(prepared):
     data = TensorDataset(X, Y)
     options = {"loss": regression().loss, "metric": "rmse", "recovery": SHORT, "shared_steps": 40, "trials": 2}
     how = {"train": data, "validation": data, "example": torch.zeros(1, 12), "baselines": False}
-    with pytest.warns(UserWarning, match="no test split was given"):
-        found = autoprune.run_search(prepared[2].model, **how, **options)
+    with pytest.warns(UserWarning, match="no test split was given") as said:
+        found = autoprune.run_search(prepared[2].model, **how, **options, distill=lambda *_: None)
+    assert any("nothing is learnt from the dense model's outputs" in str(each.message) for each in said)
     assert found.dense["rmse"] == prepared[2].measures["rmse"] and not found.failed
     smaller = found.model(found.front()[-1])
     assert sum(p.numel() for p in smaller.parameters()) < found.dense["params"]

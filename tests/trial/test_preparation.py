@@ -81,11 +81,11 @@ def test_the_front_is_fine_tuned_with_several_seeds_and_one_of_them_is_taken_hom
     best = final.fine_tuned[final.chosen.id]
     model = autoprune.export.load_pruned(search.loaded[0], best.file)
     assert evaluation.quality(search.loaded[0], model, data.validation) == max(best.validation)
-    assert final.test_accuracy == best.test[best.validation.index(max(best.validation))]
+    assert final.test_quality == best.test[best.validation.index(max(best.validation))]
 
     before = best.file.stat().st_mtime_ns
     again = finish(search, final.chosen.id, tmp_path / "again", Options(("onnx",)), search.loaded)
-    assert again.test_accuracy == final.test_accuracy
+    assert again.test_quality == final.test_quality
     assert best.file.stat().st_mtime_ns == before
 
 
@@ -161,8 +161,9 @@ def test_a_probe_reads_each_example_once_however_many_groups_there_are():
 
 def test_what_does_not_fit_into_memory_is_read_anew():
     _, data, _ = make_task()
-    assert loading.read_once(data.train, 16, most=100) is data.train
-    kept = loading.read_once(data.train, 16)
+    loader = DataLoader(data.train, 16)
+    assert loading.read_once(loader, 16, most=100) is loader and loading.read_once(data.train, 16) is data.train
+    kept = loading.read_once(loader, 16)
     first, again = next(iter(kept)), next(iter(kept))
     first[0].zero_()
     assert torch.equal(again[0], data.train.tensors[0][:16]) and torch.equal(next(iter(kept))[0], again[0])

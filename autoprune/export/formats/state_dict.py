@@ -27,7 +27,7 @@ def load_pruned(task: Task, file: Path) -> nn.Module:
     except Exception as error:  # of many kinds, the unpickler's too
         why = " ".join(str(error).split("\n", 1)[0].split())
         raise UserError(f"the model file {file} cannot be read: {why or type(error).__name__}") from None
-    return rebuild(task.build().cpu(), state, task.example_input)
+    return rebuild(task.build().cpu(), state, task.example)
 
 
 def write(model: nn.Module, inputs: Any, file: Path) -> None:

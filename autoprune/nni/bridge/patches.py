@@ -6,6 +6,7 @@ import contextlib
 import functools
 import importlib.util
 import json
+import logging
 import os
 import sys
 import time
@@ -33,6 +34,7 @@ from autoprune.nni.bridge.manager import (
     wait_for_tuner,
 )
 from autoprune.nni.bridge.opened import token
+from autoprune.nni.bridge.viewing import OnlyAnswering, as_it_was
 from autoprune.nni.config import refusal
 from autoprune.nni.rescue import rescued
 
@@ -58,6 +60,7 @@ def install_patches() -> None:
         launcher.start_experiment = _checked(launcher.start_experiment)
         launcher._start_rest_server = _awaited(launcher._start_rest_server)
         Experiment._wait_completion = _wait_completion
+        logging.getLogger("nni.experiment").addFilter(OnlyAnswering())
         Experiments.read_file = _read_registry
         Experiments.write_file = _write_registry
         ExperimentConfig.canonical_copy = _explained(ExperimentConfig.canonical_copy)
@@ -82,7 +85,8 @@ def _checked(original: Any) -> Any:
             _check(action, config, port)
             if action == "resume":
                 end_orphans(exp_id)
-            with token(port, url_prefix):
+            looked_at = as_it_was(exp_id, config) if action == "view" else contextlib.nullcontext()
+            with token(port, url_prefix), looked_at:
                 try:
                     manager = original(
                         action, exp_id, config, port, debug, run_mode, url_prefix, tuner_command_channel, list(tags)

@@ -52,8 +52,7 @@ def from_lightning(
     except Exception:  # lightning's own says that it is not there
         test = validation
     if isinstance(metric, str):
-        direction = "minimize" if metric.endswith("loss") else "maximize"
-        metric = METRICS.get(metric) or Metric(metric, direction)
+        metric = METRICS.get(metric) or Metric(metric, "minimize" if metric.endswith("loss") else "maximize")
     example = of_task.pop("example", module.example_input_array)
     if example is None:
         example = one_example(inputs_of(next(iter(validation)), None))
@@ -104,7 +103,8 @@ class _Validate:
         if not isinstance(model, lightning.LightningModule):
             loaded, model = model, copy.deepcopy(self._module)
             model.forward = lambda *inputs: loaded(*inputs)  # a module would become a layer
-        loader = DataLoader(list(batches), batch_size=None)  # a list would be several loaders
+        each: Any = list(batches)
+        loader: DataLoader = DataLoader(each, batch_size=None)  # a list would be several loaders
         options = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
         where = {"accelerator": "cpu", "strategy": _where_it_is(model)}
         try:

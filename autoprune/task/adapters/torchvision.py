@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from functools import partial
 from inspect import signature
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -55,9 +55,12 @@ def from_torchvision(
     Raises:
         UserError: an unknown name, a name without classes, or a model that is neither.
     """
-    given = isinstance(model_or_name, nn.Module)
-    build = partial(_built, model_or_name, classes)
-    model = model_or_name if given else build()
+    if isinstance(model_or_name, nn.Module):
+        name, model = type(model_or_name).__name__, model_or_name
+        of_model: Any = model
+    else:
+        name, of_model = model_or_name, partial(_built, model_or_name, classes)
+        model = of_model()
     splits = {"train": train, "validation": validation, "test": validation if test is None else test}
     if isinstance(getattr(model, "transform", None), GeneralizedRCNNTransform):
         splits = {name: _listing(data, batch, name == "train") for name, data in splits.items()}
@@ -67,8 +70,8 @@ def from_torchvision(
         example = one_example(_first(splits["train"])[0])
         kind = {"loss": _segmentation_loss, "metric": "mIoU", "evaluate": _miou(model, example)}
     found = {
-        "name": type(model).__name__ if given else model_or_name,
-        "model": model if given else build,
+        "name": name,
+        "model": of_model,
         "example": example,
         "recovery": Recipe(steps=500, batch_size=batch, learning_rate=0.01),
         "training": Recipe(steps=2000, batch_size=batch, learning_rate=0.01),
@@ -95,7 +98,7 @@ def _first(data: Data) -> Any:
 def _listing(data: Data, batch: int, shuffle: bool) -> DataLoader:
     if isinstance(data, DataLoader):
         return data
-    return DataLoader(data, batch, shuffle, collate_fn=_listed, drop_last=shuffle and len(data) > batch)
+    return DataLoader(data, batch, shuffle, collate_fn=_listed, drop_last=shuffle and len(cast(Sized, data)) > batch)
 
 
 def _listed(examples: list[tuple[Tensor, Any]]) -> tuple[list[Tensor], list[Any]]:

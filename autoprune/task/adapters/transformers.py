@@ -97,7 +97,7 @@ class _Evaluate:
 
         logits, labels = [], []
         for batch in batches:
-            logits.append(main_output(model(**batch)).float().cpu())
+            logits.append(torch.as_tensor(main_output(model(**batch))).float().cpu())
             labels.append(labels_in(batch).cpu())
         found = self._compute(EvalPrediction(torch.cat(logits).numpy(), torch.cat(labels).numpy()))
         return {name.removeprefix("eval_"): float(value) for name, value in found.items()}

@@ -65,7 +65,7 @@ def from_ultralytics(
             split: _images(args, data, split, batch, stride) for split in ("train", "val", "test") if data.get(split)
         }
     model.args = args
-    how = {"collate_fn": _Collate(sets["val"].collate_fn), "num_workers": workers}
+    how: dict[str, Any] = {"collate_fn": _Collate(sets["val"].collate_fn), "num_workers": workers}
     loaders = {
         split: DataLoader(
             found, batch, shuffle=split == "train", drop_last=split == "train" and len(found) > batch, **how
@@ -102,7 +102,7 @@ class Detector(nn.Module):
 
     def __init__(self, yolo: nn.Module) -> None:
         super().__init__()
-        self.yolo = yolo
+        self.yolo: Any = yolo
         self.train(yolo.training)
 
     def train(self, mode: bool = True) -> Detector:
@@ -157,7 +157,7 @@ class _Loss:
     """A detector's own criterion, for an image."""
 
     def __init__(self, yolo: nn.Module) -> None:
-        self._yolo = yolo
+        self._yolo: Any = yolo
         self._criteria: dict[torch.device, Any] = {}
 
     def __call__(self, outputs: Any, batch: Any) -> Tensor:

@@ -1,7 +1,13 @@
 """Tasks by name. A new one is a file and a line in :data:`TASKS`."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from autoprune.base.registry import Registry
-from autoprune.task.task import Task
+
+if TYPE_CHECKING:
+    from autoprune.task.task import Task
 
 TASKS: Registry[Task] = Registry(
     "task",

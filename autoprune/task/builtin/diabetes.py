@@ -41,7 +41,7 @@ task = Task(
     name="diabetes",
     model=partial(MLP, inputs=10, width=64, outputs=1),
     data=data,
-    example_input=torch.randn(1, 10, generator=torch.Generator().manual_seed(0)),
+    example=torch.randn(1, 10, generator=torch.Generator().manual_seed(0)),
     training=Recipe(steps=200, batch_size=32, learning_rate=0.01, weight_decay=0.01),
     recovery=Recipe(steps=100, batch_size=32, learning_rate=0.005, weight_decay=0.01, distillation=0.5),
     loss=squared_error,

@@ -23,7 +23,7 @@ task = Task(
     name="digits",
     model=DigitsNet,
     data=data,
-    example_input=torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(0)),
+    example=torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(0)),
     training=Recipe(steps=400, learning_rate=0.03),
     recovery=Recipe(steps=150, learning_rate=0.02, distillation=0.9),
 )

@@ -73,7 +73,7 @@ task = Task(
     name="digits-detection",
     model=partial(fcos.FCOS, classes=10),
     data=data,
-    example_input=torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(0)),
+    example=torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(0)),
     training=Recipe(steps=250, learning_rate=0.003, optimizer="adamw", weight_decay=0.01),
     recovery=Recipe(steps=80, learning_rate=0.002, optimizer="adamw", weight_decay=0.01, distillation=0.5),
     forward=forward,

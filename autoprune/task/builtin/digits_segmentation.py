@@ -30,7 +30,7 @@ task = Task(
     name="digits-segmentation",
     model=partial(UNet, classes=11),
     data=data,
-    example_input=torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(0)),
+    example=torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(0)),
     training=Recipe(steps=250, batch_size=16, learning_rate=0.01, optimizer="adamw"),
     recovery=Recipe(steps=100, batch_size=16, learning_rate=0.01, optimizer="adamw", distillation=0.2),
     loss=loss,

@@ -42,7 +42,7 @@ lenet5 = Task(
     name="fashion_mnist",
     model=LeNet5,
     data=data,
-    example_input=torch.randn(1, 1, 28, 28, generator=torch.Generator().manual_seed(0)),
+    example=torch.randn(1, 1, 28, 28, generator=torch.Generator().manual_seed(0)),
     training=Recipe(steps=1000, batch_size=128, learning_rate=0.05),
     recovery=Recipe(steps=300, batch_size=128, learning_rate=0.02, distillation=0.9),
 )
@@ -51,7 +51,7 @@ resnet20 = Task(
     name="fashion_mnist_resnet20",
     model=partial(ResNet, depth=20, in_channels=1),
     data=data,
-    example_input=torch.randn(1, 1, 28, 28, generator=torch.Generator().manual_seed(0)),
+    example=torch.randn(1, 1, 28, 28, generator=torch.Generator().manual_seed(0)),
     training=Recipe(steps=800, batch_size=128, learning_rate=0.1),
     recovery=Recipe(steps=100, batch_size=128, learning_rate=0.02, distillation=0.9),
 )

@@ -127,7 +127,7 @@ task = Task(
     name="imdb",
     model=model,
     data=data,
-    example_input=torch.ones(1, HEAD + TAIL + 2, dtype=torch.int64),
+    example=torch.ones(1, HEAD + TAIL + 2, dtype=torch.int64),
     training=Recipe(steps=300, batch_size=16, learning_rate=1e-4, weight_decay=0.01, optimizer="adamw"),
     recovery=Recipe(
         steps=24,

@@ -57,7 +57,7 @@ task = Task(
     name="imdb-gpt",
     model=partial(GPT, vocabulary=256, length=LENGTH, width=64, layers=2, heads=4),
     data=data,
-    example_input=torch.randint(256, (1, LENGTH), generator=torch.Generator().manual_seed(0)),
+    example=torch.randint(256, (1, LENGTH), generator=torch.Generator().manual_seed(0)),
     training=Recipe(steps=500, batch_size=16, learning_rate=1e-2, weight_decay=0.01, optimizer="adamw"),
     recovery=Recipe(
         steps=100,

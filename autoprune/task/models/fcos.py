@@ -33,7 +33,7 @@ class FCOS(nn.Module):
         self.neck = _conv_bn(4 * width, 4 * width)
         self.class_tower, self.box_tower = _conv_bn(4 * width, 4 * width), _conv_bn(4 * width, 4 * width)
         self.classes, self.boxes = nn.Conv2d(4 * width, classes, 1), nn.Conv2d(4 * width, 4, 1)
-        nn.init.constant_(self.classes.bias, -4.0)  # nearly all places hold nothing (Lin et al. 2017)
+        nn.init.constant_(self.classes.get_parameter("bias"), -4.0)  # nearly all places hold nothing (Lin et al. 2017)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return class logits and distances."""

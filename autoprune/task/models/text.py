@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -22,13 +24,14 @@ class TextClassifier(nn.Module):
     def __init__(self, encoder: nn.Module, classes: int = 2, dropout: float = 0.1) -> None:
         super().__init__()
         self.bert = encoder
-        self.pad = encoder.config.pad_token_id or 0
+        config: Any = encoder.config  # transformers'
+        self.pad = config.pad_token_id or 0
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(encoder.config.hidden_size, classes)
+        self.head = nn.Linear(config.hidden_size, classes)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Return logits, shape ``(N, classes)``, for token ids, shape ``(N, L)``, int64."""
-        real = (ids != self.pad).to(self.head.weight.dtype)
+        real = ids.ne(self.pad).to(self.head.weight.dtype)
         mask = (1 - real)[:, None, None, :] * torch.finfo(real.dtype).min  # added to the scores, (N, 1, 1, L)
         hidden = self.bert(input_ids=ids, attention_mask=mask).last_hidden_state
         weights = real / real.sum(1, keepdim=True).clamp(min=1)

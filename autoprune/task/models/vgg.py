@@ -27,7 +27,7 @@ class VGG(nn.Module):
         layers: list[nn.Module] = []
         channels = in_channels
         for entry in plan:
-            if entry == "M":
+            if isinstance(entry, str):  # "M"
                 layers.append(nn.MaxPool2d(2))
             else:
                 layers += [nn.Conv2d(channels, entry, 3, 1, 1, bias=False), nn.BatchNorm2d(entry), nn.ReLU()]

@@ -68,12 +68,12 @@ function showMeasures() {
 }
 
 function showProgress(status) {
-    const { ended, failed, front, id, name } = state;
+    const { ended, counts, front, id, name } = state;
     const total = state.total ?? '?';
     const word = status.status.toLowerCase().replaceAll('_', ' ');
     find('name').textContent = `${name} (${id})`;
     document.title = `${ended}/${total} ${name}: Pareto front`;
-    const words = [word, `${ended} of ${total} trials`, `${failed} failed`, `${front.length} on the front`];
+    const words = [word, counts, `${front.length} on the front`];
     find('progress').textContent = [...words, ...status.errors].join(', ');
     find('bar').max = state.total || Math.max(ended, 1);
     find('bar').value = ended;

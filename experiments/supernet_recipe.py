@@ -1,7 +1,7 @@
-"""How the shared recovery is trained best: its learning rate, and the labels' share of the loss.
+"""How the supernet's training is trained best: its learning rate, and the labels' share of the loss.
 
-`python experiments/shared_ways.py [TASK] [--steps 300] [--rates 1,3,6] [--labels 0.3]` trains it with multiples of the
-recovery rate, and prints the mean validation accuracy of twelve random versions, and that of the whole network.
+`python experiments/supernet_recipe.py [TASK] [--steps 300] [--rates 1,3,6] [--labels 0.3]` trains it with multiples of
+the recovery rate, and prints the mean validation accuracy of twelve random versions, and that of the whole network.
 """
 
 import argparse

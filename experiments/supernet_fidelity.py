@@ -1,6 +1,6 @@
-"""What the shared recovery tells about candidates, beside fine-tuning each of them alone.
+"""What the supernet's training tells about candidates, beside fine-tuning each of them alone.
 
-`python experiments/shared_recovery.py [TASK] [--candidates 8]` judges random candidates on the shared weights, and
+`python experiments/supernet_fidelity.py [TASK] [--candidates 8]` judges random candidates on the supernet, and
 fine-tunes each alone by the task's recipe: mean accuracies, seconds, and the rank correlation of the two.
 """
 
@@ -37,7 +37,7 @@ def main() -> None:
 
     started = time.process_time()
     supernet.load_or_train(task, data, trained, trained.groups, "l1_norm")
-    print(f"{task.name}: shared recovery {time.process_time() - started:.1f} s (0 if the cache had it)")
+    print(f"{task.name}: supernet {time.process_time() - started:.1f} s (0 if the cache had it)")
     found = {}
     for name, schedule, budget in WAYS:
         started = time.process_time()

@@ -1,0 +1,156 @@
+"""The latency of model files as they are, whoever made them: what a card says can be measured anew elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from autoprune.base.files import read_object
+from autoprune.base.machine import describe, versions
+from autoprune.base.quiet import quiet
+from autoprune.base.tree import call, map_tensors
+from autoprune.errors import UserError
+from autoprune.measure import latency, onnx
+from autoprune.measure.latency import Timing
+from autoprune.measure.runtimes import Pass
+
+TYPES: dict[str, Any] = {
+    "float": np.float32,
+    "float16": np.float16,
+    "double": np.float64,
+    "int64": np.int64,
+    "int32": np.int32,
+}
+TYPES |= {"int8": np.int8, "uint8": np.uint8, "bool": np.bool_}
+"""Element types of ONNX's inputs."""
+
+
+@dataclass(frozen=True)
+class Benched:
+    """A file's time.
+
+    Args:
+        file: it.
+        sha256: of its content.
+        timing: of one pass here.
+        card: of one pass as the card beside the file has it, measured in the same way; None if there is none.
+        card_machine: where the card's time was taken.
+    """
+
+    file: Path
+    sha256: str
+    timing: Timing
+    card: Timing | None = None
+    card_machine: str = ""
+
+
+def bench(
+    files: Sequence[Path],
+    batch_sizes: Sequence[int] = (1,),
+    threads: int = 1,
+    runs: int = 100,
+    shape: Sequence[int] | None = None,
+) -> list[Benched]:
+    """Time files in turn, in their own runtimes.
+
+    Args:
+        files: ``.onnx`` files for ONNX Runtime, ``.pt2`` files for PyTorch.
+        shape: of one example, ``(1, ...)``, where an ONNX file leaves more open than the batch.
+
+    Raises:
+        UserError: a file that is not there or is neither, or does not run at a batch size.
+    """
+    found = []
+    for size in batch_sizes:
+        latency.check("eager", size, threads)
+    for file in files:
+        if file.suffix not in (".onnx", ".pt2"):
+            raise UserError(f"{file}: is neither an .onnx nor a .pt2 file")
+        if not file.is_file():
+            raise UserError(f"{file}: there is no such file")
+    with latency.pinned(threads):
+        for size in batch_sizes:
+            passes = [_checked_pass(file, size, threads, shape) for file in files]
+            for file, times in zip(files, latency.time_in_turn(passes, runs), strict=True):
+                timing = latency.timing(times, (file.suffix[1:], size, threads))
+                digest = hashlib.sha256(file.read_bytes()).hexdigest()
+                found.append(Benched(file, digest, timing, *_of_card(file, timing)))
+    return found
+
+
+def to_dict(found: Sequence[Benched], shape: Sequence[int] | None = None) -> dict[str, Any]:
+    """Return what was measured, on which machine, with which versions, and the command that repeats it."""
+    first = found[0].timing
+    files = list(dict.fromkeys(str(each.file) for each in found))
+    sizes = ",".join(dict.fromkeys(str(each.timing.batch_size) for each in found))
+    words = ["autoprune", "bench", *files, "--batch-sizes", sizes, "--threads", str(first.threads)]
+    words += ["--runs", str(first.runs), *(["--shape", ",".join(map(str, shape))] if shape else [])]
+    return {
+        "machine": describe(),
+        "versions": versions(),
+        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+        "repeat with": shlex.join(words),
+        "files": [asdict(each) | {"file": str(each.file)} for each in found],
+    }
+
+
+def _checked_pass(file: Path, size: int, threads: int, shape: Sequence[int] | None) -> Pass:
+    """Return a forward pass of a file, which was tried once."""
+    try:
+        one_pass = (_of_onnx if file.suffix == ".onnx" else _of_pt2)(file, size, threads, shape)
+        with torch.no_grad():
+            one_pass()
+    except UserError:
+        raise
+    except Exception as error:  # a runtime's own, whatever they are
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"{file}: cannot be run on a batch of {size}: {why[:300]}") from None
+    return one_pass
+
+
+def _of_onnx(file: Path, size: int, threads: int, shape: Sequence[int] | None) -> Pass:
+    session, random = onnx.session(file, threads), np.random.default_rng(0)
+    feed = {}
+    for each in session.get_inputs():
+        given = list(shape) if shape else [1, *each.shape[1:]]
+        if not all(isinstance(length, int) for length in given):
+            raise UserError(f"{file}: {each.name} has the shape {each.shape}: give one example's, --shape 1,3,32,32")
+        batch = each.shape[0] if each.shape and isinstance(each.shape[0], int) else size
+        if batch != size:
+            raise UserError(f"{file}: takes batches of {batch} only: --batch-sizes {batch}")
+        kind = TYPES.get(each.type.removeprefix("tensor(").removesuffix(")"))
+        if kind is None:
+            raise UserError(f"{file}: {each.name} is of type {each.type}, for which there are no numbers here")
+        values = random.standard_normal([size, *given[1:]]) if np.issubdtype(kind, np.floating) else 0
+        feed[each.name] = np.broadcast_to(np.asarray(values), [size, *given[1:]]).astype(kind)
+    return lambda: session.run(None, feed)
+
+
+def _of_pt2(file: Path, size: int, threads: int, shape: Sequence[int] | None) -> Pass:
+    with quiet():
+        program = torch.export.load(file)
+    if program.example_inputs is None:
+        raise UserError(f"{file}: holds no example of its inputs: torch.export.save writes one along")
+    positional, named = program.example_inputs
+    model = program.module()
+    inputs = map_tensors(lambda t: t[:1].repeat(size, *[1] * (t.ndim - 1)) if t.ndim else t, named or positional)
+    return lambda: call(model, inputs)
+
+
+def _of_card(file: Path, here: Timing) -> tuple[Timing | None, str]:
+    """Return the time in the model card beside a file, if it was taken in the same way, and on which machine."""
+    card, _ = read_object(file.with_name(f"{file.name.partition('.')[0]}_card.json"))
+    try:
+        said = Timing(**card["files"][file.name]["latency"]["pruned"])
+    except (KeyError, TypeError):
+        return None, ""
+    alike = (said.batch_size, said.threads) == (here.batch_size, here.threads)
+    return (said, str(card.get("machine", ""))) if alike else (None, "")
