@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo setup setup-dev test test-slow test-device test-gpu coverage lint zoo benchmark soak dist constraints clean
+.PHONY: demo setup setup-dev test test-oldest test-slow test-device test-gpu coverage lint zoo benchmark soak dist constraints clean
 
 demo: setup
 	$(BIN)/autoprune run experiments/digits.yaml
@@ -25,6 +25,17 @@ setup-dev: .venv/.installed-dev
 
 test: setup-dev lint
 	$(BIN)/pytest -n 2 --dist worksteal --durations 10 -m "not slow"
+
+# On the oldest versions that pyproject.toml allows, with Python 3.11, in an environment of their own.
+test-oldest: .venv-oldest/.installed
+	.venv-oldest/bin/pytest -n 2 --dist worksteal --durations 10 -m "not slow"
+
+.venv-oldest/.installed: pyproject.toml
+	python3.11 -m venv .venv-oldest
+	.venv-oldest/bin/pip install --quiet --disable-pip-version-check uv
+	.venv-oldest/bin/uv pip install --quiet --python .venv-oldest/bin/python --resolution lowest-direct --editable '.[dev]'
+	.venv-oldest/bin/python -c "from autoprune.nni import bridge; bridge.register()"
+	touch $@
 
 test-slow: setup-dev
 	$(BIN)/pytest -m slow
@@ -67,4 +78,4 @@ constraints: setup-dev
 	{ head -2 constraints.txt; $(BIN)/pip freeze --all --exclude-editable | grep -v ^pip=; } > constraints.new && mv constraints.new constraints.txt
 
 clean:
-	rm -rf .venv outputs build dist *.egg-info
+	rm -rf .venv .venv-oldest outputs build dist *.egg-info

@@ -16,7 +16,9 @@ __all__ = [
     "UserError",
     "from_lightning",
     "from_timm",
+    "from_torchvision",
     "from_transformers",
+    "from_ultralytics",
     "run_search",
     "run_trial",
 ]
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
     from autoprune.results.measures import Metric
     from autoprune.task.adapters.lightning import from_lightning
     from autoprune.task.adapters.timm import from_timm
+    from autoprune.task.adapters.torchvision import from_torchvision
     from autoprune.task.adapters.transformers import from_transformers
+    from autoprune.task.adapters.ultralytics import from_ultralytics
     from autoprune.task.recipe import Recipe
     from autoprune.task.task import Splits, Task
     from autoprune.trial.run import run_trial
@@ -44,7 +48,9 @@ _HOMES = {
     "UserError": "autoprune.errors",
     "from_lightning": "autoprune.task.adapters.lightning",
     "from_timm": "autoprune.task.adapters.timm",
+    "from_torchvision": "autoprune.task.adapters.torchvision",
     "from_transformers": "autoprune.task.adapters.transformers",
+    "from_ultralytics": "autoprune.task.adapters.ultralytics",
     "run_search": "autoprune.api",
     "run_trial": "autoprune.trial.run",
 }

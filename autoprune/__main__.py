@@ -3,7 +3,7 @@
 import sys
 
 TRIAL_SERVER = "autoprune.nni.warm_trials"
-"""The module that a warm process of trials runs; this process does not import it, for that takes seconds."""
+"""The module that a server of trials runs; this process does not import it, for that takes seconds."""
 
 
 def main() -> None:
@@ -22,11 +22,13 @@ def _run() -> None:
         from autoprune.errors import UserError
 
         try:
-            run = engine.chosen()
+            run = engine.chosen(words)
         except UserError as error:
             print(f"autoprune: {error}", file=sys.stderr)
             sys.exit(2)
-        status = run(words, TRIAL_SERVER)  # NNI stops a trial by an interrupt; a warm one's fork dies with this process
+        status = run(
+            words, TRIAL_SERVER
+        )  # NNI stops a trial by an interrupt; one elsewhere stops when this process dies
         if status is not None:
             sys.exit(status)
     from autoprune.cli import main

@@ -242,6 +242,7 @@ def run_search(
     arguments = {"objectives": objectives, "sampler": sampler, "seed": seed, "constraints": constraints, "rungs": rungs}
     OptunaTuner.validate(**arguments)
     check_objectives(found, objectives, constraints)
+    settings = settings.measuring(objectives, constraints or ())
     _check_tuner(tuner, sampler, rungs)
     if folder is not None:
         check_folder(Path(folder))

@@ -1,74 +1,88 @@
-"""What a trial costs beyond training and evaluation, through a real NNI manager: wall-clock for each trial and core.
+"""What a trial costs beside training and evaluation, in each engine: a light one, from the process that NNI starts.
 
-`python experiments/trial_overhead.py` runs small experiments on the task digits (schedule supernet, whose candidates
-take hundredths of a second), as they are and without what saves time: the warm process that trials are forked from,
-and the manager's faster look for new trials. It prints (time from the fifth trial's end to the last's) / trials *
-concurrency.
+    python experiments/trial_overhead.py
+    python experiments/trial_overhead.py --device cuda --trials 30
+
+The trial is the digits task's with one step of recovery. What it takes by itself is timed in a process that has
+everything loaded (``execute``); the rest of the time of the process that NNI would start is the overhead. Times are
+the least of the trials': other work on the machine only ever adds to them. The first trial in a server loads
+everything and is not counted.
 """
 
+from __future__ import annotations
+
 import argparse
-import os
-import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
-import yaml
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from autoprune.nni.database import load_experiment
-from autoprune.search.space import build_space
+from trial_processes import trials
+
+TASK = """
+from dataclasses import replace
 from autoprune.task.find import load_task
 
-WAYS = {
-    "as it is": {},
-    "without the warm process": {"AUTOPRUNE_ENGINE": "here"},
-    "without both": {"AUTOPRUNE_ENGINE": "here", "AUTOPRUNE_WITHOUT": "poll"},
-}
-SKIPPED = 5
+digits = load_task("digits")
+task = replace(digits, training=replace(digits.training, steps=60), recovery=replace(digits.recovery, steps=1))
+"""
+PARAMETERS = {"sparsity": 0.5, "criterion": "l1_norm", "schedule": "one_shot"}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=50)
-    parser.add_argument("--port", type=int, default=8655)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--trials", type=int, default=15)
+    parser.add_argument("--engines", default="workers,warm,here")
     options = parser.parse_args()
-    for name, variables in WAYS.items():
-        for concurrency in (1, 2):
-            seconds = measured(options.trials if not variables else 15, concurrency, options.port, variables)
-            print(f"{name:<26} {concurrency} at a time: {seconds:.2f} s for each trial and core", flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "task.py").write_text(TASK)
+        words = ("--device", options.device)
+        alone = least(seconds_of_execute(folder, words) for _ in range(options.trials))
+        print(f"by itself: {alone:.3f} s")
+        for engine in options.engines.split(","):
+            if engine == "warm" and options.device != "cpu":
+                continue
+            with trials(folder / engine, words=words) as experiment:
+                experiment.folder.mkdir()
+                (experiment.folder / "task.py").write_text(TASK)
+                took = [seconds_of_process(experiment, engine) for _ in range(options.trials + 1)]
+            print(f"{engine}: the first trial {took[0]:.1f} s, then {least(took[1:]) - alone:.3f} s beside itself")
 
 
-def measured(trials: int, concurrency: int, port: int, variables: dict[str, str]) -> float:
-    """Run one experiment and return seconds of wall-clock for each trial and core."""
-    from autoprune.prune.find import find_groups
+def seconds_of_process(experiment, engine: str) -> float:
+    begun = time.perf_counter()
+    trial = experiment.run(engine, PARAMETERS)
+    took = time.perf_counter() - begun
+    assert trial.status == 0, trial.said
+    return took
 
-    task = load_task("digits")
-    with tempfile.TemporaryDirectory() as home:
-        config = {
-            "experimentName": "overhead",
-            "searchSpace": build_space(find_groups(task.build(), task.example_input, task.keep)),
-            "trialCommand": "autoprune trial digits --no-baselines --no-warm-start",
-            "trialCodeDirectory": ".",
-            "trialConcurrency": concurrency,
-            "maxTrialNumber": trials,
-            "tuner": {
-                "className": "autoprune.search.OptunaTuner",
-                "codeDirectory": ".",
-                "classArgs": {"sampler": "random", "rungs": False},
-            },
-            "trainingService": {"platform": "local"},
-        }
-        file = Path(home, "overhead.yaml")
-        file.write_text(yaml.safe_dump(config))
-        environment = os.environ | {"HOME": home, "OMP_NUM_THREADS": "1"} | variables
-        environment.setdefault("AUTOPRUNE_CACHE", str(Path("~/.cache/autoprune").expanduser()))
-        command = [str(Path(sys.executable).with_name("autoprune")), "run", str(file), "--port", str(port)]
-        subprocess.run([*command, "--choose", "knee"], env=environment, cwd=home, check=True, capture_output=True)
-        (folder,) = (
-            each for each in Path(home, "nni-experiments").iterdir() if (each / "db").is_dir() and not each.is_symlink()
-        )
-        ends = sorted(trial.ended for trial in load_experiment(folder).trials if trial.ended)
-    return (ends[-1] - ends[SKIPPED - 1]) / 1000 / (len(ends) - SKIPPED) * concurrency
+
+def seconds_of_execute(folder: Path, words: tuple[str, ...], loaded: list = []) -> float:  # noqa: B006  (loaded once)
+    from autoprune.results.candidate import Candidate
+    from autoprune.results.settings import TrialCommand
+    from autoprune.trial.record import execute
+    from autoprune.trial.setup import load_settings
+
+    settings = TrialCommand.from_words([str(folder / "task.py"), "--round-to", "2", *words])
+    if not loaded:
+        import torch
+
+        torch.set_num_threads(1)
+        loaded.extend(load_settings(settings))
+    place = Path(tempfile.mkdtemp(dir=folder))
+    channels = {group.name: group.channels for group in loaded[2].groups}
+    candidate = Candidate.from_parameters(PARAMETERS)
+    begun = time.perf_counter()
+    execute(settings, tuple(loaded), channels, candidate, place, lambda quality: None)
+    return time.perf_counter() - begun
+
+
+def least(seconds) -> float:
+    return min(seconds)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 import ast
 import itertools
+import os
 import re
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
@@ -41,7 +43,7 @@ def imported():
 
 
 def test_every_import_is_of_a_package_that_is_asked_for():
-    known = required("rl", "dashboard", "qat", "text", "timm", "lightning")
+    known = required("rl", "dashboard", "qat", "text", "timm", "lightning", "ultralytics")
     distributions = packages_distributions()
     missing = {
         name: file
@@ -53,3 +55,38 @@ def test_every_import_is_of_a_package_that_is_asked_for():
 
 def test_every_package_whose_version_is_noted_is_installed_with_autoprune():
     assert {name for name in PACKAGES if name != "autoprune"} <= required()
+
+
+WITHOUT = (
+    "nni",
+    "onnx",
+    "onnxscript",
+    "onnxruntime",
+    "transformers",
+    "timm",
+    "lightning",
+    "stable_baselines3",
+    "torchao",
+)
+ALONE = """
+import sys
+from dataclasses import replace
+
+for name in sys.argv[1:]:
+    sys.modules[name] = None
+
+import autoprune
+from autoprune.task import load_task
+
+digits = load_task("digits")
+short = {"training": replace(digits.training, steps=5), "recovery": replace(digits.recovery, steps=5)}
+found = autoprune.run_search(replace(digits, **short), trials=1, baselines=False, warm_start=False)
+print([trial.reason for trial in found.trials])
+"""
+
+
+def test_a_search_in_python_needs_neither_nni_nor_what_only_exports_need(tmp_path):
+    environment = os.environ | {"AUTOPRUNE_CACHE": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-W", "ignore", "-c", ALONE, *WITHOUT]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
+    assert done.stdout.splitlines()[-1:] == ["[None]"], done.stderr

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import copy
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import torch
 from torch import nn
@@ -51,3 +55,44 @@ def synchronise(device: torch.device) -> None:
     """Wait until a device has done all that it was given; the CPU always has."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
+
+
+def milliseconds(run: Callable[[], Any], device: torch.device) -> float:
+    """Return how long a device takes for what ``run`` asks of it: by its events, or by the clock until it has done all.
+
+    Events are noted by the device itself, when it comes to them: how long this process waits for it does not count.
+    """
+    if device.type == "cpu" or not has_events(device):
+        begun = time.perf_counter()
+        run()
+        synchronise(device)
+        return (time.perf_counter() - begun) * 1000
+    with torch.accelerator.device_index(device.index):
+        first, last = (torch.Event(device, enable_timing=True) for _ in range(2))
+        first.record()
+        run()
+        last.record()
+        last.synchronize()
+        return first.elapsed_time(last)
+
+
+@cache
+def has_events(device: torch.device) -> bool:
+    """Say whether a device notes by itself when it comes to a point of its work."""
+    try:
+        with torch.accelerator.device_index(device.index):
+            events = [torch.Event(device, enable_timing=True) for _ in range(2)]
+            for event in events:
+                event.record()
+            events[1].synchronize()
+            return events[0].elapsed_time(events[1]) >= 0
+    except (RuntimeError, TypeError):  # not of this backend, or not of this version of PyTorch
+        return False
+
+
+def name_of(device: torch.device) -> str:
+    """Return what a device is called, by its maker if PyTorch knows."""
+    if device.type == "cpu":
+        return "the CPU"
+    called = getattr(torch.get_device_module(device), "get_device_name", None)
+    return f"{device} ({called(device)})" if called else str(device)

@@ -8,13 +8,14 @@ only the fields that differ from their defaults count, so that a new field with 
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import os
 import re
 import stat
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from importlib import metadata
 from itertools import islice
@@ -51,7 +52,8 @@ def fingerprint_data(data: Dataset | DataLoader) -> str:
     A ``TensorDataset`` is read whole. Of any other its class, its state, its length and its examples count: all of
     them where they are few or small (:data:`BYTES`), else a sample, the same each time; and the size and the
     modification time of each file that its state names. Random augmentations see the same random numbers each time.
-    Of a loader its data set and how it makes batches of it count; of a stream its class and its first examples.
+    Of a loader its data set and how it makes batches of it count; of a stream its class, its first examples and, with
+    the files that it names, its state, but for what reading it changes.
     """
     if type(data) is TensorDataset:
         return fingerprint(data.tensors)
@@ -60,7 +62,11 @@ def fingerprint_data(data: Dataset | DataLoader) -> str:
         return fingerprint([fingerprint_data(data.dataset), data.batch_size, data.drop_last, data.collate_fn, order])
     if isinstance(data, IterableDataset):
         with streams.fixed():
-            return fingerprint([type(data), list(islice(iter(data), FEWEST))])
+            before, stream = _state(data), _copied(data)
+            read = list(islice(iter(stream), FEWEST))
+            after = _state(stream)
+            lasting = {name: own for name, own in before.items() if after.get(name) == own}
+            return fingerprint([type(data), read, lasting])
     with streams.fixed():
         reader = _Reader(files=True)
         examples: Any = data  # PyTorch's Dataset does not say that it has a length
@@ -69,6 +75,20 @@ def fingerprint_data(data: Dataset | DataLoader) -> str:
         most = max(FEWEST, min(MOST, BYTES // max(1, first)))
         chosen: Iterable[int] = torch.randperm(count)[:most].tolist() if count > most else range(count)
         return fingerprint([state, count, [_Reader().read(data[i]) for i in chosen]])
+
+
+def _state(stream: IterableDataset) -> dict[str, bytes]:
+    """Return a stream's attributes, but for iterators, open files among them: these say how far it was read."""
+    kept = {name: value for name, value in sorted(vars(stream).items()) if not isinstance(value, Iterator)}
+    return {name: _Reader(files=True).read(value) for name, value in kept.items()}
+
+
+def _copied(stream: IterableDataset) -> IterableDataset:
+    """Return a stream to read in place of the user's own, which may count what was read of it."""
+    try:
+        return copy.deepcopy(stream)
+    except Exception:  # of an open file, say
+        return copy.copy(stream)
 
 
 def _ordered(sampler: Any) -> list[Any]:

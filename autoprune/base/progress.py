@@ -61,8 +61,15 @@ _heard: ContextVar[tuple[int, Listener, list[Stage]] | None] = ContextVar("heard
 
 @contextmanager
 def reported_to(listener: Listener) -> Iterator[None]:
-    """Let ``listener`` hear of all that is tracked within, in this process."""
-    token = _heard.set((os.getpid(), listener, []))
+    """Let ``listener`` hear of all that is tracked within, in this process; who listened before hears it too."""
+    outer = _heard.get()
+    listeners = [listener] if outer is None or outer[0] != os.getpid() else [listener, outer[1]]
+
+    def tell(stages: list[Stage]) -> None:
+        for each in listeners:
+            each(stages)
+
+    token = _heard.set((os.getpid(), tell, []))
     try:
         yield
     finally:

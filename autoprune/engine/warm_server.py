@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import socket
@@ -13,21 +12,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from autoprune.engine import warm
-
-IDLE_LIMIT = 120
-"""Seconds without a trial after which the server ends."""
+from autoprune.engine import client, serving
 
 
 def serve(address: Path, manager: tuple[str, int], run_trial: Callable[[], int]) -> None:
     """Fork a child that calls ``run_trial`` for each connection, until the manager is gone or nobody asks any more."""
     children: dict[int, socket.socket] = {}
-    listener = socket.socket(socket.AF_UNIX)
-    draft = address.with_suffix(".new")
-    draft.unlink(missing_ok=True)
-    listener.bind(str(draft))
-    listener.listen()
-    draft.replace(address)
+    listener = serving.listen(address)
     last = time.monotonic()
     while True:
         ready, _, _ = select.select([listener], [], [], 1)
@@ -40,7 +31,7 @@ def serve(address: Path, manager: tuple[str, int], run_trial: Callable[[], int])
                     other.close()
                 _be_trial(connection, run_trial)
             children[child] = connection
-        elif not _listens(manager) or (time.monotonic() - last > IDLE_LIMIT and not children):
+        elif not serving.lives(manager) or (time.monotonic() - last > serving.IDLE_LIMIT and not children):
             address.unlink(missing_ok=True)
             return
         _reap(children)
@@ -60,19 +51,10 @@ def _reap(children: dict[int, socket.socket]) -> None:
 def _be_trial(connection: socket.socket, run_trial: Callable[[], int]) -> None:
     status = 1
     try:
-        connection.sendall(warm.BEGUN)
-        header, outputs, _, _ = socket.recv_fds(connection, 8, 2)
-        size, request = int.from_bytes(header, "big"), b""
-        while len(request) < size:
-            request += connection.recv(size - len(request))
-        asked = json.loads(request)
-        for target, source in zip((1, 2), outputs, strict=True):
-            os.dup2(source, target)
-        threading.Thread(target=_die_with, args=(connection,), daemon=True).start()
-        os.environ.clear()
-        os.environ.update(asked["environment"])
-        os.chdir(asked["folder"])
-        status = run_trial()
+        connection.sendall(client.BEGUN)
+        with serving.in_place_of(connection):
+            threading.Thread(target=_die_with, args=(connection,), daemon=True).start()
+            status = run_trial()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -85,9 +67,3 @@ def _die_with(connection: socket.socket) -> None:
     """End this process as soon as the other end of ``connection`` closes: NNI has stopped the trial."""
     if not connection.recv(1):
         os._exit(130)
-
-
-def _listens(manager: tuple[str, int]) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(manager, timeout=5):
-        return True
-    return False

@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scipy.stats import binomtest
-
 from autoprune.base.files import write_text
 from autoprune.base.machine import processor, versions
 from autoprune.base.tables import markdown
@@ -21,14 +19,11 @@ if TYPE_CHECKING:
     from autoprune.results.experiment import Experiment
 
 
-def wilson(accuracy: float, examples: int) -> tuple[float, float]:
-    """Return the 95 % Wilson interval of an accuracy measured on so many examples."""
-    interval = binomtest(round(accuracy * examples), examples).proportion_ci(0.95, method="wilson")
-    return float(interval.low), float(interval.high)
-
-
 def model_card(experiment: Experiment, final: Final) -> dict[str, Any]:
     """Return the card: from which search, how good, how large, how fast, how to load."""
+    from autoprune.base.device import resolve
+    from autoprune.measure.latency import where
+
     trial, metric = final.chosen, experiment.metric
     card: dict[str, Any] = {
         "task": experiment.settings.task,
@@ -40,9 +35,15 @@ def model_card(experiment: Experiment, final: Final) -> dict[str, Any]:
         "objectives": list(experiment.objectives),
         "parameters": trial.parameters,
         "channels kept": trial.record.get("kept", {}),
-        f"test {metric.noun}": _test_result(final, metric),
+        f"test {metric.noun}": _test_result(final),
         "validation": trial.measures,
         "dense validation": experiment.dense,
+        "latency_ms": {
+            "pruned": final.latency_ms.get(trial.id, trial.measures["latency_ms"]),
+            "dense": final.latency_ms.get("dense", (experiment.dense or {}).get("latency_ms")),
+            "batch size": experiment.settings.latency_batch,
+            "where": where(experiment.settings.latency, resolve(experiment.settings.device)),
+        },
         "files": {each.file.name: _file(each, final, metric) for each in final.exported.values()},
         "seed": experiment.settings.seed,
         "versions": versions(),
@@ -83,7 +84,7 @@ def to_markdown(card: dict[str, Any]) -> str:
         f"{card['chosen from']}.",
         "",
     ]
-    on_test = f"{metric.noun} on {test['examples']} test examples{' (95 % interval)' if metric.proportion else ''}"
+    on_test = f"{metric.noun} on {test['examples']} test examples (95 % interval: {test['interval']})"
     rows = [[on_test, _with_interval(test, "pruned", metric), _with_interval(test, "dense", metric)]]
     titles = {of_validation: metric} | {SIZES[name].about: SIZES[name] for name in ("params", "macs", "bytes")}
     rows += [
@@ -91,7 +92,13 @@ def to_markdown(card: dict[str, Any]) -> str:
         for title, each in titles.items()
         if each.name in dense
     ]
+    if "memory" in own and "memory" in dense:
+        rows.append([SIZES["memory"].about, *(SIZES["memory"].write(each["memory"]) for each in (own, dense))])
+    if searched := card.get("latency_ms"):
+        times = [latency.write(searched[which]) if searched[which] else "" for which in ("pruned", "dense")]
+        rows.append([f"latency in the search, {searched['batch size']} example(s)", *times])
     lines += markdown(["", "pruned", "dense"], rows)
+    lines += ["", f"Latency in the search: {searched['where']}."] if searched else []
     if "further recovery" in card:
         more = card["further recovery"]
         lines += [
@@ -139,20 +146,18 @@ def to_markdown(card: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _test_result(final: Final, metric: Measure) -> dict[str, Any]:
-    values = {"pruned": final.test_accuracy, "dense": final.dense_test_accuracy}
-    known = values | {"examples": final.test_examples}
-    if not metric.proportion:
-        return known
-    intervals = {f"{name} 95 % interval": wilson(v, final.test_examples) for name, v in values.items() if v is not None}
-    return known | intervals | {"interval": "Wilson"}
+def _test_result(final: Final) -> dict[str, Any]:
+    intervals = {f"{name} 95 % interval": both for name, both in final.test_intervals.items()}
+    known = {"pruned": final.test_accuracy, "dense": final.dense_test_accuracy, "examples": final.test_examples}
+    return known | intervals | {"interval": final.interval}
 
 
 def _with_interval(test: dict[str, Any], which: str, metric: Measure) -> str:
-    if not metric.proportion:
-        return metric.write(test[which])
-    low, high = test[f"{which} 95 % interval"]
-    return f"{metric.write(test[which])} ({100 * low:.1f} to {100 * high:.1f})"
+    value, both = metric.write(test[which]), test.get(f"{which} 95 % interval")
+    if both is None:
+        return value
+    low, high = (f"{100 * end:.1f}" if metric.is_share else metric.write(end) for end in both)
+    return f"{value} ({low} to {high})"
 
 
 def _file(exported: Exported, final: Final, metric: Measure) -> dict[str, Any]:

@@ -28,6 +28,8 @@ class Final:
         latency_ms: milliseconds for one example by trial id, and ``dense``; measured in turn after the search.
         files: the exported files, by format.
         test_examples: size of the test split.
+        test_intervals: the 95 % interval of each model's, ``pruned`` and ``dense``, where there is one.
+        interval: how these were found, or why there are none.
         exported: what is known of each file, by format.
         cards: the model card's files.
         recovery: what further fine-tuning did before the export, if there was any.
@@ -43,6 +45,8 @@ class Final:
     latency_ms: dict[str, float] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
     test_examples: int = 0
+    test_intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    interval: str = ""
     exported: dict[str, Exported] = field(default_factory=dict)
     cards: tuple[Path, ...] = ()
     recovery: Recovery | None = None

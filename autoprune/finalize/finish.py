@@ -19,13 +19,14 @@ from autoprune.finalize.choice import choose_trial, members
 from autoprune.finalize.final import Final
 from autoprune.finalize.fine_tuning import fine_tune_all
 from autoprune.finalize.front import front_as_csv
+from autoprune.finalize.intervals import count, intervals
 from autoprune.finalize.worth import worth_of
 from autoprune.measure import latency
 from autoprune.prune.dense import Dense
 from autoprune.results.experiment import Experiment, Trial
 from autoprune.results.worth import Worth
 from autoprune.task.task import Splits, Task
-from autoprune.train import evaluation, loading
+from autoprune.train import evaluation
 from autoprune.trial.setup import load_settings
 
 
@@ -125,12 +126,18 @@ def finish(
         steps, seed = options.qat_steps, experiment.settings.seed
         quantized = export_int8(task, model, dense, data, file, steps, seed, options.threads, options.runs)
         exported[quantized.exported.format] = quantized.exported
+    models = {"pruned": model, "dense": dense.model}
+    on_test = {name: evaluation.quality(task, each, data.test) for name, each in models.items()}
+    examples = count(data.test)
+    found, drawn = intervals(task, models, on_test, data.test, examples, experiment.settings.seed)
     final = Final(
         chosen=chosen,
         reason=reason,
-        test_accuracy=evaluation.quality(task, model, data.test),
-        dense_test_accuracy=evaluation.quality(task, dense.model, data.test),
-        test_examples=loading.count(data.test) or 0,
+        test_accuracy=on_test["pruned"],
+        dense_test_accuracy=on_test["dense"],
+        test_examples=examples,
+        test_intervals=found,
+        interval=drawn,
         latency_ms={} if one_file else _latencies(experiment, task, dense, chosen, worth),
         files={name: each.file for name, each in exported.items()},
         exported=exported,

@@ -29,7 +29,7 @@ def worth_of(
     """Carry out the rival of a chosen network and fine-tune it with as many seeds.
 
     Returns:
-        None where there is none: the chosen network has equal sparsities, or no whole channels were removed.
+        None where nothing can be compared: no whole channels were removed, or not by sparsities of each group.
 
     Raises:
         TrialFailure: the rival cannot be carried through.
@@ -38,15 +38,16 @@ def worth_of(
     candidate = Candidate.from_parameters(chosen.parameters)
     if not candidate.sparsity or candidate.criterion not in CRITERIA or not CRITERIA[candidate.criterion].structured:
         return None
-    if len(set(candidate.sparsity.values())) == 1 and not candidate.dropped:
-        return None
     measure = next((name for name in experiment.objectives if name in ("params", "macs")), "macs")
     sizes = size_model(dense.model, task.example, dense.groups, experiment.settings.round_to)
     by_level = {level: sizes.sizes(dict.fromkeys(candidate.sparsity, level))[measure] for level in LEVELS}
     level = _nearest(by_level, chosen.metrics[measure])
+    equal = dict.fromkeys(candidate.sparsity, level)
+    if not candidate.dropped and sizes.kept(equal) == sizes.kept(candidate.sparsity):
+        return Worth(chosen, level, own, own, 1.0, measure)
     rival = replace(
         candidate,
-        sparsity=dict.fromkeys(candidate.sparsity, level),
+        sparsity=equal,
         blocks=dict.fromkeys(candidate.blocks, 0),
         budget=None if candidate.budget is None else 0.0,
     )

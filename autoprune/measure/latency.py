@@ -12,9 +12,8 @@ import contextlib
 import copy
 import os
 import statistics
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any
 
 import torch
@@ -22,9 +21,10 @@ from pydantic import Field
 from torch import nn
 
 from autoprune.base import checked
-from autoprune.base.device import synchronise
+from autoprune.base.device import CPU, has_events, milliseconds, name_of, synchronise
 from autoprune.base.tree import beside, device_of, repeated
 from autoprune.errors import UserError, unknown
+from autoprune.measure import onnx
 from autoprune.measure.runtimes import RUNTIMES, Pass
 
 
@@ -62,6 +62,7 @@ class Comparison:
         speedup_low: the lower quartile of these ratios.
         speedup_high: the upper quartile.
         speedup_fastest: the dense network's fastest pass / the pruned one's.
+        where: what ran the passes, and by what they were timed, see :func:`where`; empty if it is not known.
     """
 
     dense: Timing
@@ -70,6 +71,7 @@ class Comparison:
     speedup_low: float
     speedup_high: float
     speedup_fastest: float
+    where: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain nested dictionaries."""
@@ -100,7 +102,8 @@ def compare(
     """
     with pinned(threads):
         before, after = (make_pass(each, example_input, runtime, batch_size, threads) for each in (dense, pruned))
-        return compare_passes(before, after, (runtime, batch_size, threads), runs, warmup)
+        found = compare_passes(before, after, (runtime, batch_size, threads), runs, warmup)
+    return replace(found, where=where(runtime, device_of(pruned)))
 
 
 def compare_passes(dense: Pass, pruned: Pass, how: tuple[str, int, int], runs: int, warmup: int) -> Comparison:
@@ -121,18 +124,28 @@ def make_pass(model: nn.Module, example_input: Any, runtime: str, batch_size: in
     if any(layer.training for layer in model.modules()):
         model = copy.deepcopy(model).eval()  # the caller's stays in the mode that it is in
     one_pass = RUNTIMES[runtime](model, inputs, threads)
-    return one_pass if device.type == "cpu" else _to_its_end(one_pass, device)
+    return one_pass if device.type == "cpu" else _OnDevice(one_pass, device)
 
 
-def _to_its_end(one_pass: Pass, device: torch.device) -> Pass:
-    """Return a pass that ends when the device has done it, and not as soon as it was asked to."""
+@dataclass(frozen=True)
+class _OnDevice:
+    """A pass that ends when the device has done it, and not as soon as it was asked to."""
 
-    def run() -> Any:
-        outputs = one_pass()
-        synchronise(device)
+    run: Pass
+    device: torch.device
+
+    def __call__(self) -> Any:
+        outputs = self.run()
+        synchronise(self.device)
         return outputs
 
-    return run
+
+def where(runtime: str, device: torch.device) -> str:
+    """Return what runs a network that lies on a device in a runtime, and by what it is timed, in words."""
+    if runtime == "onnxruntime":
+        return f"ONNX Runtime, {onnx.provider(device)}"
+    clock = f", by {'its events' if has_events(device) else 'the clock'}" if device != CPU else ""
+    return f"PyTorch ({runtime}) on {name_of(device)}{clock}"
 
 
 def check(runtime: str, batch_size: int, threads: int) -> None:
@@ -166,11 +179,16 @@ def time_in_turn(passes: Sequence[Pass], runs: int = 50, warmup: int = 10) -> li
         for run in range(warmup + runs):
             for one_pass, record in zip(passes, times, strict=True):
                 one_pass()
-                start = time.perf_counter()
-                one_pass()
+                took = _milliseconds(one_pass)
                 if run >= warmup:
-                    record.append((time.perf_counter() - start) * 1000)
+                    record.append(took)
     return times
+
+
+def _milliseconds(one_pass: Pass) -> float:
+    if isinstance(one_pass, _OnDevice):
+        return milliseconds(one_pass.run, one_pass.device)
+    return milliseconds(one_pass, CPU)
 
 
 @contextlib.contextmanager

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from autoprune.base.device import synchronise
+from autoprune.base.device import milliseconds
 from autoprune.base.modes import evaluating
 from autoprune.base.tree import beside, call, device_of, examples_in
+from autoprune.measure.memory import memory
 from autoprune.measure.packing import pack
 
 
@@ -22,6 +23,14 @@ def measure(model: nn.Module, example_input: Any, with_latency: bool = True) -> 
     """Return ``params``, ``macs``, ``bytes`` and, unless told not to, ``latency_ms``, as counted below."""
     sizes = {"params": parameters(model), "macs": macs(model, example_input), "bytes": compressed_bytes(model)}
     return sizes | ({"latency_ms": latency_ms(model, example_input)} if with_latency else {})
+
+
+def optional(names: Iterable[str], model: nn.Module, example_input: Any, batch_size: int = 1) -> dict[str, float]:
+    """Return those of the optional measures (:data:`autoprune.results.measures.OPTIONAL`) that are named."""
+    return {name: _OPTIONAL[name](model, example_input, batch_size) for name in names}
+
+
+_OPTIONAL = {"memory": memory}
 
 
 def parameters(model: nn.Module) -> int:
@@ -85,9 +94,7 @@ def latencies_ms(models: list[nn.Module], example_input: Any, runs: int = 50, wa
             modes.enter_context(evaluating(model))
         for run in range(warmup + runs):
             for (model, inputs, device), record in zip(placed, times, strict=True):
-                start = time.perf_counter()
-                call(model, inputs)
-                synchronise(device)
+                took = milliseconds(partial(call, model, inputs), device)
                 if run >= warmup:
-                    record.append((time.perf_counter() - start) * 1000)
+                    record.append(took)
     return [statistics.median(record) for record in times]

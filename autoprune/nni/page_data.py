@@ -35,7 +35,7 @@ from autoprune.report.progress import by_end, hypervolume_by_trial
 from autoprune.report.rows import cell, name
 from autoprune.results.experiment import Experiment, Trial
 from autoprune.results.fine_tuned import FineTuned
-from autoprune.results.measures import SIZES, Measure
+from autoprune.results.measures import Measure
 from autoprune.results.pareto import check_objectives, size_of
 
 SENSITIVITY = Path("log", "sensitivity.json")
@@ -148,7 +148,7 @@ def _trial(
     if not trial.succeeded:
         return values | {"measures": None}
     dense, metric = experiment.dense or {}, experiment.metric
-    cells = [cell(each, trial.measures[key], dense.get(key)) for key, each in _measures(experiment).items()]
+    cells = [cell(each, trial.measures.get(key), dense.get(key)) for key, each in _measures(experiment).items()]
     margins = {} if trial.baseline else experiment.margins(trial)
     tried = {"validation": recovered.validation, "test": recovered.test} if recovered else {}
     return values | {
@@ -177,7 +177,7 @@ def choice(experiment: Experiment, rule: str) -> dict[str, Any]:
 
 
 def _measures(experiment: Experiment) -> dict[str, Measure]:
-    return {experiment.metric.name: experiment.metric} | SIZES
+    return {experiment.metric.name: experiment.metric} | experiment.sizes
 
 
 def _stamp(file: Path) -> tuple[object, ...]:

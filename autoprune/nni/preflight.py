@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from autoprune.results.settings import TrialCommand
 if TYPE_CHECKING:
     from nni.experiment.config import AlgorithmConfig, ExperimentConfig
 
-__all__ = ["check_algorithm", "check_and_complete", "load_config"]
+__all__ = ["check_algorithm", "check_and_complete", "load_config", "measure_what_is_asked"]
 
 TRY_LIMIT = 60
 """Seconds that a tuner of NNI's or somebody else's has to be made, on trial."""
@@ -62,7 +63,7 @@ def check_and_complete(config: ExperimentConfig) -> None:
         from autoprune.train.fit import check_data
         from autoprune.trial.setup import check_objectives, check_task_space, settings_task
 
-        engine.chosen()
+        engine.chosen(settings.to_words()[2:])
         latency.check(settings.latency, settings.latency_batch, 1)
         device = resolve(settings.device)
         task = settings_task(settings)
@@ -81,13 +82,28 @@ def check_and_complete(config: ExperimentConfig) -> None:
         notes = check_data(task, task.splits(), model)
         given = (config.tuner.class_args if config.tuner else None) or {}
         if isinstance(given.get("objectives", []), list) and isinstance(given.get("constraints") or [], list):
-            check_objectives(task, given.get("objectives", DEFAULT_OBJECTIVES), given.get("constraints") or ())
+            asked = given.get("objectives", DEFAULT_OBJECTIVES), given.get("constraints") or ()
+            check_objectives(task, *asked)
+            measure_what_is_asked(config, *asked)
     for note in notes:
         print(f"autoprune: {note}", file=sys.stderr)
     # Not in that folder: the tuner's process begins where this one is, and a storage may be named from there.
     check_algorithm("tuner", config.tuner, space, settings.warm_start)
     if config.assessor is not None:
         check_algorithm("assessor", config.assessor, space, settings.warm_start)
+
+
+def measure_what_is_asked(
+    config: ExperimentConfig, objectives: Sequence[str] = (), constraints: Sequence[str] = ()
+) -> None:
+    """Let the config's trials take the optional measures that objectives and constraints name.
+
+    Raises:
+        UserError: the trial command or a constraint cannot be read.
+    """
+    settings = TrialCommand.parse(str(config.trial_command))
+    if settings is not None and settings != (asked := settings.measuring(objectives, constraints)):
+        config.trial_command = f"{config.trial_command} --also {asked.also}"
 
 
 def _completed(

@@ -62,13 +62,14 @@ def _run(given: str, port: int, rule: str | None, output: Path) -> int:
 
     logging.getLogger("nni").setLevel(logging.CRITICAL)  # what fails is raised
     bridge.register()
-    if rule is not None:
-        read_rule(rule)
+    limit = None if rule is None else read_rule(rule)
     check_folder(output)
     config = find_config(given)
     if TrialCommand.parse(str(config.trial_command)) is None:
         raise UserError(f"{given}: trialCommand must be `autoprune trial TASK`, not {config.trial_command!r}")
     bridge.check_port(port)
+    if rule is not None and limit is not None:
+        preflight.measure_what_is_asked(config, constraints=[rule])
     preflight.check_and_complete(config)
     _say_how_long(terminal, config)
     _prepare_dense(terminal, str(config.trial_command), config.trial_code_directory)

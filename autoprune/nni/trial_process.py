@@ -1,13 +1,14 @@
-"""A trial as NNI starts it, ``autoprune trial TASK [options]``: forked from the warm process or alone."""
+"""A trial as NNI starts it, ``autoprune trial TASK [options]``: forked from the warm process, in a worker or alone."""
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import traceback
 from pathlib import Path
 
-from autoprune.errors import TrialFailure, UserError
+from autoprune.errors import UserError
 from autoprune.report.waiting import noted
 from autoprune.results.candidate import Candidate
 from autoprune.results.experiment import PROGRESS
@@ -26,12 +27,16 @@ def _recorded(trial) -> int:
     try:
         trial()
     except Exception as error:
-        known = isinstance(error, UserError | TrialFailure)
-        if not known:
-            traceback.print_exc()
-        print(f"autoprune trial failed: {record.record_failure(error, _folder())}", file=sys.stderr)
-        return 2 if isinstance(error, UserError) else 1
+        return _record(error)
     return 0
+
+
+def _record(error: Exception) -> int:
+    """Record why a trial failed, and return its exit status."""
+    if not record.is_known(error):
+        traceback.print_exception(error)
+    print(f"autoprune trial failed: {record.record_failure(error, _folder())}", file=sys.stderr)
+    return 2 if isinstance(error, UserError) else 1
 
 
 class TrialRunner:
@@ -111,8 +116,54 @@ class TrialRunner:
         return sizes.sizes(asked)
 
 
+class LivingTrials:
+    """One trial after the other in a process that lives; the first loads what all have in common.
+
+    Args:
+        words: what follows ``autoprune trial``.
+    """
+
+    usable = True
+    """Whether a further trial would find what one in a process of its own finds."""
+
+    def __init__(self, words: list[str]) -> None:
+        self._words = words
+        self._runner: TrialRunner | None = None
+
+    def run(self) -> int:
+        """Run the trial that the environment tells of; return its exit status."""
+        output = sys.stdout
+        try:
+            self._execute()
+        except Exception as error:
+            self.usable = record.is_known(error)  # after any other error nobody knows what is left of the device
+            return _record(error)
+        finally:
+            sys.stdout = output  # nni puts its own there for each trial
+        return 0
+
+    def clean(self) -> None:
+        """Give the memory that trials had back to the device: other workers may need it."""
+        if self._runner is not None:
+            from autoprune.base import memory
+
+            gc.collect()
+            memory.give_back()
+
+    def _execute(self) -> None:
+        if self._runner is None:
+            from autoprune.base import streams
+
+            self._runner = TrialRunner(self._words)
+            self._chance = streams.State.now()
+            gc.freeze()  # what is there for good need not be looked at after each trial
+        self._chance.restore()
+        _adopt_trial()
+        self._runner.execute()
+
+
 def _adopt_trial() -> None:
-    """Let ``nni``, imported before the fork, see that this process is a trial."""
+    """Let ``nni``, imported for another trial or for none, see that this process is this trial."""
     import importlib
     import logging
 

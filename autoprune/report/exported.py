@@ -40,7 +40,9 @@ def exported_table(final: Final) -> Table:
 def latency_table(comparisons: Sequence[Comparison]) -> Table:
     """Return the latency of a pruned and the dense network, a row for each runtime and batch size."""
     one = comparisons[0].pruned
+    ran = ", ".join(dict.fromkeys(each.where for each in comparisons if each.where))
     caption = f"milliseconds for the batch; {_threads(one)}, median of {one.runs}, dense and pruned in turn"
+    caption += f"; {ran}" if ran else ""
     columns = ("Runtime", "Batch", "Dense", "quartiles", "Pruned", "quartiles", "Speed-up", "quartiles")
     table = Table(*columns, caption=caption)
     for each in comparisons:

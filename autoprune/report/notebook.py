@@ -10,7 +10,6 @@ from markupsafe import escape
 from autoprune.report.picture import front_picture
 from autoprune.report.rows import Row, front_rows
 from autoprune.results.experiment import Experiment
-from autoprune.results.measures import SIZES
 from autoprune.results.pareto import size_of
 
 
@@ -22,7 +21,7 @@ def front_html(experiment: Experiment) -> str:
             size = size_of(experiment.objectives, metric=experiment.metric)
             text = front_picture(experiment, Path(folder, "front.svg"), size).read_text()
         drawing = f'<div style="max-width: 40em">{text[text.index("<svg") :]}</div>'
-    titles = ["network", "how", experiment.metric.title, *(size.title for size in SIZES.values())]
+    titles = ["network", "how", experiment.metric.title, *(size.title for size in experiment.sizes.values())]
     head = "".join(f"<th>{escape(title)}</th>" for title in titles)
     body = "".join(_row(row) for row in front_rows(experiment))
     return f"{drawing}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -61,7 +61,7 @@ def write_report(experiment: Experiment, final: Final | None, file: Path) -> Pat
         objectives=[SIZES[name].title if name in SIZES else MEASURES[name].noun for name in experiment.objectives],
         metric=experiment.metric,
         rows=rows,
-        sizes=SIZES,
+        sizes=experiment.sizes,
         tile=next((row for row in rows if row.chosen), None),
         summary=_summary(experiment, final, rows),
         pareto=pareto if experiment.candidates or experiment.baselines else [],

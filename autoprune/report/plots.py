@@ -150,7 +150,7 @@ def _hover(trial: Trial) -> str:
 
 
 def _measures(metric: Measure, measures: dict[str, float]) -> str:
-    sizes = [f"{size.title}: {size.write(measures[name])}" for name, size in SIZES.items()]
+    sizes = [f"{size.title}: {size.write(measures[name])}" for name, size in SIZES.items() if name in measures]
     return "<br>".join([f"{metric.noun}: {metric.write(measures[metric.name])}", *sizes])
 
 

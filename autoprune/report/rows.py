@@ -13,7 +13,7 @@ from autoprune.results import finite
 from autoprune.results.baselines import DENSE
 from autoprune.results.candidate import renamed
 from autoprune.results.experiment import Experiment, Trial
-from autoprune.results.measures import SIZES, Measure
+from autoprune.results.measures import Measure
 from autoprune.results.worth import Worth
 
 
@@ -74,14 +74,14 @@ def front_rows(
         front.append(final.chosen)
     rows = [_dense_row(experiment, experiment.dense, final)] if experiment.dense else []
     rows += [_row("front", experiment, trial, final) for trial in front]
-    if final and final.worth:
+    if final and final.worth and not final.worth.is_equal:
         rows.append(_equal_row(experiment, final, final.worth))
     for trials in experiment.baselines.values():
         largest_first = sorted(trials, key=lambda trial: -trial.measures["params"])
         rows += [_row("baseline", experiment, trial, final) for trial in largest_first]
     fine_tuned, metric = fine_tuned_of(experiment, final), experiment.metric
     tested = {key: metric.spread(each.test) for key, each in fine_tuned.items()}
-    if final and final.worth:
+    if final and final.worth and not final.worth.is_equal:
         tested["equal"] = metric.spread(final.worth.rival.test)
     if fine_tuned and final and final.dense_test_accuracy is not None:
         tested["dense"] = metric.spread([final.dense_test_accuracy])
@@ -126,7 +126,8 @@ def _trained(schedule: str, budget: float | None) -> str:
 
 def _dense_row(experiment: Experiment, dense: dict[str, float], final: Final | None) -> Row:
     values: dict[str, float | None] = {**dense, "latency_ms": _latency("dense", dense, final)}
-    cells = {each.name: cell(each, values[each.name], None) for each in (experiment.metric, *SIZES.values())}
+    shown = (experiment.metric, *experiment.sizes.values())
+    cells = {each.name: cell(each, values.get(each.name), None) for each in shown}
     return Row("dense", "dense", "not pruned", False, cells, {})
 
 
@@ -134,7 +135,8 @@ def _row(kind: Literal["front", "equal", "baseline"], experiment: Experiment, tr
     dense, metric = experiment.dense, experiment.metric
     values: dict[str, float | None] = {**trial.measures, "latency_ms": _latency(trial.id, trial.measures, final)}
     references: dict[str, float | None] = {**dense, "latency_ms": _latency("dense", dense, final)} if dense else {}
-    cells = {each.name: cell(each, values[each.name], references.get(each.name)) for each in (metric, *SIZES.values())}
+    shown = (metric, *experiment.sizes.values())
+    cells = {each.name: cell(each, values.get(each.name), references.get(each.name)) for each in shown}
     margins = {} if trial.baseline else experiment.margins(trial)
     above = {name.removeprefix("above_"): metric.difference(value) for name, value in margins.items()}
     return Row(kind, trial.id, method(trial), final is not None and trial.id == final.chosen.id, cells, above)

@@ -62,12 +62,14 @@ class Trial:
     @property
     def succeeded(self) -> bool:
         """Whether it has a result."""
-        return all(finite.is_finite(self.metrics.get(name)) for name in (self.metric.name, *SIZES))
+        needed = [self.metric.name, *(name for name, size in SIZES.items() if not size.optional)]
+        return all(finite.is_finite(self.metrics.get(name)) for name in needed)
 
     @property
     def measures(self) -> dict[str, float]:
         """What it reported that is declared: its metric, then its sizes."""
-        return {name: self.metrics[name] for name in (self.metric.name, *SIZES)}
+        names = (name for name in SIZES if name in self.metrics)
+        return {name: self.metrics[name] for name in (self.metric.name, *names)}
 
     @property
     def quality(self) -> float:
@@ -158,6 +160,13 @@ class Experiment:
         if settings is None:
             raise UserError(f"experiment {self.id} does not run `autoprune trial`: it has no pruning results")
         return settings
+
+    @cached_property
+    def sizes(self) -> dict[str, Measure]:
+        """The measures of size and speed that its trials have, by name."""
+        settings = TrialCommand.parse(self.config.get("trialCommand", ""))  # None: another's experiment
+        asked = settings.optional if settings else ()
+        return {name: size for name, size in SIZES.items() if not size.optional or name in asked}
 
     @property
     def objectives(self) -> tuple[str, ...]:

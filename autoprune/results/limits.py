@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from autoprune.errors import UserError, short
-from autoprune.results.measures import FRACTION, MEASURES, METRIC, SIZES, Measure, named
+from autoprune.results.measures import FRACTION, MEASURES, METRIC, SIZES, Measure, named, value_of
 
 DROP = "drop"
 """What limits call the distance of the metric from the dense model's; see :meth:`.Measure.drop`."""
@@ -82,7 +82,7 @@ class Limit:
             excess = metric.drop(measures[metric.name], dense_value) - self.bound
             return (excess - _TOLERANCE) / max(self.bound, 0.01)
         measure = MEASURES[self.measure]
-        excess = measure.cost(measures[self.measure]) - measure.cost(self.bound)
+        excess = measure.cost(value_of(measures, self.measure)) - measure.cost(self.bound)
         if measure.is_share and measure.ideal is not None:
             return (excess - _TOLERANCE) / max(abs(measure.ideal - self.bound), 0.01)
         return excess / self.bound

@@ -60,6 +60,7 @@ class Measure:
         about: what exactly is measured; the noun if empty.
         aliases: other names in limits.
         proportion: whether it is the share of examples that are right, so that an interval of it is known.
+        optional: whether it is measured only where a search asks for it.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Measure:
     about: str = ""
     aliases: tuple[str, ...] = ()
     proportion: bool = False
+    optional: bool = False
 
     @property
     def title(self) -> str:
@@ -227,9 +229,13 @@ SIZES = {
         Measure("macs", "MACs", "minimize", "count", "fewer", "more", about="MACs of one example"),
         Measure("bytes", "bytes", "minimize", "bytes", "smaller", "larger", about="weights, zlib-compressed"),
         Measure("latency_ms", "latency", "minimize", "milliseconds", "faster", "slower", aliases=("latency",)),
+        Measure("memory", "memory", "minimize", "bytes", "less", "more", about="peak of a forward pass", optional=True),
     )
 }
 """The measures of size and speed, by name: each better the smaller it is."""
+
+OPTIONAL = {name: each for name, each in SIZES.items() if each.optional}
+"""Those of them that a search has only if it asks for them."""
 
 RESERVED = (*SIZES, "drop", "default", "budget", "latency", "loss")
 """Names that a metric of one's own cannot have."""
@@ -301,6 +307,26 @@ def read_metric(word: str) -> Measure:
     noun = METRICS[name].noun if name in METRICS else ""
     direction = cast(Literal["maximize", "minimize"], rest[0])  # Metric refuses any other
     return declare(Metric(name, direction, rest[1], noun, proportion=bool(rest[2:])))
+
+
+def optional_among(names: Iterable[object]) -> tuple[str, ...]:
+    """Return those of some names that are measured only where they are asked for, in their own order."""
+    asked = set(map(str, names))
+    return tuple(name for name in OPTIONAL if name in asked)
+
+
+def value_of(measures: Mapping[str, float], name: str) -> float:
+    """Return one of a network's measures.
+
+    Raises:
+        UserError: it was not measured.
+    """
+    if name not in measures and name in OPTIONAL:
+        raise UserError(
+            f"{name} was not measured: name it among the search's objectives or constraints, or add --also {name} to "
+            "its trial command"
+        )
+    return measures[name]
 
 
 def metric_among(names: Iterable[str]) -> Measure:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from autoprune.errors import UserError, short
 from autoprune.results.limits import DROP, EXAMPLES, Limit
-from autoprune.results.measures import MEASURES, METRIC, Measure
+from autoprune.results.measures import MEASURES, METRIC, Measure, value_of
 
 DEFAULT_OBJECTIVES = (METRIC.name, "macs")
 
@@ -50,7 +50,7 @@ def pareto_front(
 
 def costs(measures: Mapping[str, float], objectives: Sequence[str]) -> tuple[float, ...]:
     """Return the objectives' values as costs: those to be maximised are negated."""
-    return tuple(MEASURES[name].cost(measures[name]) for name in objectives)
+    return tuple(MEASURES[name].cost(value_of(measures, name)) for name in objectives)
 
 
 def hypervolume(points: Iterable[tuple[float, float]]) -> float:

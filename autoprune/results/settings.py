@@ -11,15 +11,16 @@ import difflib
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from autoprune.base.checked import STRICT, Batch, Count, Seed, Text, Whole, make, plainly
-from autoprune.errors import UserError, short
-from autoprune.results.measures import METRIC, Measure, read_metric
+from autoprune.errors import UserError, short, unknown
+from autoprune.results.limits import read_limits
+from autoprune.results.measures import METRIC, OPTIONAL, Measure, optional_among, read_metric
 
 FORMER_OPTIONS = {"supernet_steps": ("--shared-steps",)}
 """What options of the command were called in earlier versions."""
@@ -51,6 +52,8 @@ class TrialCommand:
             here when an experiment starts whose task comes with a trained model.
         metric: the measure that judges networks, as :func:`autoprune.results.measures.read_metric` reads it; written
             here for those who do not load the task, when an experiment starts.
+        also: the optional measures (:data:`autoprune.results.measures.OPTIONAL`) that trials take, with commas between;
+            written here when an experiment starts whose objectives or constraints name one.
         precision: in which networks are trained, see :class:`autoprune.Recipe`; each recipe's own if None.
         device: where networks are trained and judged: ``cpu``, an accelerator's name as PyTorch has it (``cuda``,
             ``cuda:1``, ``mps``, ``xpu``), or ``auto``, in whose place the one that was found is written when an
@@ -79,6 +82,7 @@ class TrialCommand:
     metric: Text = METRIC.name
     device: Text = "cpu"
     precision: Literal["fp32", "bf16", "fp16"] | None = None
+    also: Text | None = None
 
     @classmethod
     def checked(cls, **values: object) -> TrialCommand:
@@ -90,8 +94,11 @@ class TrialCommand:
         return make(cls, **values)
 
     def __post_init__(self) -> None:
-        """Refuse initial weights of no checkpoint, a metric that is none, and what no device is called."""
+        """Refuse initial weights of no checkpoint, what is no metric or measure, and what no device is called."""
         read_metric(self.metric)
+        for name in self.also.split(",") if self.also else ():
+            if name not in OPTIONAL:
+                raise unknown("measure", name, OPTIONAL)
         if not re.fullmatch(r"[a-z]+(:\d{1,3})?", self.device):
             raise UserError(f"--device must be auto, cpu, cuda, cuda:N, mps or xpu, not {short(self.device)}")
         if self.initial and self.rewinding and not self.checkpoint:
@@ -101,6 +108,17 @@ class TrialCommand:
     def measure(self) -> Measure:
         """The measure that judges networks."""
         return read_metric(self.metric)
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """The optional measures that trials take."""
+        return optional_among((self.also or "").split(","))
+
+    def measuring(self, objectives: Sequence[str], constraints: Sequence[str]) -> TrialCommand:
+        """Return the settings with the optional measures that objectives and constraints ask for."""
+        limited = [limit.measure for limit in read_limits(constraints)]
+        asked = optional_among([*self.optional, *objectives, *limited])
+        return replace(self, also=",".join(asked) or None)
 
     @property
     def knows_initial(self) -> bool:

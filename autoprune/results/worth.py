@@ -16,8 +16,8 @@ class Worth:
     """The chosen network and its rival, each fine-tuned with the same seeds.
 
     Args:
-        trial: of the rival: equal sparsities in the groups that the search decided on, the same criterion, schedule
-            and recovery, no block dropped.
+        trial: of the rival (the chosen one, where :attr:`is_equal`): equal sparsities in the groups that the search
+            decided on, the same criterion, schedule and recovery, no block dropped.
         sparsity: of each of its groups.
         rival: what came out of its fine-tunings.
         own: what came out of the chosen network's.
@@ -31,6 +31,11 @@ class Worth:
     own: FineTuned
     size: float
     measure: str
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether the chosen network keeps the channels that equal sparsities leave: then it has no rival."""
+        return self.rival is self.own
 
     def gain(self, metric: Measure) -> tuple[float, float, float]:
         """Return by how much the chosen network is better on the test split, and the 95 % interval over the seeds.
@@ -51,6 +56,11 @@ class Worth:
 
     def sentence(self, metric: Measure) -> str:
         """Return what searching was worth, for people."""
+        if self.is_equal:
+            return (
+                f"Equal sparsities would have done: {self.sparsity:.1%} of each group leaves just the channels that "
+                "the chosen network keeps."
+            )
         gain, low, high = self.gain(metric)
         unit = " points" if metric.is_share else ""
         if low > 0:
@@ -60,9 +70,10 @@ class Worth:
         else:
             verdict = "Equal sparsities would have done" if high == high else "One seed cannot tell what searching gave"
         between = f", 95 % interval {metric.difference(low)} to {metric.difference(high)}" if high == high else ""
+        gained, better = metric.difference(abs(gain)).lstrip("+"), "better" if gain >= 0 else "worse"
         seeds = f"{len(self.own.test)} seed{'' if len(self.own.test) == 1 else 's'}"
         return (
-            f"{verdict}: on the test split the chosen network is {metric.difference(gain)}{unit} better than equal "
+            f"{verdict}: on the test split the chosen network is {gained}{unit} {better} than equal "
             f"sparsities ({self.sparsity:.1%} of each group, {self.size:.2f}x the {self.measure}), trained as long "
             f"({seeds}{between})."
         )

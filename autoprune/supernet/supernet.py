@@ -13,6 +13,7 @@ import copy
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -86,8 +87,14 @@ def load_or_train(
     key = key_of(task, dense, groups, criterion, seed, round_to, blocks)
     file = cache.cached("supernet", task.name, key, ".pt", make)
     model = copy.deepcopy(dense.model)
-    model.load_state_dict(torch.load(file, weights_only=True))
+    model.load_state_dict(_weights_in(file))
     return model.eval()
+
+
+@lru_cache(maxsize=4)
+def _weights_in(file: Path) -> dict[str, torch.Tensor]:
+    """Return the weights in a file of the cache, which never changes: a process that lives reads it once."""
+    return torch.load(file, weights_only=True)
 
 
 def key_of(

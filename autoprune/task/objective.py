@@ -97,17 +97,22 @@ class Labelled(NamedTuple):
 def labelled(outputs: Any, batch: Any) -> Labelled | None:
     """Return the logits and labels of a classifier's outputs; None where they are none."""
     logits, labels = main_output(outputs), labels_in(batch)
-    axis = class_axis(logits, labels)
+    axis = class_axis(logits, labels, batch)
     return None if logits is None or axis is None else Labelled(logits, labels, axis)
 
 
-def class_axis(logits: Any, labels: Any) -> int | None:
-    """Return the axis of ``logits`` along which the classes lie, 1 or the last, by the shape of the labels."""
+def class_axis(logits: Any, labels: Any, batch: Any = None) -> int | None:
+    """Return the axis of ``logits`` along which the classes lie, 1 or the last, by the shape of the labels.
+
+    Where both fit, as with as many tokens as classes, it is the last of a batch that is a dictionary (tokens come so),
+    and else 1.
+    """
     if not isinstance(logits, Tensor) or not isinstance(labels, Tensor) or logits.ndim < 2:
         return None
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         return None
-    for axis in (1, logits.ndim - 1):
+    axes = (logits.ndim - 1, 1) if isinstance(batch, Mapping) else (1, logits.ndim - 1)
+    for axis in axes:
         if labels.shape == logits.shape[:axis] + logits.shape[axis + 1 :]:
             return axis
     return None
@@ -123,7 +128,7 @@ def default_distillation(outputs: Any, teacher: Any, batch: Any, temperature: fl
     student, target, labels = main_output(outputs), main_output(teacher), labels_in(batch)
     if student is None or target is None or student.shape != target.shape:
         return None
-    axis = class_axis(student, labels)
+    axis = class_axis(student, labels, batch)
     if axis is None:
         numbers = isinstance(labels, Tensor) and labels.is_floating_point() and labels.numel() == student.numel()
         return F.mse_loss(student, target) if numbers else None

@@ -15,7 +15,7 @@ from autoprune.errors import TrialFailure, UserError, short
 from autoprune.task.objective import labels_in, main_output
 from autoprune.task.task import Data, Task
 from autoprune.train import loading
-from autoprune.train.metrics import METERS, Meter
+from autoprune.train.metrics import METERS, Meter, OfTorchmetrics
 
 BATCH_SIZE = 512
 """Examples in a batch of an evaluation, where the data are no loader's."""
@@ -100,7 +100,7 @@ def meter_of(task: Task) -> Meter:
     return METERS[task.metric.name](task)
 
 
-class _Torchmetrics(Meter):
+class _Torchmetrics(OfTorchmetrics):
     """A torchmetrics metric, which is given the main output and the labels of each batch."""
 
     def __init__(self, name: str, metric: Any) -> None:

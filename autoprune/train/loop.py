@@ -60,7 +60,7 @@ def train(
     if task.fit is not None:
         if before_step is not nothing or penalty is not None:
             raise UserError(f"task {task.name} has its own fit, and this criterion or schedule needs each of its steps")
-        _fit(task, model, stop - start, after_step)
+        _fit(task, model, stop - start, seed, after_step)
         stop = start
     if start < stop:
         optimization = Optimization(model, recipe)
@@ -103,13 +103,14 @@ def _loss(task: Task, model: nn.Module, batch: Any, recipe: Recipe, teacher: nn.
     return loss if soft is None else (1 - recipe.distillation) * loss + recipe.distillation * soft
 
 
-def _fit(task: Task, model: nn.Module, steps: int, after_step: Callable[[], None]) -> None:
+def _fit(task: Task, model: nn.Module, steps: int, seed: int, after_step: Callable[[], None]) -> None:
     """Have the task's own loop train the model; what follows each step follows before each pass instead."""
     if steps < 1 or task.fit is None:
         return
     handle = None if after_step is nothing else model.register_forward_pre_hook(lambda *_: after_step())
     try:
-        task.fit(model, steps)
+        with streams.fixed(seed):  # it may draw from Python's and NumPy's generators as well
+            task.fit(model, steps)
     except TrialFailure:
         raise
     except Exception as error:

@@ -33,6 +33,37 @@ class Meter(ABC):
     def result(self) -> dict[str, float]:
         """Return the metric, by its name."""
 
+    def sums(self) -> Tensor | None:
+        """Return what was added up, shape ``(sums,)``, if the result is a function of sums alone; None if it is not."""
+        return None
+
+    def take(self, sums: Tensor) -> None:
+        """Go on as if ``sums`` had been added up."""
+        raise NotImplementedError
+
+
+class OfTorchmetrics(Meter):
+    """What adds up by one of torchmetrics' metrics."""
+
+    _metric: Any = None
+
+    def sums(self) -> Tensor | None:
+        """Return the metric's state, if batches are added to all of it."""
+        from torchmetrics.utilities import dim_zero_sum
+
+        how = getattr(self._metric, "_reductions", {})
+        if not how or any(reduction is not dim_zero_sum for reduction in how.values()):
+            return None
+        return torch.cat([getattr(self._metric, name).double().flatten().cpu() for name in how])
+
+    def take(self, sums: Tensor) -> None:
+        """Set the metric's state."""
+        states = [getattr(self._metric, name) for name in self._metric._reductions]
+        parts = sums.split([state.numel() for state in states])
+        for name, state, part in zip(self._metric._reductions, states, parts, strict=True):
+            setattr(self._metric, name, part.reshape(state.shape).to(state))
+        self._metric._computed = None
+
 
 def classified(task: Task, outputs: Any, batch: Any) -> tuple[Tensor, Tensor]:
     """Return logits with the classes last, and labels, both flat over what is neither padding nor left out.
@@ -76,7 +107,7 @@ class Accuracy(Meter):
         return {"accuracy": self._correct / max(1, self._total)}
 
 
-class Classified(Meter):
+class Classified(OfTorchmetrics):
     """One of torchmetrics' for classes, made when the number of classes is seen."""
 
     def __init__(self, task: Task) -> None:
@@ -130,12 +161,20 @@ class Perplexity(Meter):
             self._loss += float(loss) * count
             self._tokens += count
 
+    def sums(self) -> Tensor:
+        """Return the losses' sum and the number of tokens."""
+        return torch.tensor([self._loss, self._tokens], dtype=torch.float64)
+
+    def take(self, sums: Tensor) -> None:
+        """Set both."""
+        self._loss, self._tokens = sums.tolist()
+
     def result(self) -> dict[str, float]:
         """Return the perplexity, 1 or more."""
         return {"perplexity": float(torch.tensor(self._loss / max(1, self._tokens)).exp())}
 
 
-class Regression(Meter):
+class Regression(OfTorchmetrics):
     """One of torchmetrics' for numbers."""
 
     def __init__(self, task: Task) -> None:
@@ -159,7 +198,7 @@ class Regression(Meter):
         return {self._task.metric.name: float(self._metric.compute())}
 
 
-class Detection(Meter):
+class Detection(OfTorchmetrics):
     """COCO's mean average precision, of outputs and labels as torchvision's detectors have them."""
 
     def __init__(self, task: Task) -> None:

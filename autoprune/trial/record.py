@@ -44,11 +44,14 @@ def execute(
     """
     import torch
 
+    from autoprune.base import memory
     from autoprune.base.tree import weights_of
+    from autoprune.measure.measure import optional
     from autoprune.results import baselines
     from autoprune.trial import reference_latency
     from autoprune.trial.run import run_trial
 
+    memory.forget_peak()
     task, data, dense = loaded
     if candidate.baseline == baselines.DENSE:
         result = _prepare(settings, loaded, candidate, folder)
@@ -56,8 +59,12 @@ def execute(
         result = run_trial(task, candidate, data, dense, settings.seed, settings.round_to, on_round)
     how = (settings.latency, settings.latency_batch)
     pruned_ms, dense_ms = reference_latency.beside_reference(dense, result.model, task.example, *how)
-    measures = finite.checked(result.measures | {"latency_ms": pruned_ms})
-    dense_measures = dense.measures | {"latency_ms": dense_ms}
+    pruned_more, dense_more = (
+        optional(settings.optional, model, task.example, settings.latency_batch)
+        for model in (result.model, dense.model)
+    )
+    measures = finite.checked(result.measures | {"latency_ms": pruned_ms} | pruned_more)
+    dense_measures = dense.measures | {"latency_ms": dense_ms} | dense_more
     metrics = default_metric(measures, dense_measures, settings.size_weight, task.metric) | measures
     if candidate.baseline is None:
         metrics |= baselines.margins(measures, dense_measures, finished_baselines(folder.parent), task.metric)
@@ -92,10 +99,22 @@ def _prepare(
 
 def record_failure(error: Exception, folder: Path) -> str:
     """Leave the reason of a trial's failure in its folder and return it, in one line."""
-    known = isinstance(error, TrialFailure | UserError)
-    reason = " ".join((str(error) if known else f"{type(error).__name__}: {error}").split())
+    from autoprune.base import memory
+
+    if memory.is_used_up(error):
+        reason = memory.said(error)
+    else:
+        reason = str(error) if is_known(error) else f"{type(error).__name__}: {error}"
+    reason = " ".join(reason.split())
     write_text(folder / FAILURE, reason + "\n")
     return reason
+
+
+def is_known(error: Exception) -> bool:
+    """Say whether a trial may fail with this: what is loaded is as it was, and the reason needs no traceback."""
+    from autoprune.base import memory
+
+    return isinstance(error, TrialFailure | UserError) or memory.is_used_up(error)
 
 
 def default_metric(

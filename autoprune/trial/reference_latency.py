@@ -8,9 +8,10 @@ from typing import Any
 
 from torch import nn
 
+from autoprune.base.device import CPU
 from autoprune.base.machine import processor
 from autoprune.cache import cached, key_of
-from autoprune.measure.latency import compare, make_pass, median, pinned, time_in_turn
+from autoprune.measure.latency import compare, make_pass, median, pinned, time_in_turn, where
 from autoprune.prune.dense import Dense
 
 
@@ -26,7 +27,8 @@ def reference_ms(dense: Dense, example_input: Any, runtime: str, batch_size: int
             (times,) = time_in_turn([one_pass])
         file.write_text(json.dumps(median(times)))
 
-    key = key_of(dense=dense.key, runtime=runtime, batch_size=batch_size, processor=processor())
+    elsewhere = None if dense.device == CPU else where(runtime, dense.device)
+    key = key_of(dense=dense.key, runtime=runtime, batch_size=batch_size, processor=processor(), where=elsewhere)
     return float(json.loads(cached("latency", runtime, key, ".json", make).read_text()))
 
 

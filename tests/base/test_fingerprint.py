@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 
 from autoprune.base.fingerprint import fingerprint, fingerprint_data
 from autoprune.prune.dense import training_key
@@ -124,11 +124,39 @@ def test_a_file_that_data_is_read_from_counts_though_its_examples_are_not_all_re
     assert fingerprint_data(Files(tmp_path)) != before
 
 
+class Lines(IterableDataset):
+    """A stream of lines of files, which all begin alike; it counts how often it was begun."""
+
+    def __init__(self, *files):
+        self.files, self.begun, self.open = [str(file) for file in files], 0, None
+
+    def __iter__(self):
+        self.begun += 1
+        for file in self.files:
+            with Path(file).open() as self.open:
+                for line in self.open:
+                    yield torch.tensor([float(line)]), 0
+
+
+def test_a_stream_counts_by_what_it_reads_from_and_is_left_as_it_was(tmp_path):
+    one, other = tmp_path / "one.txt", tmp_path / "other.txt"
+    for file in (one, other):
+        file.write_text("1\n" * 300)
+    stream = Lines(one)
+    before = fingerprint_data(stream)
+    assert (stream.begun, stream.open) == (0, None)
+    list(stream)  # how often it was read is no part of what it is
+    assert fingerprint_data(stream) == fingerprint_data(Lines(one)) == before
+    assert fingerprint_data(Lines(other)) != before
+    one.write_text("1\n" * 299 + "2\n")
+    assert fingerprint_data(Lines(one)) != before
+
+
 TASK = """
 import random
 import autoprune, torch, neighbour
 from torch import nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 LABELS = {"cat", "dog", "bird", "fish"}
 class Noisy(Dataset):
     names = LABELS

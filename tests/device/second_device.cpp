@@ -11,9 +11,11 @@
 #include <ATen/ops/_reshape_alias_native.h>
 #include <ATen/ops/unfold_native.h>
 #include <ATen/ops/set_native.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <torch/library.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 
@@ -22,13 +24,37 @@ namespace {
 constexpr auto kSecond = c10::DeviceType::PrivateUse1;
 const c10::Device DEVICE(kSecond, 0);
 
-struct Memory final : c10::Allocator {
+// Counts what is allocated; no more than SECOND_DEVICE_BYTES, if the environment names a number.
+struct Memory final : c10::DeviceAllocator {
   c10::DataPtr allocate(size_t bytes) override {
-    void* data = std::calloc(bytes ? bytes : 1, 1);
-    return {data, data, &std::free, DEVICE};
+    const char* limit = std::getenv("SECOND_DEVICE_BYTES");
+    TORCH_CHECK_WITH(OutOfMemoryError, !limit || held() + bytes <= std::strtoull(limit, nullptr, 10),
+                     "second out of memory. Tried to allocate ", bytes, " bytes");
+    auto* block = static_cast<Block*>(std::calloc(1, sizeof(Block) + bytes));
+    block->bytes = bytes;
+    stats.allocated_bytes[0].increase(bytes);
+    return {block + 1, block + 1, &release, DEVICE};
   }
-  c10::DeleterFnPtr raw_deleter() const override { return &std::free; }
+  c10::DeleterFnPtr raw_deleter() const override { return &release; }
   void copy_data(void* to, const void* from, size_t bytes) const override { std::memcpy(to, from, bytes); }
+  bool initialized() override { return true; }
+  void emptyCache(c10::MempoolId_t) override {}
+  void recordStream(const c10::DataPtr&, c10::Stream) override {}
+  c10::CachingDeviceAllocator::DeviceStats getDeviceStats(c10::DeviceIndex) override { return stats; }
+  void resetAccumulatedStats(c10::DeviceIndex) override { stats.allocated_bytes[0].reset_accumulated(); }
+  void resetPeakStats(c10::DeviceIndex) override { stats.allocated_bytes[0].reset_peak(); }
+
+ private:
+  struct alignas(64) Block {
+    size_t bytes;
+  };
+  static size_t held() { return stats.allocated_bytes[0].current; }
+  static void release(void* data) {
+    auto* block = static_cast<Block*>(data) - 1;
+    stats.allocated_bytes[0].decrease(block->bytes);
+    std::free(block);
+  }
+  static inline c10::CachingDeviceAllocator::DeviceStats stats;
 };
 Memory memory;
 REGISTER_ALLOCATOR(kSecond, &memory);
@@ -39,6 +65,21 @@ struct Guard final : c10::impl::NoOpDeviceGuardImpl<kSecond> {
   c10::Stream getStream(c10::Device) const noexcept override { return c10::Stream(c10::Stream::DEFAULT, DEVICE); }
   c10::Stream exchangeStream(c10::Stream) const noexcept override { return getStream(DEVICE); }
   void synchronizeDevice(const c10::DeviceIndex) const override {}
+
+  using Clock = std::chrono::steady_clock;
+  void record(void** event, const c10::Stream&, const c10::DeviceIndex, const c10::EventFlag) const override {
+    if (!*event) *event = new Clock::time_point;
+    *static_cast<Clock::time_point*>(*event) = Clock::now();
+  }
+  bool queryEvent(void*) const override { return true; }
+  void synchronizeEvent(void*) const override {}
+  void destroyEvent(void* event, const c10::DeviceIndex) const noexcept override {
+    delete static_cast<Clock::time_point*>(event);
+  }
+  double elapsedTime(void* first, void* last, const c10::DeviceIndex) const override {
+    auto took = *static_cast<Clock::time_point*>(last) - *static_cast<Clock::time_point*>(first);
+    return std::chrono::duration<double, std::milli>(took).count();
+  }
 };
 C10_REGISTER_GUARD_IMPL(PrivateUse1, Guard);
 

@@ -8,15 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 from models import _bert, _gpt2, _llama, _tokens
-from tiny import make_task
+from tiny import TinyNet, make_task
 from torch import nn
+from torch.utils.data import DataLoader
 
+import autoprune
 from autoprune.base import streams
 from autoprune.base.tree import device_of, to_device
 from autoprune.export import export, load_pruned
 from autoprune.export.int8 import export_int8
 from autoprune.finalize import fine_tuning
 from autoprune.measure import latency, measure
+from autoprune.measure.memory import memory
 from autoprune.prune.allocation import METHODS, allocate
 from autoprune.prune.blocks import block_importance, find_blocks
 from autoprune.prune.criteria import CRITERIA, Context, channels_to_remove, weight_masks
@@ -207,7 +210,9 @@ def test_the_preparation_of_a_search(there):
 @pytest.mark.parametrize("runtime", ["eager", "onnxruntime"])
 def test_latency_beside_the_dense_model(runtime, there):
     task, _, dense = there
-    assert latency.compare(dense.model, dense.model, task.example_input, runtime, 2, 1, 3, 1).speedup > 0
+    found = latency.compare(dense.model, dense.model, task.example_input, runtime, 2, 1, 3, 1)
+    assert found.speedup > 0
+    assert found.where.endswith("Provider" if runtime == "onnxruntime" else "by its events")
 
 
 def test_exported_files_are_written_and_compared_on_the_cpu(tmp_path, device, there):
@@ -264,3 +269,35 @@ def test_a_trial_process_of_an_experiment_on_the_device(tmp_path, device):
     folder.mkdir(parents=True)
     metrics = execute(settings, loaded, channels, Candidate(uniform=0.5), folder, lambda quality: None)
     assert metrics["latency_ms"] > 0
+
+
+def test_a_lightning_module_is_judged_on_the_device_and_stays_there(device):
+    lightning = pytest.importorskip("lightning")
+
+    class Module(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.net = TinyNet()
+
+        def forward(self, x):
+            return self.net(x)
+
+        def validation_step(self, batch, number):
+            self.log("right", (self(batch[0]).argmax(1) == batch[1]).float().mean())
+
+    class Tiny(lightning.LightningDataModule):
+        def train_dataloader(self):
+            return DataLoader(make_task()[1].train, 32)
+
+        val_dataloader = train_dataloader
+
+    task = autoprune.from_lightning(Module(), Tiny(), "right")
+    here, there = task.build(), task.build().to(device)
+    found = [evaluation.evaluate(task, model, task.validation)["right"] for model in (here, there)]
+    assert found[0] == pytest.approx(found[1]) and device_of(there) == device
+
+
+def test_the_memory_of_a_forward_pass(made_up, here, there):
+    task = here[0]
+    cpu, found = (memory(dense.model, task.example_input, 4) for dense in (here[2], there[2]))
+    assert found == pytest.approx(cpu, rel=0.02 if made_up else 5)

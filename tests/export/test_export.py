@@ -14,8 +14,8 @@ import autoprune
 from autoprune import export
 from autoprune.errors import UserError
 from autoprune.export.recovery import recover
-from autoprune.finalize.card import wilson
 from autoprune.finalize.finish import Options
+from autoprune.finalize.intervals import wilson
 from autoprune.train import evaluation
 
 
@@ -63,6 +63,8 @@ def test_the_card_says_what_the_files_are(home, model, digits_search):
     low, high = test["pruned 95 % interval"]
     assert low < test["pruned"] < high
     text = (folder / "model_card.md").read_text()
+    assert card["latency_ms"]["where"] == "PyTorch (eager) on the CPU"
+    assert "Latency in the search: PyTorch (eager) on the CPU." in text
     assert f"{100 * test['pruned']:.2f} % ({100 * low:.1f} to {100 * high:.1f})" in text
     assert all(file["how to load"] in text for file in card["files"].values())
 

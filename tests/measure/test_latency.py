@@ -2,14 +2,18 @@
 
 import json
 import sys
+import time
+from contextlib import nullcontext
 
+import onnxruntime
 import pytest
 import torch
 from torch import nn
 
 from autoprune import cli
+from autoprune.base import device as base
 from autoprune.errors import UserError
-from autoprune.measure import latency
+from autoprune.measure import latency, onnx
 from autoprune.trial import reference_latency
 
 SMALL = nn.Sequential(nn.Linear(256, 16), nn.ReLU(), nn.Linear(16, 10))
@@ -22,7 +26,7 @@ class Clock:
 
     def __init__(self, monkeypatch):
         self.now, self.calls = 0.0, []
-        monkeypatch.setattr(latency.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(time, "perf_counter", lambda: self.now)
 
     def network(self, name, milliseconds):
         def one_pass():
@@ -121,3 +125,82 @@ def test_the_command_prints_and_writes_every_combination(digits_search, monkeypa
     combinations = [(each["pruned"]["runtime"], each["pruned"]["batch_size"]) for each in found]
     assert combinations == [("eager", 1), ("eager", 4), ("onnxruntime", 1), ("onnxruntime", 4)]
     assert all(f"{each['speedup']:.2f}x" in printed for each in found)
+
+
+DEVICE = torch.device("cuda", 1)
+
+
+@pytest.fixture
+def device(monkeypatch):
+    """A device that is not there, with its events: what is asked of it is written down."""
+    told = []
+
+    class Event:
+        def __init__(self, where, enable_timing):
+            assert (where, enable_timing) == (DEVICE, True)
+
+        def record(self):
+            told.append("event")
+
+        def synchronize(self):
+            told.append("wait")
+
+        def elapsed_time(self, end):
+            return 7.0
+
+    base.has_events.cache_clear()
+    monkeypatch.setattr(torch, "Event", Event)
+    monkeypatch.setattr(torch.accelerator, "device_index", lambda index: nullcontext(told.append(index)))
+    monkeypatch.setattr(torch.accelerator, "synchronize", lambda where: told.append("all done"))
+    yield told
+    base.has_events.cache_clear()
+
+
+def test_a_device_times_by_its_own_events(device):
+    assert base.has_events(DEVICE)
+    device.clear()
+    one_pass = latency._OnDevice(lambda: device.append("pass"), DEVICE)
+    assert latency.time_in_turn([one_pass], runs=1, warmup=0) == [[7.0]]
+    assert device == ["pass", "all done", 1, "event", "pass", "event", "wait"]
+
+
+def test_one_without_events_is_timed_by_the_clock_until_it_has_done_all(device, monkeypatch):
+    def refused(*_, **__):
+        raise RuntimeError("cuda backend doesn't support events.")
+
+    monkeypatch.setattr(torch, "Event", refused)
+    assert not base.has_events(DEVICE)
+    device.clear()
+    one_pass = latency._OnDevice(lambda: device.append("pass"), DEVICE)
+    ((took,),) = latency.time_in_turn([one_pass], runs=1, warmup=0)
+    assert took != 7.0 and device == ["pass", "all done", "pass", "all done"]
+
+
+def test_onnx_runtime_runs_on_the_device_where_it_has_a_provider(monkeypatch):
+    cpu = torch.device("cpu")
+    assert onnx.provider(cpu) == onnx.provider(torch.device("mps")) == "CPUExecutionProvider"
+    assert latency.where("onnxruntime", cpu) == "ONNX Runtime, CPUExecutionProvider"
+    both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: both)
+    assert onnx.provider(DEVICE) == "CUDAExecutionProvider" and onnx.provider(cpu) == "CPUExecutionProvider"
+
+
+def test_one_that_does_not_start_is_said_in_one_line(monkeypatch, tmp_path):
+    onnx.write(SMALL, ONE, tmp_path / "small.onnx")
+    monkeypatch.setattr(onnx, "provider", lambda device: "CUDAExecutionProvider")
+    with pytest.warns(UserWarning), pytest.raises(UserError, match="cannot start its CUDAExecutionProvider"):
+        onnx.session(tmp_path / "small.onnx", device=DEVICE)
+
+
+def test_inputs_and_outputs_that_lie_on_a_device_give_the_same(tmp_path):
+    onnx.write(SMALL, ONE, tmp_path / "small.onnx")
+    session = onnx.session(tmp_path / "small.onnx")
+    inputs = torch.randn(3, 256)
+    (there,) = onnx.bound(session, onnx.feed(session, inputs), "cpu")()
+    (here,) = onnx.one_pass(session, inputs)()
+    assert (there.numpy() == here).all()
+
+
+def test_a_comparison_says_where_it_was_measured():
+    found = latency.compare(SMALL, SMALL, ONE, runs=1, warmup=0)
+    assert found.where == "PyTorch (eager) on the CPU"

@@ -191,10 +191,10 @@ def test_a_failing_trial_is_recorded_with_its_reason_and_the_search_goes_on(nni_
 
 
 @pytest.mark.slow
-def test_a_trial_in_a_warm_process_finds_what_one_in_a_cold_process_finds(nni_home, digits):
+def test_a_trial_finds_the_same_in_every_engine(nni_home, digits):
     accuracies = []
     space = {"sparsity": {"_type": "choice", "_value": [0.5]}}
-    for engine in ("warm", "here"):
+    for engine in ("warm", "workers", "here"):
         config = digits(
             trial=QUICK + " --no-baselines --no-warm-start",
             searchSpace=space,
@@ -206,7 +206,7 @@ def test_a_trial_in_a_warm_process_finds_what_one_in_a_cold_process_finds(nni_ho
         (trial,) = load_experiment(nni_home.folder).trials
         accuracies.append(trial.metrics["accuracy"])
         nni_home.stop()
-    assert accuracies[0] == accuracies[1]
+    assert len(set(accuracies)) == 1
 
 
 def test_a_stopped_experiment_leaves_no_trial_behind(nni_home, digits):

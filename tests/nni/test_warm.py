@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from autoprune.engine import warm
+from autoprune.engine import client, warm
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def found(tmp_path, monkeypatch):
     monkeypatch.setenv("NNI_EXP_ID", "experiment")
 
     def find() -> Path | None:
-        address = warm._address(["digits"])
+        address = client._address(["digits"])
         return address and address.parent.relative_to(tmp_path)
 
     return find
@@ -83,7 +83,7 @@ def test_an_unknown_engine_is_refused_in_one_line():
 @pytest.mark.parametrize("words", [["--device", "cuda"], ["--device=cuda:1"], ["--device", "cpu", "--device", "mps"]])
 def test_a_trial_on_another_device_than_the_cpu_is_not_forked(monkeypatch, words):
     monkeypatch.setenv("NNI_TRIAL_COMMAND_CHANNEL", "ws://127.0.0.1:1/x")
-    monkeypatch.setattr(warm, "_address", lambda words: pytest.fail("it asked for the warm process"))
+    monkeypatch.setattr(client, "_address", lambda common: pytest.fail("it asked for the warm process"))
     assert warm.run(["digits", *words], "autoprune.nni.warm_trials") is None
 
 
@@ -92,6 +92,6 @@ def test_a_trial_on_the_cpu_is(monkeypatch, words):
     monkeypatch.delenv("AUTOPRUNE_ENGINE", raising=False)
     monkeypatch.setenv("NNI_TRIAL_COMMAND_CHANNEL", "ws://127.0.0.1:1/x")
     asked = []
-    monkeypatch.setattr(warm, "_address", asked.append)
+    monkeypatch.setattr(client, "_address", asked.append)
     assert warm.run(["digits", *words], "autoprune.nni.warm_trials") is None
-    assert asked == [["digits", *words]]
+    assert asked == [["warm", "digits", *words]]

@@ -1,6 +1,7 @@
 """Every criterion removes exactly what is asked for, and chooses by what it says it chooses by."""
 
 import copy
+import sys
 from dataclasses import replace
 
 import pytest
@@ -20,6 +21,7 @@ from autoprune.prune.criteria import (
     get_criterion,
     weight_masks,
 )
+from autoprune.prune.criteria.base import Request
 from autoprune.prune.criteria.choose import best_weights, lowest_channels
 from autoprune.prune.criteria.lamp import lamp_scores
 from autoprune.prune.find import find_groups
@@ -401,3 +403,20 @@ def test_scores_that_are_not_numbers_are_a_failure(model, groups):
 def test_an_unknown_criterion_is_refused_with_near_matches():
     with pytest.raises(UserError, match="unknown criterion 'l1norm': use l1_norm"):
         get_criterion("l1norm")
+
+
+def score(name, model, groups):
+    groups = tuple(groups)
+    half = {group.name: 0.5 for group in groups}
+    return CRITERIA[name].score(Request(copy.deepcopy(model), groups, half, None, groups))
+
+
+@pytest.mark.parametrize("name", ["l1_norm", "l2_norm", "level"])
+def test_without_nni_magnitudes_are_the_numbers_that_its_pruners_measure(name, model, groups, monkeypatch):
+    by_nni = score(name, model, groups)
+    monkeypatch.setitem(sys.modules, "nni.compression.pruning", None)
+    alone = score(name, model, groups)
+    assert by_nni.keys() == alone.keys()
+    assert all(torch.allclose(by_nni[key], alone[key], rtol=1e-6) for key in alone)
+    with pytest.raises(UserError, match="pip install nni==3.0"):
+        score("fpgm", model, groups)

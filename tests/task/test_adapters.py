@@ -49,6 +49,14 @@ def test_a_timm_model_on_a_folder_of_images(tmp_path):
     )
 
 
+def test_a_timm_task_without_test_images_takes_those_of_the_validation_whatever_their_folder_is_called(tmp_path):
+    pytest.importorskip("timm")
+    images(tmp_path)
+    (tmp_path / "val").rename(tmp_path / "valid")
+    task = autoprune.from_timm("test_resnet", tmp_path)
+    assert task.test.dataset.samples == task.validation.dataset.samples
+
+
 @pytest.mark.parametrize(
     ("name", "folders", "message"),
     [("test_resnet", (), "has no folder train"), ("no_such_net", ("train", "val"), "Unknown model .no_such_net.")],
@@ -159,6 +167,22 @@ def test_a_lightning_module_is_recovered_by_its_own_training_step(tmp_path):
     assert result.measures["right"] > before + 0.3  # it came untrained
     found = export.export(task, result.model, model.model, task.validation, {"onnx": tmp_path / "model.onnx"}, runs=2)
     assert found["onnx"].accuracy == pytest.approx(result.measures["right"])
+
+
+def test_the_users_own_model_stays_where_and_as_it_was(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    config = transformers.GPT2Config(vocab_size=32, n_positions=16, n_embd=32, n_layer=1, n_head=4)
+    given = trainer(tmp_path, transformers.GPT2LMHeadModel(config).double().train(), Text())
+    module, data = lightning_parts()
+    module.train()
+    for model, task in (
+        (given.model, autoprune.from_transformers(given)),
+        (module, autoprune.from_lightning(module, data, "right")),
+    ):
+        assert model.training and task.model is not model and not task.model.training
+        with torch.no_grad():
+            next(task.model.parameters()).zero_()
+        assert next(model.parameters()).any()
 
 
 def test_an_adapter_without_its_library_says_how_to_get_it(monkeypatch):

@@ -17,6 +17,7 @@ from autoprune.errors import UserError
 from autoprune.prune import dense
 from autoprune.prune.dense import training_key
 from autoprune.results.candidate import Candidate
+from autoprune.task.objective import default_loss
 from autoprune.task.recipe import Recipe
 from autoprune.task.task import Splits, Task
 from autoprune.train import evaluation
@@ -293,3 +294,11 @@ def test_a_candidate_is_pruned_and_recovers_on_it(name):
     for candidate in (Candidate(uniform=0.5, criterion="taylor"), Candidate(uniform=0.5, schedule="supernet")):
         result = run_trial(task, candidate, data, found)
         assert result.measures["params"] < found.measures["params"] and result.measures["accuracy"] > 0.8
+
+
+def test_as_many_tokens_as_classes_are_told_apart_by_the_form_of_the_batch():
+    logits = torch.randn(3, 5, 5, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(15).reshape(3, 5) % 5
+    of_tokens = nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
+    assert default_loss(logits, {"input_ids": labels, "labels": labels}) == pytest.approx(float(of_tokens))
+    assert default_loss(logits, (logits, labels)) == pytest.approx(float(nn.functional.cross_entropy(logits, labels)))

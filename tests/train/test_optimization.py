@@ -1,8 +1,10 @@
 """Precision, clipped and accumulated gradients, averaged weights."""
 
 import copy
+import random
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from tiny import make_task
@@ -104,3 +106,17 @@ def test_the_trial_command_sets_the_precision_of_both_recipes():
 def test_fp16_is_refused_on_the_cpu(tiny):
     with pytest.raises(UserError, match="precision fp16 needs a GPU"):
         trained(tiny, replace(SHORT, precision="fp16"))
+
+
+def test_a_fit_of_the_tasks_own_repeats_whatever_it_draws_from_and_leaves_the_generators_alone(tiny):
+    task, data, dense = tiny
+    drawn = []
+    task = replace(
+        task, fit=lambda model, steps: drawn.append((random.random(), np.random.rand(), torch.rand(()).item()))
+    )
+    random.seed(5)
+    np.random.seed(5)
+    for seed in (1, 1, 2):
+        loop.train(task, copy.deepcopy(dense.model), data.train, SHORT, seed)
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert random.random() == random.Random(5).random() and np.random.rand() == np.random.RandomState(5).rand()

@@ -28,9 +28,24 @@ def norm_scores(name: str) -> Callable[[Request], dict[str, Tensor]]:
     return score
 
 
+def is_there() -> bool:
+    """Whether NNI can be imported: a search in Python on a machine of its own may do without."""
+    try:
+        import nni.compression.pruning  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
 @contextmanager
 def nni_pruner(name: str, request: Request, config: list[dict] | None = None, **options):
-    """Wrap the layers of ``request`` in NNI's pruner ``name`` and unwrap them at the end."""
+    """Wrap the layers of ``request`` in NNI's pruner ``name`` and unwrap them at the end.
+
+    Raises:
+        UserError: NNI is not installed.
+    """
+    if not is_there():
+        raise UserError(f"NNI's {name} scores by this criterion: pip install nni==3.0, or use l1_norm or group_norm")
     import nni.compression.pruning
 
     config = config or filters(request)

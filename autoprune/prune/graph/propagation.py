@@ -21,6 +21,7 @@ NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase)
 POINTWISE = frozenset(  # that carry no tag in PyTorch
     {"hardswish", "_prelu_kernel", "rsub", "floor_divide", "native_dropout", "bernoulli", "_to_copy", "contiguous"}
     | {"triu", "tril"}
+    | {"hardtanh", "leaky_relu", "ldexp"}  # nor do these before PyTorch 2.15
 )
 
 

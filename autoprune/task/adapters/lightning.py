@@ -7,11 +7,12 @@ import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from autoprune.base.modes import modes_kept
 from autoprune.base.quiet import quiet
+from autoprune.base.tree import device_of
 from autoprune.errors import UserError
 from autoprune.results.measures import METRICS, Measure, Metric
 from autoprune.task.adapters import need, one_example
@@ -56,9 +57,10 @@ def from_lightning(
     if example is None:
         example = one_example(inputs_of(next(iter(validation)), None))
     recovery = Recipe(steps=200, learning_rate=0.01)
+    module = copy.deepcopy(module).cpu().eval()
     given = {
         "name": type(module).__name__,
-        "model": module.cpu().eval(),
+        "model": module,
         "example": example,
         "train": train,
         "validation": validation,
@@ -104,9 +106,24 @@ class _Validate:
         each: Any = list(batches)
         loader: DataLoader = DataLoader(each, batch_size=None)  # a list would be several loaders
         options = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+        where = {"accelerator": "cpu", "strategy": _where_it_is(model)}
         try:
             with quiet(), modes_kept(model):
-                (found,) = lightning.Trainer(accelerator="cpu", **options).validate(model, loader, verbose=False)
+                (found,) = lightning.Trainer(**where, **options).validate(model, loader, verbose=False)
         finally:
             model._trainer = None
         return {name: float(value) for name, value in found.items()}
+
+
+def _where_it_is(model: nn.Module) -> Any:
+    """Return the strategy that runs a model on the device on which it is, whichever that is, and leaves it there."""
+    from lightning.pytorch.strategies import SingleDeviceStrategy
+
+    class WhereItIs(SingleDeviceStrategy):
+        def setup_environment(self) -> None:
+            pass  # lightning's asks for an accelerator that it knows
+
+        def teardown(self) -> None:
+            pass  # lightning's moves the model to the CPU
+
+    return WhereItIs(device_of(model))

@@ -14,7 +14,8 @@ from autoprune.task.adapters import need
 from autoprune.task.recipe import Recipe
 from autoprune.task.task import Task
 
-FOLDERS = {"train": ("train",), "validation": ("validation", "val", "valid"), "test": ("test", "validation", "val")}
+VALIDATION = ("validation", "val", "valid")
+FOLDERS = {"train": ("train",), "validation": VALIDATION, "test": ("test", *VALIDATION)}
 """Names of the splits' folders, the first that is there counts."""
 
 
@@ -25,8 +26,8 @@ def from_timm(
 
     Args:
         name: of the model.
-        image_folder: holds ``train``, ``validation`` (or ``val``) and ``test``, each with a folder of images for each
-            class. Without ``test`` the figures called so are of the validation images.
+        image_folder: holds ``train``, ``validation`` (or ``val``, ``valid``) and ``test``, each with a folder of images
+            for each class. Without ``test`` the figures called so are of the validation images.
         checkpoint: weights trained for these classes, as timm loads them. Without one the model is trained by the
             task's ``training`` recipe.
         pretrained: whether that training begins at timm's own weights.

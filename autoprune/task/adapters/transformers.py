@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -59,7 +60,7 @@ def from_transformers(trainer: Trainer, test: Any = None, metric: Measure | str 
     )
     given = {
         "name": getattr(model.config, "model_type", type(model).__name__),
-        "model": model.cpu().eval(),
+        "model": copy.deepcopy(model).cpu().eval(),
         "example": one_example(next(iter(DataLoader(trainer.eval_dataset, 1, **how))), without=LABELS),
         "train": train,
         "validation": DataLoader(trainer.eval_dataset, args.per_device_eval_batch_size, **how),
