@@ -14,6 +14,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -200,8 +201,18 @@ def _recalibrated_quality(task: Task, subnet: nn.Module, data: Splits, seed: int
 
 def recalibrate(task: Task, subnet: nn.Module, data: Splits, seed: int = 0) -> None:
     """Re-estimate the batch norms of a version, in place: all that it needs after the supernet's training."""
-    recipe = replace(task.recovery, bn_reestimation=task.recovery.bn_reestimation or 8, batch_size=128)
-    batch_norm.reestimate_batch_norm(task, subnet, data.train, recipe, seed)
+    batch_norm.reestimate_batch_norm(task, subnet, data.train, _calibration(task), seed)
+
+
+def calibration_kept(task: Task, data: Splits, seed: int = 0) -> Splits:
+    """Return the splits with the training batches alone that :func:`recalibrate` asks for, read once."""
+    recipe = _calibration(task)
+    found = islice(loading.endless_batches(data.train, recipe.batch_size, seed), recipe.bn_reestimation)
+    return data._replace(train=loading.Kept(list(found)))
+
+
+def _calibration(task: Task) -> Recipe:
+    return replace(task.recovery, bn_reestimation=task.recovery.bn_reestimation or 8, batch_size=128)
 
 
 @streams.by_its_seed

@@ -129,6 +129,8 @@ class _Batches:
             yield to_device(batch, self._device)
 
     def __len__(self) -> int:
+        if isinstance(self._data, loading.Kept):
+            return len(self._data.batches)
         count = loading.count(self._data)
         if count is None:
             raise TypeError("a stream of batches has no length")

@@ -12,9 +12,12 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, Tenso
 
 from autoprune.base import memory, streams
 from autoprune.base.device import CPU
-from autoprune.base.tree import examples_in
+from autoprune.base.tree import examples_in, map_tensors, tensors_of
 from autoprune.errors import UserError
 from autoprune.task.task import Data
+
+MOST = 2**30
+"""Bytes of batches that are kept in memory, at most."""
 
 
 def sample_of(data: Data, most: int, seed: int = 0) -> Data:
@@ -32,7 +35,7 @@ def sample_of(data: Data, most: int, seed: int = 0) -> Data:
             pin_memory=data.pin_memory,
         )
     if isinstance(data, DataLoader | IterableDataset):
-        return _First(data, most)
+        return _first(data, most)
     if length(data) <= most:
         return data
     order = torch.randperm(length(data), generator=streams.generator(seed, "sample"))
@@ -49,19 +52,36 @@ def sample_of(data: Data, most: int, seed: int = 0) -> Data:
     return Subset(data, chosen.tolist())
 
 
-class _First(IterableDataset):
-    """The first batches of a stream, kept, with so many examples at least."""
+class Kept(IterableDataset):
+    """Batches that were read; copies of them come, which may be worked on in place."""
 
-    def __init__(self, data: Data, most: int) -> None:
-        self.batches, found = [], 0
-        for batch in batches(data, min(most, 64)):
-            self.batches.append(batch)
-            found += examples_in(batch)
-            if found >= most:
-                return
+    def __init__(self, batches: list[Any]) -> None:
+        self.batches = batches
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self.batches)
+        return (map_tensors(Tensor.clone, batch) for batch in self.batches)
+
+
+def _first(data: Data, most: int) -> Kept:
+    """Return the first batches of a stream, with so many examples at least."""
+    kept, found = [], 0
+    for batch in batches(data, min(most, 64)):
+        kept.append(batch)
+        found += examples_in(batch)
+        if found >= most:
+            break
+    return Kept(kept)
+
+
+def read_once(data: Data, batch_size: int, most: int = MOST) -> Data:
+    """Return a split to be read often: its batches, if they take no more than ``most`` bytes; else the split itself."""
+    kept, size = [], 0
+    for batch in batches(data, batch_size):
+        size += sum(tensor.nbytes for tensor in tensors_of(batch))
+        if size > most:
+            return data
+        kept.append(batch)
+    return Kept(kept)
 
 
 def length(data: Data) -> int:
@@ -134,8 +154,8 @@ def batches(
         device: where they are needed. A ``TensorDataset`` for which there is room is kept there, and its batches are
             taken there; all others are still to be moved.
     """
-    if isinstance(data, _First):
-        yield from data.batches
+    if isinstance(data, Kept):
+        yield from data
         return
     if isinstance(data, DataLoader | IterableDataset):
         loader = data if isinstance(data, DataLoader) else DataLoader(data, batch_size)
