@@ -206,16 +206,22 @@ def test_onnx_runtime_runs_on_the_device_where_it_has_a_provider(monkeypatch):
     assert onnx.provider(DEVICE) == "CUDAExecutionProvider" and onnx.provider(cpu) == "CPUExecutionProvider"
 
 
-def test_one_that_does_not_start_is_said_in_one_line(monkeypatch, tmp_path):
-    onnx.write(SMALL, ONE, tmp_path / "small.onnx")
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """The small network's ONNX file."""
+    file = tmp_path_factory.mktemp("onnx") / "small.onnx"
+    onnx.write(SMALL, ONE, file)
+    return file
+
+
+def test_one_that_does_not_start_is_said_in_one_line(monkeypatch, small):
     monkeypatch.setattr(onnx, "provider", lambda device: "CUDAExecutionProvider")
     with pytest.warns(UserWarning), pytest.raises(UserError, match="cannot start its CUDAExecutionProvider"):
-        onnx.session(tmp_path / "small.onnx", device=DEVICE)
+        onnx.session(small, device=DEVICE)
 
 
-def test_inputs_and_outputs_that_lie_on_a_device_give_the_same(tmp_path):
-    onnx.write(SMALL, ONE, tmp_path / "small.onnx")
-    session = onnx.session(tmp_path / "small.onnx")
+def test_inputs_and_outputs_that_lie_on_a_device_give_the_same(small):
+    session = onnx.session(small)
     inputs = torch.randn(3, 256)
     (there,) = onnx.bound(session, onnx.feed(session, inputs), "cpu")()
     (here,) = onnx.one_pass(session, inputs)()
