@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import torch
 
@@ -17,16 +16,12 @@ WHAT_TO_DO = (
 
 def is_used_up(error: BaseException) -> bool:
     """Say whether an error is, or comes from, a device that ran out of memory."""
-    return any(
-        isinstance(each, torch.OutOfMemoryError)
-        or (isinstance(each, RuntimeError) and "out of memory" in str(each).lower())
-        for each in _causes(error)
-    )
+    return _fullness(error) is not None
 
 
 def said(error: BaseException) -> str:
     """Return why a device ran out of memory, how much was asked for and held, and what to do, in one line."""
-    text = next(" ".join(str(each).split()) for each in _causes(error) if is_used_up(each) and not each.__cause__)
+    text = " ".join(str(_fullness(error)).split())
     tried = re.search(r"[Tt]ried to allocate ([\d.]+ \w+)", text)
     room = re.search(r"total capacity of ([\d.]+ \w+) of which ([\d.]+ \w+) is free", text)
     held = sum(torch.accelerator.max_memory_allocated(index) for index in range(_counted_devices()))
@@ -50,6 +45,14 @@ def give_back() -> None:
         torch.accelerator.empty_cache()
 
 
+def free_bytes(device: torch.device) -> int:
+    """Return how much of a device's memory nobody holds; 0 of one that does not say."""
+    try:
+        return torch.accelerator.get_memory_info(device)[0]
+    except (RuntimeError, AttributeError):  # of an older PyTorch, the latter
+        return 0
+
+
 def is_counted(device: torch.device) -> bool:
     """Say whether PyTorch counts the bytes that are held on a device."""
     return device != CPU and _counted_devices() > 0
@@ -59,11 +62,15 @@ def _counted_devices() -> int:
     """Return the number of devices in use of which PyTorch counts the bytes; 0 if it counts none of this kind."""
     try:
         return torch.accelerator.device_count() if torch.accelerator.memory_stats() else 0
-    except RuntimeError:  # no accelerator, or one whose allocator keeps no count
+    except (RuntimeError, AttributeError):  # no accelerator, one whose allocator keeps no count, or an older PyTorch
         return 0
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def _fullness(error: BaseException | None) -> BaseException | None:
+    """Return the error of a device that is full which this one is or comes from, or None."""
     while error is not None:
-        yield error
+        by_name = isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
+        if by_name or isinstance(error, torch.OutOfMemoryError):
+            return error
         error = error.__cause__
+    return None

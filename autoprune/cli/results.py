@@ -82,7 +82,7 @@ def export(
     with waiting(side_console(), "Exporting"):
         final = finish(experiment, choose, place, options)
     chosen = printable(f"trial {final.chosen.id}, chosen by {final.reason}")
-    print(f"{chosen}: test accuracy {final.test_accuracy:.4f}")
+    print(f"{chosen}: test accuracy {final.test_quality:.4f}")
     if final.recovery:
         more = final.recovery
         print(f"validation accuracy {more.before:.4f}, after {more.steps} more steps {more.after:.4f}")

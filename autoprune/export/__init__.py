@@ -53,22 +53,22 @@ class Exported:
         format: a name in :data:`FORMATS`, or ``onnx_int8``.
         file: where it is.
         bytes: its size.
-        accuracy: of the loaded file on the validation split, in [0, 1].
+        quality: the metric of the loaded file on the validation split.
         difference: the largest difference of its outputs from the model's, relative to the model's largest output;
-            None for a quantised file, which is held to its accuracy.
+            None for a quantised file, which is held to its metric.
         latency: of one example, in the file's own runtime, beside the dense model in the same runtime.
         how_to_load: lines of Python.
-        test_accuracy: of the loaded file on the test split, where that is not the model's.
+        test_quality: the same on the test split, where that is not the model's.
     """
 
     format: str
     file: Path
     bytes: int
-    accuracy: float
+    quality: float
     difference: float | None
     latency: Comparison
     how_to_load: str
-    test_accuracy: float | None = None
+    test_quality: float | None = None
 
 
 def formats_for(names: str | None, place: Path) -> tuple[str, ...]:

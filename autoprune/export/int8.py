@@ -1,4 +1,4 @@
-"""An eight-bit ONNX file, held to its accuracy: its outputs differ from the model's by design."""
+"""An eight-bit ONNX file, held to its metric: its outputs differ from the model's by design."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def export_int8(
     threads: int = 1,
     runs: int = 50,
 ) -> Quantized:
-    """Quantise ``model``, load the file back in ONNX Runtime, and check that its accuracy is close to the model's.
+    """Quantise ``model``, load the file back in ONNX Runtime, and check that its metric is close to the model's.
 
     Args:
         qat_steps: steps of quantisation-aware fine-tuning, tried beside the other quantisers that apply; of all the
-            best by validation accuracy is taken. 0 for none.
+            best on validation data is taken. 0 for none.
 
     Raises:
-        ExportMismatch: it costs more than :data:`LARGEST_LOSS` of validation accuracy. No file is left.
+        ExportMismatch: it costs more than :data:`LARGEST_LOSS` on validation data. No file is left.
         UserError: quantisation-aware fine-tuning without torchao.
     """
     dense_model = on_cpu(dense.model)
@@ -91,6 +91,6 @@ def export_int8(
             None,
             time_beside_dense("onnx", task, run, dense_model, threads, runs),
             FORMAT.how_to_load.format(file=file.name),
-            test_accuracy=evaluation.quality(task, AsModule(run, task.example), data.test),
+            test_quality=evaluation.quality(task, AsModule(run, task.example), data.test),
         )
     return Quantized(exported, best, {"float": own} | found)

@@ -65,7 +65,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Quantiser:
-    """A way to eight-bit integers; of those that apply the one with the best validation accuracy is taken.
+    """A way to eight-bit integers; of those that apply the best on validation data is taken.
 
     Args:
         method: ``method(request)`` says for people how it quantises, or returns None where it does not apply.

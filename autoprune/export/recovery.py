@@ -18,10 +18,10 @@ class Recovery:
     """What more fine-tuning did.
 
     Args:
-        model: the better of the two by validation accuracy: the fine-tuned one, or the one that it started from.
+        model: the better of the two on validation data: the fine-tuned one, or the one that it started from.
         steps: optimiser steps.
-        before: validation accuracy before, in [0, 1].
-        after: validation accuracy after.
+        before: the metric on validation data before.
+        after: the same after.
     """
 
     model: nn.Module

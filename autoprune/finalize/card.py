@@ -148,7 +148,7 @@ def to_markdown(card: dict[str, Any]) -> str:
 
 def _test_result(final: Final) -> dict[str, Any]:
     intervals = {f"{name} 95 % interval": both for name, both in final.test_intervals.items()}
-    known = {"pruned": final.test_accuracy, "dense": final.dense_test_accuracy, "examples": final.test_examples}
+    known = {"pruned": final.test_quality, "dense": final.dense_test_quality, "examples": final.test_examples}
     return known | intervals | {"interval": final.interval}
 
 
@@ -161,12 +161,12 @@ def _with_interval(test: dict[str, Any], which: str, metric: Measure) -> str:
 
 
 def _file(exported: Exported, final: Final, metric: Measure) -> dict[str, Any]:
-    own = exported.test_accuracy
+    own = exported.test_quality
     return {
         "format": exported.format,
         "bytes": exported.bytes,
-        f"validation {metric.noun}": exported.accuracy,
-        f"test {metric.noun}": final.test_accuracy if own is None else own,
+        f"validation {metric.noun}": exported.quality,
+        f"test {metric.noun}": final.test_quality if own is None else own,
         "largest difference of outputs, relative": exported.difference,
         "latency": exported.latency.to_dict(),
         "how to load": exported.how_to_load,

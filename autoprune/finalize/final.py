@@ -23,8 +23,8 @@ class Final:
     Args:
         chosen: the trial whose model is taken home.
         reason: the rule that picked it.
-        test_accuracy: the chosen model's accuracy on the test split, in [0, 1].
-        dense_test_accuracy: the dense model's.
+        test_quality: the chosen model's metric on the test split.
+        dense_test_quality: the dense model's.
         latency_ms: milliseconds for one example by trial id, and ``dense``; measured in turn after the search.
         files: the exported files, by format.
         test_examples: size of the test split.
@@ -40,8 +40,8 @@ class Final:
 
     chosen: Trial
     reason: str
-    test_accuracy: float | None = None
-    dense_test_accuracy: float | None = None
+    test_quality: float | None = None
+    dense_test_quality: float | None = None
     latency_ms: dict[str, float] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
     test_examples: int = 0

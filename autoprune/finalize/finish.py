@@ -133,8 +133,8 @@ def finish(
     final = Final(
         chosen=chosen,
         reason=reason,
-        test_accuracy=on_test["pruned"],
-        dense_test_accuracy=on_test["dense"],
+        test_quality=on_test["pruned"],
+        dense_test_quality=on_test["dense"],
         test_examples=examples,
         test_intervals=found,
         interval=drawn,

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from autoprune.base.device import milliseconds
 from autoprune.base.modes import evaluating
@@ -33,6 +33,14 @@ def optional(names: Iterable[str], model: nn.Module, example_input: Any, batch_s
 _OPTIONAL = {"memory": memory}
 
 
+def _attention(query: torch.Size, key: torch.Size, value: torch.Size, *_: Any, **__: Any) -> int:
+    return sdpa_flop_count(query, key, value)
+
+
+ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention}
+"""What PyTorch's FLOP counter knows by itself only from 2.15 on."""
+
+
 def parameters(model: nn.Module) -> int:
     """Return the number of non-zero parameters: all of them in a dense or physically smaller network."""
     return sum(int(p.count_nonzero()) for p in model.parameters())
@@ -47,7 +55,12 @@ def macs(model: nn.Module, example_input: Any) -> int:
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # the counter does not see into fused attention
     try:
-        with evaluating(model), frozen(model), FlopCounterMode(display=False) as counter, torch.no_grad():
+        with (
+            evaluating(model),
+            frozen(model),
+            FlopCounterMode(display=False, custom_mapping=ATTENTION) as counter,
+            torch.no_grad(),
+        ):
             call(model, beside(model, example_input))
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)

@@ -66,9 +66,11 @@ def _ready(model: nn.Module) -> Iterator[None]:
 
 
 def _without_none(model: nn.Module, inputs: Any, outputs: Any) -> Any:
-    if type(outputs) not in (tuple, list):
-        return outputs
-    return type(outputs)(part for part in outputs if part is not None)
+    if type(outputs) is dict:
+        return {name: part for name, part in outputs.items() if part is not None}
+    if type(outputs) in (tuple, list):
+        return type(outputs)(part for part in outputs if part is not None)
+    return outputs
 
 
 def batch_shapes(inputs: Any) -> Any:

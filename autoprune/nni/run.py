@@ -57,6 +57,7 @@ def _run(given: str, port: int, rule: str | None, output: Path) -> int:
     terminal = console()
     started = time.monotonic()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from autoprune.base import memory
     from autoprune.nni import bridge
 
     logging.getLogger("nni").setLevel(logging.CRITICAL)  # what fails is raised
@@ -72,6 +73,7 @@ def _run(given: str, port: int, rule: str | None, output: Path) -> int:
     preflight.check_and_complete(config)
     _say_how_long(terminal, config)
     _prepare_dense(terminal, str(config.trial_command), config.trial_code_directory)
+    memory.give_back()  # a device's is the trials' now
 
     try:
         experiment_id = bridge.start(config, port)
@@ -183,8 +185,8 @@ def _take_home(
         page = write_report(experiment, final, folder / "report.html")
     terminal.print(front_table(experiment, final))
     terminal.print(
-        f"\nChosen: trial [bold]{final.chosen.id}[/] ({final.reason}). On the test split: {final.test_accuracy:.4f}, "
-        f"dense {final.dense_test_accuracy:.4f}."
+        f"\nChosen: trial [bold]{final.chosen.id}[/] ({final.reason}). On the test split: {final.test_quality:.4f}, "
+        f"dense {final.dense_test_quality:.4f}."
     )
     if final.worth:
         terminal.print(final.worth.sentence(experiment.metric))

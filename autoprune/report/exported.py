@@ -23,11 +23,11 @@ def exported_table(final: Final) -> Table:
     )
     table = Table("File", "Size", *judged, "Outputs\ndiffer by", "Latency", "Dense", "Speed-up", caption=caption)
     for each in final.exported.values():
-        test = final.test_accuracy if each.test_accuracy is None else each.test_accuracy
+        test = final.test_quality if each.test_quality is None else each.test_quality
         table.add_row(
             each.file.name,
             SIZES["bytes"].write(each.bytes),
-            metric.write(each.accuracy),
+            metric.write(each.quality),
             "" if test is None else metric.write(test),
             "quantised" if each.difference is None else f"{each.difference:.0e}",
             latency.write(each.latency.pruned.median_ms),

@@ -36,7 +36,7 @@ def fine_tuned_rows(experiment: Experiment, final: Final | None = None) -> list[
         return []
     rows, metric = [], experiment.metric
     if experiment.dense:
-        test = final.dense_test_accuracy if final else None
+        test = final.dense_test_quality if final else None
         own = metric.write(experiment.dense[metric.name])
         rows.append(FineTunedRow("dense", "", own, "-" if test is None else metric.write(test), "", ""))
     order = [trial.id for trial in experiment.front() if trial.id in fine_tuned]

@@ -146,11 +146,11 @@ def _recovered(final: Final, metric: Measure) -> list[str]:
 
 
 def _on_test_data(final: Final, metric: Measure) -> list[str]:
-    if final.test_accuracy is None:
+    if final.test_quality is None:
         return []
-    dense = final.dense_test_accuracy
+    dense = final.dense_test_quality
     beside = f" (dense model: {metric.write(dense)})" if dense is not None else ""
-    own = metric.write(final.test_accuracy)
+    own = metric.write(final.test_quality)
     return [f"The exported network's {metric.noun} on test data, which the search never saw, is {own}{beside}."]
 
 

@@ -83,8 +83,8 @@ def front_rows(
     tested = {key: metric.spread(each.test) for key, each in fine_tuned.items()}
     if final and final.worth and not final.worth.is_equal:
         tested["equal"] = metric.spread(final.worth.rival.test)
-    if fine_tuned and final and final.dense_test_accuracy is not None:
-        tested["dense"] = metric.spread([final.dense_test_accuracy])
+    if fine_tuned and final and final.dense_test_quality is not None:
+        tested["dense"] = metric.spread([final.dense_test_quality])
     return [replace(row, test=tested.get(row.label, "")) for row in rows]
 
 

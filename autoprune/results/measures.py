@@ -229,7 +229,16 @@ SIZES = {
         Measure("macs", "MACs", "minimize", "count", "fewer", "more", about="MACs of one example"),
         Measure("bytes", "bytes", "minimize", "bytes", "smaller", "larger", about="weights, zlib-compressed"),
         Measure("latency_ms", "latency", "minimize", "milliseconds", "faster", "slower", aliases=("latency",)),
-        Measure("memory", "memory", "minimize", "bytes", "less", "more", about="peak of a forward pass", optional=True),
+        Measure(
+            "memory",
+            "memory",
+            "minimize",
+            "bytes",
+            "less",
+            "more",
+            about="peak memory of a forward pass",
+            optional=True,
+        ),
     )
 }
 """The measures of size and speed, by name: each better the smaller it is."""

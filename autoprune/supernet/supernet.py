@@ -14,6 +14,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -34,6 +35,7 @@ from autoprune.supernet.subnets import Subnets, constants
 from autoprune.task.recipe import Recipe
 from autoprune.task.task import Splits, Task
 from autoprune.train import batch_norm, evaluation, loading
+from autoprune.train.layout import Layout
 from autoprune.train.optimization import Optimization
 
 LABELS = 0.3
@@ -199,8 +201,18 @@ def _recalibrated_quality(task: Task, subnet: nn.Module, data: Splits, seed: int
 
 def recalibrate(task: Task, subnet: nn.Module, data: Splits, seed: int = 0) -> None:
     """Re-estimate the batch norms of a version, in place: all that it needs after the supernet's training."""
-    recipe = replace(task.recovery, bn_reestimation=task.recovery.bn_reestimation or 8, batch_size=128)
-    batch_norm.reestimate_batch_norm(task, subnet, data.train, recipe, seed)
+    batch_norm.reestimate_batch_norm(task, subnet, data.train, _calibration(task), seed)
+
+
+def calibration_kept(task: Task, data: Splits, seed: int = 0) -> Splits:
+    """Return the splits with the training batches alone that :func:`recalibrate` asks for, read once."""
+    recipe = _calibration(task)
+    found = islice(loading.endless_batches(data.train, recipe.batch_size, seed), recipe.bn_reestimation)
+    return data._replace(train=loading.Kept(list(found)))
+
+
+def _calibration(task: Task) -> Recipe:
+    return replace(task.recovery, bn_reestimation=task.recovery.bn_reestimation or 8, batch_size=128)
 
 
 @streams.by_its_seed
@@ -235,11 +247,11 @@ def train_supernet(
         optimization.optimizer,
         lambda done: min(1.0, (done + 1) / warm_up, (end - done) / (end - decay_from + 1)),
     )
-    batches = loading.endless_batches(data.train, recipe.batch_size, seed)
+    device, lay_out = device_of(model), Layout(task, model, recipe)
+    batches = loading.endless_batches(data.train, recipe.batch_size, seed, device)
     within = Resizable(model)
-    device = device_of(model)
-    for step, on_cpu in track(enumerate(batches, 1), "supernet training step", recipe.steps):
-        batch = to_device(on_cpu, device)
+    for step, found in track(enumerate(batches, 1), "supernet training step", recipe.steps):
+        batch = lay_out(to_device(found, device))
         optimization.begin()
         with torch.no_grad(), optimization.precision():
             target = task.run(teacher, batch)

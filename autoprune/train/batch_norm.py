@@ -28,7 +28,7 @@ def reestimate_batch_norm(task: Task, model: nn.Module, data: Data, recipe: Reci
         norm.train()
     if norms:
         device = device_of(model)
-        for batch in islice(endless_batches(data, recipe.batch_size, seed), recipe.bn_reestimation):
+        for batch in islice(endless_batches(data, recipe.batch_size, seed, device), recipe.bn_reestimation):
             task.run(model, to_device(batch, device))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -125,10 +125,12 @@ class _Batches:
         self._data, self._device = data, device
 
     def __iter__(self) -> Iterator[Any]:
-        for batch in loading.batches(self._data, BATCH_SIZE):
+        for batch in loading.batches(self._data, BATCH_SIZE, device=self._device):
             yield to_device(batch, self._device)
 
     def __len__(self) -> int:
+        if isinstance(self._data, loading.Kept):
+            return len(self._data.batches)
         count = loading.count(self._data)
         if count is None:
             raise TypeError("a stream of batches has no length")

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sized
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
-from autoprune.base import streams
-from autoprune.base.tree import examples_in
+from autoprune.base import memory, streams
+from autoprune.base.device import CPU
+from autoprune.base.tree import examples_in, map_tensors, tensors_of
 from autoprune.errors import UserError
 from autoprune.task.task import Data
+
+MOST = 2**30
+"""Bytes of batches that are kept in memory, at most."""
 
 
 def sample_of(data: Data, most: int, seed: int = 0) -> Data:
@@ -30,7 +35,7 @@ def sample_of(data: Data, most: int, seed: int = 0) -> Data:
             pin_memory=data.pin_memory,
         )
     if isinstance(data, DataLoader | IterableDataset):
-        return _First(data, most)
+        return _first(data, most)
     if length(data) <= most:
         return data
     order = torch.randperm(length(data), generator=streams.generator(seed, "sample"))
@@ -47,19 +52,36 @@ def sample_of(data: Data, most: int, seed: int = 0) -> Data:
     return Subset(data, chosen.tolist())
 
 
-class _First(IterableDataset):
-    """The first batches of a stream, kept, with so many examples at least."""
+class Kept(IterableDataset):
+    """Batches that were read; copies of them come, which may be worked on in place."""
 
-    def __init__(self, data: Data, most: int) -> None:
-        self.batches, found = [], 0
-        for batch in batches(data, min(most, 64)):
-            self.batches.append(batch)
-            found += examples_in(batch)
-            if found >= most:
-                return
+    def __init__(self, batches: list[Any]) -> None:
+        self.batches = batches
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self.batches)
+        return (map_tensors(Tensor.clone, batch) for batch in self.batches)
+
+
+def _first(data: Data, most: int) -> Kept:
+    """Return the first batches of a stream, with so many examples at least."""
+    kept, found = [], 0
+    for batch in batches(data, min(most, 64)):
+        kept.append(batch)
+        found += examples_in(batch)
+        if found >= most:
+            break
+    return Kept(kept)
+
+
+def read_once(data: Data, batch_size: int, most: int = MOST) -> Data:
+    """Return a split to be read often: its batches, if they take no more than ``most`` bytes; else the split itself."""
+    kept, size = [], 0
+    for batch in batches(data, batch_size):
+        size += sum(tensor.nbytes for tensor in tensors_of(batch))
+        if size > most:
+            return data
+        kept.append(batch)
+    return Kept(kept)
 
 
 def length(data: Data) -> int:
@@ -100,8 +122,11 @@ def labels_of(data: Data) -> Tensor | None:
     return labels if labels.shape == (length(data),) and whole else None
 
 
-def endless_batches(data: Data, batch_size: int, seed: int) -> Iterator[Any]:
+def endless_batches(data: Data, batch_size: int, seed: int, device: torch.device = CPU) -> Iterator[Any]:
     """Yield shuffled batches for ever, a new order each epoch, the same for the same seed.
+
+    Args:
+        device: where they are needed, see :func:`batches`.
 
     Raises:
         UserError: there are none.
@@ -109,22 +134,28 @@ def endless_batches(data: Data, batch_size: int, seed: int) -> Iterator[Any]:
     generator = torch.Generator().manual_seed(seed)
     while True:
         found = False
-        for batch in batches(data, batch_size, generator):
+        for batch in batches(data, batch_size, generator, device):
             found = True
             yield batch
         if not found:
             raise UserError("the training split gives no batches: it is empty, or an iterator that has ended")
 
 
-def batches(data: Data, batch_size: int, shuffle: torch.Generator | None = None) -> Iterator[Any]:
+def batches(
+    data: Data, batch_size: int, shuffle: torch.Generator | None = None, device: torch.device = CPU
+) -> Iterator[Any]:
     """Yield one epoch of batches; a ``TensorDataset`` is indexed whole, which is far faster than item by item.
 
     Shuffled batches leave out an incomplete last one (batch norm cannot train on a single example). A ``DataLoader``
     keeps its own size, order, workers and collation; its random numbers, and those of augmentations, come from
     ``shuffle``, and the same state of it gives the same batches.
+
+    Args:
+        device: where they are needed. A ``TensorDataset`` for which there is room is kept there, and its batches are
+            taken there; all others are still to be moved.
     """
-    if isinstance(data, _First):
-        yield from data.batches
+    if isinstance(data, Kept):
+        yield from data
         return
     if isinstance(data, DataLoader | IterableDataset):
         loader = data if isinstance(data, DataLoader) else DataLoader(data, batch_size)
@@ -137,9 +168,32 @@ def batches(data: Data, batch_size: int, shuffle: torch.Generator | None = None)
         yield from _seeded_batches(loader, shuffle)
         return
     order = torch.arange(len(data)) if shuffle is None else torch.randperm(len(data), generator=shuffle)
-    for part in order.split(batch_size):
+    tensors = _kept_on(device, data)
+    for part in order.to(tensors[0].device).split(batch_size):
         if not drop_last or len(part) == batch_size:
-            yield tuple(tensor[part] for tensor in data.tensors)
+            yield tuple(tensor[part] for tensor in tensors)
+
+
+SHARE = 0.1
+"""The most of a device's free memory that one split takes when it is kept there."""
+
+_kept: WeakKeyDictionary[TensorDataset, tuple[Any, tuple[Tensor, ...]]] = WeakKeyDictionary()
+"""Data set -> from which state of its tensors it was moved to which device, and its tensors there."""
+
+
+def _kept_on(device: torch.device, data: TensorDataset) -> tuple[Tensor, ...]:
+    """Return the tensors of a data set, on a device if there is room: moved once, as long as they do not change."""
+    if device.type == "cpu":
+        return data.tensors
+    state = device, [(id(tensor), 0 if tensor.is_inference() else tensor._version) for tensor in data.tensors]
+    known, tensors = _kept.pop(data, (None, ()))
+    if known != state:
+        tensors = ()  # let go of first
+        if sum(tensor.nbytes for tensor in data.tensors) > SHARE * memory.free_bytes(device):
+            return data.tensors
+        tensors = tuple(tensor.to(device) for tensor in data.tensors)
+    _kept[data] = state, tensors
+    return tensors
 
 
 def _seeded_batches(loader: DataLoader, shuffle: torch.Generator | None) -> Iterator[Any]:

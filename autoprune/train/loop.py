@@ -17,6 +17,7 @@ from autoprune.errors import TrialFailure, UserError
 from autoprune.task.recipe import Recipe
 from autoprune.task.task import Data, Task
 from autoprune.train.batch_norm import reestimate_batch_norm
+from autoprune.train.layout import Layout
 from autoprune.train.loading import endless_batches
 from autoprune.train.optimization import Optimization
 
@@ -66,12 +67,12 @@ def train(
         optimization = Optimization(model, recipe)
         schedule = make_schedule(optimization.optimizer, recipe, start)
     model.train()
-    batches = islice(endless_batches(data, recipe.batch_size, seed), start * recipe.accumulation, None)
-    device = device_of(model)
+    device, lay_out = device_of(model), Layout(task, model, recipe)
+    batches = islice(endless_batches(data, recipe.batch_size, seed, device), start * recipe.accumulation, None)
     for step in track(range(start, stop), "training step", stop - start):
         optimization.begin()
         for _ in range(recipe.accumulation):
-            batch = to_device(next(batches), device)
+            batch = lay_out(to_device(next(batches), device))
             with optimization.precision():
                 loss = _loss(task, model, batch, recipe, teacher)
                 if penalty is not None:

@@ -56,10 +56,10 @@ def probe(
             supernet.
         round_to: kept channels are a multiple of this.
     """
-    seen = loading.sample_of(data.validation, EXAMPLES, seed)
+    seen = loading.read_once(loading.sample_of(data.validation, EXAMPLES, seed), evaluation.BATCH_SIZE)
     order = supernet.order(task, data, ranked, groups, criterion, seed)
     gone = {ratio: lacking(order, groups, ratio, round_to) for ratio in RATIOS}
-    whole = evaluation.quality_and_loss(task, model, seen)
+    whole, kept = evaluation.quality_and_loss(task, model, seen), supernet.calibration_kept(task, data, seed)
     found = Probe({g.name: [(0.0, whole[0])] for g in groups}, {g.name: [(0.0, whole[1])] for g in groups})
     for group in track(groups, "group probed", len(groups)):
         for ratio in RATIOS:
@@ -68,7 +68,7 @@ def probe(
             if sparsity <= found.quality[group.name][-1][0]:
                 continue
             subnet = cut(model, removed_positions(groups, {group.name: units}))
-            supernet.recalibrate(task, subnet, data, seed)
+            supernet.recalibrate(task, subnet, kept, seed)
             quality, loss = evaluation.quality_and_loss(task, subnet, seen)
             found.quality[group.name].append((round(sparsity, 6), quality))
             found.loss[group.name].append((round(sparsity, 6), loss))

@@ -24,12 +24,11 @@ namespace {
 constexpr auto kSecond = c10::DeviceType::PrivateUse1;
 const c10::Device DEVICE(kSecond, 0);
 
-// Counts what is allocated; no more than SECOND_DEVICE_BYTES, if the environment names a number.
+// Counts what is allocated: no more than SECOND_DEVICE_BYTES in the environment, 4 GiB if there is none.
 struct Memory final : c10::DeviceAllocator {
   c10::DataPtr allocate(size_t bytes) override {
-    const char* limit = std::getenv("SECOND_DEVICE_BYTES");
-    TORCH_CHECK_WITH(OutOfMemoryError, !limit || held() + bytes <= std::strtoull(limit, nullptr, 10),
-                     "second out of memory. Tried to allocate ", bytes, " bytes");
+    TORCH_CHECK_WITH(OutOfMemoryError, held() + bytes <= room(), "second out of memory. Tried to allocate ", bytes,
+                     " bytes");
     auto* block = static_cast<Block*>(std::calloc(1, sizeof(Block) + bytes));
     block->bytes = bytes;
     stats.allocated_bytes[0].increase(bytes);
@@ -42,12 +41,17 @@ struct Memory final : c10::DeviceAllocator {
   void recordStream(const c10::DataPtr&, c10::Stream) override {}
   c10::CachingDeviceAllocator::DeviceStats getDeviceStats(c10::DeviceIndex) override { return stats; }
   void resetAccumulatedStats(c10::DeviceIndex) override { stats.allocated_bytes[0].reset_accumulated(); }
+  std::pair<size_t, size_t> getMemoryInfo(c10::DeviceIndex) override { return {room() - held(), room()}; }
   void resetPeakStats(c10::DeviceIndex) override { stats.allocated_bytes[0].reset_peak(); }
 
  private:
   struct alignas(64) Block {
     size_t bytes;
   };
+  static size_t room() {
+    const char* limit = std::getenv("SECOND_DEVICE_BYTES");
+    return limit ? std::strtoull(limit, nullptr, 10) : size_t(4) << 30;
+  }
   static size_t held() { return stats.allocated_bytes[0].current; }
   static void release(void* data) {
     auto* block = static_cast<Block*>(data) - 1;

@@ -3,6 +3,8 @@
 import copy
 import os
 from dataclasses import replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -30,7 +32,7 @@ from autoprune.prune.removal import remove_channels
 from autoprune.prune.schedules import SCHEDULES
 from autoprune.prune.size_model import size_model
 from autoprune.results.candidate import Candidate
-from autoprune.train import evaluation, loop
+from autoprune.train import evaluation, loading, loop
 from autoprune.trial.preparation import prepare_search
 from autoprune.trial.run import run_trial
 
@@ -59,6 +61,20 @@ def test_training_gives_the_same_loss_and_weights_as_on_the_cpu(device, made_up)
     assert near(made_up, a, b)
     weights = (model.state_dict().values() for model in models)
     assert all(torch.allclose(a, b.cpu(), rtol=1e-2, atol=1e-3) for a, b in zip(*weights, strict=True))
+
+
+def test_data_that_fit_are_kept_on_the_device_and_give_the_same_batches(device, made_up, monkeypatch):
+    _, data, _ = make_task()
+    expected = [loading.endless_batches(data.train, 16, 3), loading.batches(data.train, 40)]
+    for cpu, make in zip(expected, (partial(loading.endless_batches, seed=3), loading.batches), strict=True):
+        found = make(data.train, 16 if make is not loading.batches else 40, device=device)
+        for (x, y), (its_x, its_y) in islice(zip(found, cpu, strict=False), 13):
+            assert x.device == y.device == device
+            assert torch.equal(x.cpu(), its_x) and torch.equal(y.cpu(), its_y)
+    if made_up:
+        monkeypatch.setenv("SECOND_DEVICE_BYTES", str(torch.accelerator.memory_allocated(0) + 20_000))
+        x, _ = next(loading.batches(make_task()[1].train, 40, device=device))
+        assert x.device.type == "cpu"  # there is no room, and each batch is moved by itself
 
 
 def test_random_numbers_on_the_device_follow_the_seed_and_its_generator_is_given_back(device, made_up):

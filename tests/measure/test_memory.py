@@ -11,7 +11,8 @@ from torch import nn
 import autoprune
 from autoprune.errors import UserError
 from autoprune.measure.memory import memory
-from autoprune.nni import preflight
+from autoprune.nni import page_data, preflight
+from autoprune.report.page import write_report
 from autoprune.results.limits import Limit
 from autoprune.results.settings import TrialCommand
 
@@ -47,7 +48,7 @@ def results(tmp_path_factory):
     return asked, autoprune.run_search(task, folder=folder / "b", **how)
 
 
-def test_a_search_that_asks_for_it_has_it_in_results_tables_and_rules(results):
+def test_a_search_that_asks_for_it_has_it_in_results_tables_and_rules(results, tmp_path):
     asked, _ = results
     assert asked.settings.also == "memory"
     task, _, dense = asked.loaded
@@ -64,6 +65,9 @@ def test_a_search_that_asks_for_it_has_it_in_results_tables_and_rules(results):
         console.print(front_table(asked))
     assert "Memory" in shown.get()
     assert asked.front(("accuracy", "memory"))
+    shown = page_data.page(asked)
+    assert shown["measures"][-1]["name"] == "memory" and shown["dense"]["texts"][-1].endswith("kB")
+    assert "Memory" in write_report(asked, None, tmp_path / "report.html").read_text()
 
 
 def test_one_that_does_not_has_none_and_says_how_to_have_it(results):

@@ -16,7 +16,7 @@ from test_old_experiments import ID, unpack
 from autoprune.nni import bridge
 from autoprune.nni.page_data import Pages, choice, names, page
 from autoprune.results.experiment import Experiment, Trial
-from autoprune.results.measures import ACCURACY, MEASURES, SIZES, Measure
+from autoprune.results.measures import ACCURACY, MEASURES, Measure
 
 NODE = Path(nni_node.__path__[0]) / "node"
 BRIDGE = Path(bridge.__path__[0])
@@ -50,7 +50,7 @@ def test_the_page_is_told_the_front_of_any_two_measures_and_the_growth_of_the_vo
     measures = {trial["id"]: trial["measures"] for trial in told["trials"]}
     allowed = {key: each for key, each in measures.items() if each["latency_ms"] <= 2.5}
     assert 1 < len(allowed) < len(measures)
-    for a, b in product(("accuracy", *SIZES), repeat=2):
+    for a, b in product(("accuracy", *experiment.sizes), repeat=2):
         front = told["fronts"].get(f"{a} {b}") or told["fronts"][f"{b} {a}"]
         costs = {key: tuple(MEASURES[name].cost(each[name]) for name in (a, b)) for key, each in allowed.items()}
         beaten = {key for key, x in costs.items() for y in costs.values() if y != x and y[0] <= x[0] and y[1] <= x[1]}
@@ -69,7 +69,7 @@ def test_the_page_is_told_how_a_metric_of_which_less_is_better_is_written_and_co
     results = [{"rmse": 0.931, **sizes}, {"rmse": 1.2, **sizes}]
     experiment = make_search(tmp_path, results, RMSE, objectives=["rmse", "macs"])
     told = page(experiment)
-    assert told["measures"] == [each.declaration() for each in (RMSE, *SIZES.values())]
+    assert told["measures"] == [each.declaration() for each in (RMSE, *experiment.sizes.values())]
     (better, worse), dense = told["trials"], told["dense"]
     assert told["front"] == [better["id"]]
     assert dense["texts"] == ["0.95", "1.00 k", "10.0 k", "4.00 kB", "3.00 ms"]

@@ -32,6 +32,11 @@ def workers(nni_home):
     return nni_home.called("spawn_main")
 
 
+def running(nni_home) -> str:
+    """Return the id of the trial that says how far it has come."""
+    return next((note.parent.name for note in nni_home.folder.glob("environments/*/trials/*/progress.txt")), "")
+
+
 def test_a_killed_worker_fails_its_own_trial_alone_and_nothing_is_left(nni_home, digits):  # noqa: F811
     config = digits(trial=BARE, maxTrialNumber=6, trialConcurrency=2)
     (nni_home.home / "quick.py").write_text(TASK + HANGING)
@@ -51,12 +56,17 @@ def test_a_killed_worker_fails_its_own_trial_alone_and_nothing_is_left(nni_home,
     wait_until(lambda: not nni_home.processes(), 30, "the end of every process")
 
 
-def test_workers_end_with_a_manager_that_is_killed(nni_home, digits):  # noqa: F811
+def test_a_cancelled_trial_frees_its_worker_and_all_end_with_a_killed_manager(nni_home, digits):  # noqa: F811
     (nni_home.home / "quick.py").write_text(
         TASK + "task = replace(task, recovery=replace(task.recovery, steps=10**9))\n"
     )
     assert nni_home.create(digits(trial=BARE, trialConcurrency=1), AUTOPRUNE_ENGINE="workers").returncode == 0
-    wait_until(lambda: workers(nni_home), 60, "a worker")
+    first = wait_until(lambda: running(nni_home), 90, "a trial that trains")
+    (worker,) = workers(nni_home)
+    nni_home.api(f"trial-jobs/{first}", "DELETE")
+    wait_until(lambda: running(nni_home) not in ("", first), 90, "another trial that trains")
+    assert workers(nni_home) == [worker]
+    assert {trial["status"] for trial in nni_home.trials().values()} == {"USER_CANCELED", "RUNNING"}
     for manager in nni_home.managers():
         manager.kill()
     wait_until(lambda: not workers(nni_home) and not nni_home.called("warm_trials"), 30, "the workers' end")

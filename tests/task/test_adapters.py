@@ -166,7 +166,7 @@ def test_a_lightning_module_is_recovered_by_its_own_training_step(tmp_path):
     model, result = pruned(task)
     assert result.measures["right"] > before + 0.3  # it came untrained
     found = export.export(task, result.model, model.model, task.validation, {"onnx": tmp_path / "model.onnx"}, runs=2)
-    assert found["onnx"].accuracy == pytest.approx(result.measures["right"])
+    assert found["onnx"].quality == pytest.approx(result.measures["right"])
 
 
 def test_the_users_own_model_stays_where_and_as_it_was(tmp_path):

@@ -138,7 +138,7 @@ def test_the_exported_file_takes_any_number_of_texts(small, tmp_path, kind, load
     task, data, prepared = small
     result = run_trial(task, Candidate(uniform=0.5, blocks={f"{LAYER}0": 1}), data, prepared)
     (found,) = export(task, result.model, prepared.model, data.validation, files_at(tmp_path, [kind]), runs=1).values()
-    assert found.difference < 1e-4 and found.accuracy == result.measures["accuracy"]
+    assert found.difference < 1e-4 and found.quality == result.measures["accuracy"]
     run = load(found.file)
     ids = data.test.tensors[0]
     with torch.no_grad():
@@ -151,7 +151,7 @@ def test_eight_bits_keep_what_a_text_model_knows_although_its_rows_are_padded(sm
     task, data, prepared = small
     found = export_int8(task, prepared.model, prepared, data, tmp_path / "model.int8.onnx", runs=1)
     assert (data.train.tensors[0] == 0).any(dim=1).float().mean() > 0.5
-    assert found.exported.accuracy > prepared.measures["accuracy"] - 0.03
+    assert found.exported.quality > prepared.measures["accuracy"] - 0.03
     graph = onnx_format.load(found.exported.file).graph
     eight_bits = (onnx_format.TensorProto.INT8, onnx_format.TensorProto.UINT8)
     assert {tuple(w.dims) for w in graph.initializer if w.data_type in eight_bits} >= {(WORDS, 32), (32, 64)}

@@ -92,7 +92,7 @@ def test_a_segmentation_model_learns_by_both_its_classifiers_and_is_judged_witho
     found = evaluation.quality(task, model.model, TensorDataset(images, void))
     assert found == pytest.approx(multiclass_jaccard_index(out, masks[:, 16:], 11).item())
     found = export.export(task, result.model, model.model, data[1], {"pt2": tmp_path / "model.pt2"}, runs=2)
-    assert found["pt2"].accuracy == pytest.approx(result.measures["mIoU"])
+    assert found["pt2"].quality == pytest.approx(result.measures["mIoU"])
 
 
 def test_a_detector_learns_by_its_own_losses_and_is_judged_by_what_it_finds(scenes):

@@ -141,5 +141,5 @@ def test_nearly_all_of_a_yolov8n_is_in_groups_and_the_pruned_one_runs_in_onnx_ru
     assert sum(shares) > 0.999 * sum(p.numel() for p in model.model.parameters())
     result = run_trial(task, Candidate(uniform=0.5, criterion="group_norm"), splits, model)
     found = export.export(task, result.model, model.model, task.validation, {"onnx": tmp_path / "m.onnx"}, runs=2)
-    assert found["onnx"].accuracy == pytest.approx(result.measures["mAP"]) and found["onnx"].difference < 1e-4
+    assert found["onnx"].quality == pytest.approx(result.measures["mAP"]) and found["onnx"].difference < 1e-4
     assert isinstance(task.train, DataLoader)

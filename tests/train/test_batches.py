@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, WeightedRandomSampler
 
+from autoprune.base import memory
 from autoprune.base.fingerprint import fingerprint_data
 from autoprune.errors import UserError
 from autoprune.prune import dense
@@ -20,7 +21,7 @@ from autoprune.results.candidate import Candidate
 from autoprune.task.objective import default_loss
 from autoprune.task.recipe import Recipe
 from autoprune.task.task import Splits, Task
-from autoprune.train import evaluation
+from autoprune.train import evaluation, loading
 from autoprune.train.fit import check_data
 from autoprune.train.loop import train
 from autoprune.trial.run import run_trial
@@ -302,3 +303,45 @@ def test_as_many_tokens_as_classes_are_told_apart_by_the_form_of_the_batch():
     of_tokens = nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
     assert default_loss(logits, {"input_ids": labels, "labels": labels}) == pytest.approx(float(of_tokens))
     assert default_loss(logits, (logits, labels)) == pytest.approx(float(nn.functional.cross_entropy(logits, labels)))
+
+
+META = torch.device("meta")
+
+
+@pytest.fixture
+def room(monkeypatch):
+    """Return a function that says how many bytes are free on the device."""
+    return lambda free: monkeypatch.setattr(memory, "free_bytes", lambda device: free)
+
+
+def test_data_are_moved_to_a_device_once_where_they_fit(room, monkeypatch):
+    room(10**9)
+    data, moved = TensorDataset(torch.zeros(10, 4), torch.zeros(10)), []
+    for _ in range(2):
+        found = list(loading.batches(data, 4, device=META))
+        assert [x.shape for x, _ in found] == [(4, 4), (4, 4), (2, 4)]
+        assert {part.device for batch in found for part in batch} == {META}
+        moved.append(loading._kept[data][1])
+    assert moved[0] is moved[1]
+    data.tensors[0][0] = 1  # what is there is no longer what it was
+    next(loading.batches(data, 4, device=META))
+    assert loading._kept[data][1] is not moved[0]
+    assert data.tensors[0].device.type == "cpu"
+
+
+def test_they_are_not_where_they_would_take_much_of_what_is_free(room):
+    data = TensorDataset(torch.zeros(10, 4), torch.zeros(10))
+    room(200 / loading.SHARE - 1)
+    assert next(loading.batches(data, 4, device=META))[0].device.type == "cpu"
+    room(200 / loading.SHARE + 1)
+    assert next(loading.batches(data, 4, device=META))[0].device == META
+
+
+def test_data_on_a_device_go_with_the_data_set(room):
+    room(10**9)
+    data = TensorDataset(torch.zeros(10, 4))
+    before = len(loading._kept)
+    next(loading.batches(data, 4, device=META))
+    assert len(loading._kept) == before + 1
+    del data
+    assert len(loading._kept) == before

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tiny import make_groups, make_task
+from torch.utils.data import DataLoader, Dataset
 
 import autoprune
 from autoprune.errors import UserError
@@ -14,8 +16,9 @@ from autoprune.results.candidate import Candidate
 from autoprune.results.fine_tuned import FineTuned
 from autoprune.results.prepared import FILE, Prepared
 from autoprune.results.settings import TrialCommand
-from autoprune.train import evaluation
+from autoprune.train import evaluation, loading
 from autoprune.trial import recipe_search as recipe
+from autoprune.trial import sensitivity
 from autoprune.trial.preparation import prepare_search
 from autoprune.trial.record import execute
 
@@ -78,11 +81,11 @@ def test_the_front_is_fine_tuned_with_several_seeds_and_one_of_them_is_taken_hom
     best = final.fine_tuned[final.chosen.id]
     model = autoprune.export.load_pruned(search.loaded[0], best.file)
     assert evaluation.quality(search.loaded[0], model, data.validation) == max(best.validation)
-    assert final.test_accuracy == best.test[best.validation.index(max(best.validation))]
+    assert final.test_quality == best.test[best.validation.index(max(best.validation))]
 
     before = best.file.stat().st_mtime_ns
     again = finish(search, final.chosen.id, tmp_path / "again", Options(("onnx",)), search.loaded)
-    assert again.test_accuracy == final.test_accuracy
+    assert again.test_quality == final.test_quality
     assert best.file.stat().st_mtime_ns == before
 
 
@@ -129,3 +132,37 @@ def test_repeats_differ_in_their_own_training_alone(digits):
     models = [autoprune.trial.run.run_trial(task, candidate, data, dense, repeat=repeat).model for repeat in (0, 0, 1)]
     weights = [model.head.weight for model in models]
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+
+
+class Counted(Dataset):
+    """Examples that say how often they were read."""
+
+    def __init__(self, data):
+        self.data, self.read = data, 0
+
+    def __len__(self):
+        return len(self.data)
+
+    def __getitem__(self, i):
+        self.read += 1
+        return self.data[i]
+
+
+def test_a_probe_reads_each_example_once_however_many_groups_there_are():
+    task, data, dense = make_task()
+    train, validation = Counted(data.train), Counted(data.validation)
+    counted = data._replace(train=DataLoader(train, 16), validation=DataLoader(validation, 16))
+    groups = make_groups(dense, task)
+    task = replace(task, recovery=replace(task.recovery, bn_reestimation=2))
+    found = sensitivity.probe(task, counted, dense.model, dense.model, groups, "group_norm")
+    assert (train.read, validation.read) == (32, len(data.validation))
+    assert sum(map(len, found.quality.values())) > 2 * len(groups)
+
+
+def test_what_does_not_fit_into_memory_is_read_anew():
+    _, data, _ = make_task()
+    assert loading.read_once(data.train, 16, most=100) is data.train
+    kept = loading.read_once(data.train, 16)
+    first, again = next(iter(kept)), next(iter(kept))
+    first[0].zero_()
+    assert torch.equal(again[0], data.train.tensors[0][:16]) and torch.equal(next(iter(kept))[0], again[0])

@@ -84,7 +84,8 @@ class Request:
         context = self.need()
         size = context.task.recovery.batch_size
         device = device_of(self.model)
-        for batch in islice(loading.endless_batches(context.train, size, context.seed), count or context.batches):
+        found = loading.endless_batches(context.train, size, context.seed, device)
+        for batch in islice(found, count or context.batches):
             yield to_device(batch, device)
 
 
