@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from autoprune.base.places import check_folder
 from autoprune.base.tables import listed
 from autoprune.errors import UserError
-from autoprune.measure import latency
 from autoprune.nni import live, preflight
 from autoprune.nni.database import load_experiment
 from autoprune.nni.new_search import find_config
@@ -109,6 +108,7 @@ def _run(given: str, port: int, rule: str | None, output: Path) -> int:
 def _say_how_long(terminal: Console, config: ExperimentConfig) -> None:
     """Print how long everything will take, from a few timed steps, and warn if the config does not allow as much."""
     from autoprune.base.device import resolve
+    from autoprune.measure import latency
     from autoprune.trial.estimate import estimate
     from autoprune.trial.setup import settings_task
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from autoprune.base.progress import Stage, reported_to
+from autoprune.errors import TrialFailure
 from autoprune.prune import dense
 from autoprune.prune.find import find_groups
 from autoprune.prune.schedules import get_schedule
@@ -153,7 +155,7 @@ def _timed(work: Callable[[], Any]) -> float:
             done = stages[0].done
             ends.append(time.monotonic())
 
-    with reported_to(listen):
+    with reported_to(listen), suppress(TrialFailure):  # of a loss that is no number: a trial says what to do
         work()
     between = [after - before for before, after in zip(ends, ends[1:], strict=False)]
     return median(between) if between else 0.0

@@ -52,6 +52,11 @@ def test_more_than_the_config_allows_is_a_warning():
     assert "may take 40 min, and maxExperimentDuration allows 30 min" in found.warning(1800)
 
 
+def test_a_training_that_diverges_is_not_the_estimates_affair(digits):
+    task, data, dense = digits
+    assert module._a_step(task, dense.model, data, replace(task.recovery, learning_rate=1e12)) >= 0
+
+
 def test_steps_are_really_timed_and_leave_everything_as_it_was(digits):
     task, data, dense = digits
     before = {name: value.clone() for name, value in dense.model.state_dict().items()}
