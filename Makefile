@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo setup setup-dev test test-oldest test-slow test-device test-gpu coverage lint zoo benchmark soak dist
+.PHONY: demo setup setup-dev test test-oldest test-slow test-many test-device test-gpu coverage lint zoo benchmark soak dist
 .PHONY: constraints clean
 
 demo: setup
@@ -40,6 +40,10 @@ test-oldest: .venv-oldest/.installed
 
 test-slow: setup-dev
 	$(BIN)/pytest -m slow
+
+# 5,000 trials in one search, whose manager may open 200 files: some 20 minutes.
+test-many: setup-dev
+	AUTOPRUNE_TEST_TRIALS=5000 $(BIN)/pytest -m slow -k many_trials tests/nni/test_bridge_descriptors.py
 
 # On a second device in ordinary memory, which is built first: a tensor left on the CPU raises there.
 test-device: setup-dev

@@ -36,6 +36,7 @@ from autoprune.results.candidate import Candidate
 from autoprune.results.experiment import Experiment, Trial
 from autoprune.results.pareto import DEFAULT_OBJECTIVES
 from autoprune.results.settings import TrialCommand
+from autoprune.results.shortness import too_short
 from autoprune.search import loop
 from autoprune.search.quiet import quiet_optuna
 from autoprune.search.space import build_space
@@ -354,6 +355,7 @@ class _Engine:
     numbers: Iterator[int]
     found: Experiment
     trials: list[Trial] = field(default_factory=list)
+    warned: bool = False
 
     def run(self, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
         """Run one trial; return its metrics, or None if it failed."""
@@ -380,6 +382,9 @@ class _Engine:
         metric = self.loaded[0].metric
         trial = Trial(folder.name, number, parameters, status, metrics, reason, folder, started, _now(), metric=metric)
         self.trials.append(trial)
+        if not self.warned and (warning := too_short(replace(self.found, trials=self.trials))):
+            self.warned = True
+            warnings.warn(warning, stacklevel=2)
         if self.on_trial:
             self.on_trial(trial)
         return trial

@@ -30,6 +30,11 @@ def key_of(**parts: Any) -> str:
     return fingerprint([versions, counted])[:12]
 
 
+def path(kind: str, name: str, key: str, suffix: str) -> Path:
+    """Return where the cache has, or would have, a file; see :func:`cached`."""
+    return cache_dir() / kind / f"{name}-{key}{suffix}"
+
+
 def cached(kind: str, name: str, key: str, suffix: str, make: Callable[[Path], None]) -> Path:
     """Return the file of the cache that goes by ``key``; it is made now if it is not there.
 
@@ -42,7 +47,7 @@ def cached(kind: str, name: str, key: str, suffix: str, make: Callable[[Path], N
         suffix: of the file, ``.pt`` say.
         make: writes it to the path that it is called with.
     """
-    file = cache_dir() / kind / f"{name}-{key}{suffix}"
+    file = path(kind, name, key, suffix)
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{file}.lock"):
         if not file.exists():

@@ -41,16 +41,23 @@ def main() -> None:
         folder = Path(name)
         (folder / "task.py").write_text(TASK)
         words = ("--device", options.device)
-        alone = least(seconds_of_execute(folder, words) for _ in range(options.trials))
-        print(f"by itself: {alone:.3f} s")
         for engine in options.engines.split(","):
             if engine == "warm" and options.device != "cpu":
                 continue
-            with trials(folder / engine, words=words) as experiment:
-                experiment.folder.mkdir()
-                (experiment.folder / "task.py").write_text(TASK)
-                took = [seconds_of_process(experiment, engine) for _ in range(options.trials + 1)]
-            print(f"{engine}: the first trial {took[0]:.1f} s, then {least(took[1:]) - alone:.3f} s beside itself")
+            place = folder / engine
+            place.mkdir()
+            (place / "task.py").write_text(TASK)
+            with trials(place, words=words) as experiment:
+                first = seconds_of_process(experiment, engine)
+                seconds_of_execute(folder, words)  # loads what it needs
+                alone, took = [], []
+                for _ in range(options.trials):  # in turn: what else the machine does hits both alike
+                    alone.append(seconds_of_execute(folder, words))
+                    took.append(seconds_of_process(experiment, engine))
+            beside = min(took) - min(alone)
+            print(
+                f"{engine}: the first trial {first:.1f} s; then {min(alone):.3f} s by itself, {beside:.3f} s beside it"
+            )
 
 
 def seconds_of_process(experiment, engine: str) -> float:
@@ -79,10 +86,6 @@ def seconds_of_execute(folder: Path, words: tuple[str, ...], loaded: list = []) 
     begun = time.perf_counter()
     execute(settings, tuple(loaded), channels, candidate, place, lambda quality: None)
     return time.perf_counter() - begun
-
-
-def least(seconds) -> float:
-    return min(seconds)
 
 
 if __name__ == "__main__":

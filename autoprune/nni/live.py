@@ -22,6 +22,7 @@ from autoprune.results import units
 from autoprune.results.candidate import renamed
 from autoprune.results.experiment import Experiment
 from autoprune.results.measures import named
+from autoprune.results.shortness import too_short
 
 Answer = Literal["leave", "stop"]
 
@@ -38,10 +39,13 @@ def watch(terminal: Console, folder: Path, port: int, prefix: str | None = None)
         The last that was seen.
     """
     if not terminal.is_terminal:
-        said = -EVERY
+        said, warned = -EVERY, False
 
         def say(now: Snapshot) -> None:
-            nonlocal said
+            nonlocal said, warned
+            if not warned and (warning := too_short(now.experiment)):
+                warned = True
+                terminal.print(warning, markup=False, soft_wrap=True)
             if now.over or now.elapsed >= said + EVERY:
                 said = now.elapsed
                 terminal.print(one_line(now))
@@ -64,7 +68,9 @@ def picture(now: Snapshot) -> Group:
     counts = f"{now.experiment.counts}{time_left(now.seconds_left)}"
     bar.add_task(units.duration(now.elapsed), total=now.total or 1, completed=now.ended, counts=counts)
     running = [Text(f"  {line}", style="dim") for line in doing(now.experiment)]
-    return Group(bar, *running, _live_front(now.experiment), *failures(now.experiment))
+    warning = too_short(now.experiment)
+    warned = [Text(warning, style="bold yellow")] if warning else []
+    return Group(bar, *running, *warned, _live_front(now.experiment), *failures(now.experiment))
 
 
 def how_it_ended(known: KnownExperiment, last: Snapshot) -> int | None:

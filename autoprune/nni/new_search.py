@@ -227,7 +227,8 @@ def _task_text(wanted: Wanted, found: nn.Module, name: str, file: Path, code: Pa
     place, _, attribute = wanted.reference.partition(":")
     module = Path(place).stem if place.endswith(".py") else place
     imports = "\nimport torch\n"
-    if code.resolve() != file.parent.resolve():
+    is_installed = not place.endswith(".py") and not any(code.glob(f"{place.partition('.')[0]}*"))
+    if code.resolve() != file.parent.resolve() and not is_installed:
         between = os.path.relpath(code, file.parent)
         imports = (
             "\nimport sys\nfrom pathlib import Path\n\nimport torch\n\n"

@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import chdir
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from autoprune.base.places import check_folder
 from autoprune.base.tables import listed
@@ -21,9 +22,12 @@ from autoprune.nni.watch import Progress
 from autoprune.report.terminal import Console, console
 from autoprune.report.waiting import waiting
 from autoprune.results.baselines import left_out
-from autoprune.results.experiment import Experiment
+from autoprune.results.experiment import Experiment, read_duration
 from autoprune.results.pareto import read_rule
 from autoprune.results.settings import TrialCommand
+
+if TYPE_CHECKING:
+    from nni.experiment.config import ExperimentConfig
 
 
 def run(given: str, port: int, rule: str | None, output: Path) -> int:
@@ -67,6 +71,7 @@ def _run(given: str, port: int, rule: str | None, output: Path) -> int:
     if rule is not None and limit is not None:
         preflight.measure_what_is_asked(config, constraints=[rule])
     preflight.check_and_complete(config)
+    _say_how_long(terminal, config)
     _prepare_dense(terminal, str(config.trial_command), config.trial_code_directory)
     memory.give_back()  # a device's is the trials' now
 
@@ -98,6 +103,28 @@ def _run(given: str, port: int, rule: str | None, output: Path) -> int:
     bridge.stop(experiment_id)
     status = live.how_it_ended(known_experiment(experiment_id), last)
     return _take_home(terminal, load_experiment(folder), rule, output, port, started) if status is None else status
+
+
+def _say_how_long(terminal: Console, config: ExperimentConfig) -> None:
+    """Print how long everything will take, from a few timed steps, and warn if the config does not allow as much."""
+    from autoprune.base.device import resolve
+    from autoprune.measure import latency
+    from autoprune.trial.estimate import estimate
+    from autoprune.trial.setup import settings_task
+
+    settings = TrialCommand.parse(str(config.trial_command))
+    assert settings is not None
+    with waiting(terminal, "Timing a few steps"), chdir(config.trial_code_directory), latency.pinned(1):
+        task, device = settings_task(settings), resolve(settings.device)
+        cores = max(1, os.cpu_count() or 1) if device.type == "cpu" else 1
+        trials, at_once = config.max_trial_number, min(config.trial_concurrency, cores)
+        found = estimate(settings, task, task.splits(), config.search_space, trials or 0, at_once, device)
+    if found is None:
+        return
+    terminal.print(f"{'It will take' if trials else 'Before the candidates it will take'} {found.words}.", markup=False)
+    limit = config.max_experiment_duration
+    if warning := found.warning(read_duration(limit) if limit else None):
+        print(f"autoprune: {warning}", file=sys.stderr)
 
 
 def _prepare_dense(terminal: Console, trial_command: str, code: str | Path) -> None:

@@ -100,6 +100,12 @@ def load_or_train(
     return Dense(model, None if is_trained and not initial else before, saved["measures"], key, groups, notes)
 
 
+def is_cached(task: Task, data: Splits, seed: int, device: torch.device | str = CPU) -> bool:
+    """Whether the dense model that :func:`load_or_train` would train there was trained before."""
+    model = task.build(seed).to(device)
+    return cache.path("dense", task.name, training_key(task, data, model, seed, False), ".pt").exists()
+
+
 WITHIN = ("state_dict", "model_state_dict", "model")
 """Where training scripts and Lightning put the state dict in a checkpoint."""
 

@@ -58,9 +58,8 @@ class FrontTable:
         names = ["Network"] if narrow else ["Network", "How"]
         judged = [f"{metric.title}\n{metric.compared_in}"]
         judged += ["Test\n%" if narrow else "Test\npercent"] if tested and metric.is_share else ["Test"] * tested
-        titles = {
-            size: SHORTER.get(size.title, size.title) if narrow else size.title for size in experiment.sizes.values()
-        }
+        shown = experiment.sizes.values()
+        titles = {size: SHORTER.get(size.title, size.title) if narrow else size.title for size in shown}
         sizes = [f"{title}\n{size.better if narrow else size.compared_in}" for size, title in titles.items()]
         above = [f"Above {name.replace('_', ' ')}".replace(" ", "\n") for name in baselines]
         headings = [*names, *judged, *sizes, *(["Above"] if narrow and above else above)]

@@ -62,3 +62,16 @@ def test_terminal_list_and_page_count_trials_alike(tmp_path):
     known = KnownExperiment("abc", tmp_path, {})
     known.__dict__["_loaded"] = experiment
     assert counts(known) == ("4 of 9", "1", "0")
+
+
+def test_the_live_view_speaks_of_the_objectives_that_were_chosen(tmp_path):
+    measures = {"accuracy": 0.97, "params": 1000, "macs": 2_000_000, "bytes": 4000, "latency_ms": 1.25}
+    trial = Trial("t0", 0, {"criterion": "l1_norm"}, "SUCCEEDED", measures, None, tmp_path, 1, 2)
+    tuner = {"classArgs": {"objectives": ["accuracy", "latency_ms"]}}
+    config = {"maxTrialNumber": 9, "tuner": tuner, "trialCommand": "autoprune trial digits"}
+    now = Progress(Experiment("abc", tmp_path, config, [trial]), "RUNNING", (), 1.0)
+    assert one_line(now).endswith("front 97.00%@1.25ms")
+    console = Console(width=100, file=io.StringIO())
+    console.print(picture(now))
+    said = console.file.getvalue()
+    assert "97.00 %" in said and "1.25 ms" in said and "MACs" not in said

@@ -93,6 +93,13 @@ def test_a_model_of_ones_own_gets_a_task_file_that_runs_once_its_data_are_there(
     preflight.check_and_complete(load_config(files[0]))
 
 
+def test_a_model_of_a_library_is_imported_from_there(tmp_path):
+    (_, file, space), _ = write_search(Wanted("torchvision.models:resnet18", tmp_path / "new", shape="1,3,32,32"))
+    text = file.read_text()
+    assert "from torchvision.models import resnet18\n" in text and "model=resnet18," in text and "sys.path" not in text
+    assert "sparsity.layer1.0.conv1" in space.read_text()
+
+
 def test_a_template_runs_once_its_marked_lines_are_filled_in(tmp_path):
     file = write_template(tmp_path / "new")
     with pytest.raises(UserError, match="task.py: fill in its model"):

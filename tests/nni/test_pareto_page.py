@@ -55,7 +55,8 @@ def test_points_appear_while_a_search_runs_and_a_clicked_one_is_exported(nni_hom
     first = shown_points(browser)
     assert first < 4 or nni_home.status()["status"] == "DONE"
     nni_home.wait_for_status("DONE", seconds=150)
-    browser.wait_for("document.getElementById('progress').textContent.startsWith('done, 10 of 10 trials, 0 failed')")
+    said = "done, 10 of 10 trials done, 0 failed"
+    browser.wait_for(f"document.getElementById('progress').textContent.startsWith('{said}')")
 
     experiment = load_experiment(nni_home.folder)
     front = experiment.front()
