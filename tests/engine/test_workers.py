@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -72,10 +73,11 @@ class Experiment:
 
 
 @pytest.fixture
-def experiment(tmp_path):
-    running = Experiment(tmp_path)
-    yield running
-    running.end()
+def experiment():
+    with tempfile.TemporaryDirectory(prefix="workers-") as folder:  # pytest's are too long for a socket's path
+        running = Experiment(Path(folder))
+        yield running
+        running.end()
 
 
 def test_one_worker_runs_trial_after_trial_in_their_folders(experiment):

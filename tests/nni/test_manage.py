@@ -64,7 +64,10 @@ class Terminal:
         self.wait_for("it running, or")
 
     def wait_for(self, words: str, seconds: float = 60) -> None:
-        wait_until(lambda: words in self.read(), seconds, f"{words!r} on the terminal")
+        try:
+            wait_until(lambda: words in self.read(), seconds)
+        except AssertionError:
+            raise AssertionError(f"{words!r} is not on the terminal after {seconds} s: {self.said[-2000:]}") from None
 
     def exit_status(self) -> int:
         end = time.monotonic() + 30
