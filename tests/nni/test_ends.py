@@ -190,6 +190,7 @@ def test_a_search_whose_time_is_over_before_a_candidate_ends_says_so_and_goes_on
     assert listed(nni_home)[2] == "done"
 
 
+@pytest.mark.slow
 def test_a_run_whose_time_is_over_before_a_candidate_ends_shows_what_there_is(nni_home, digits):  # noqa: F811
     (nni_home.home / "quick.py").write_text(
         TASK + "task = replace(task, recovery=replace(task.recovery, steps=10**9))\n"

@@ -42,6 +42,7 @@ class Terminal:
         pid, self.descriptor = pty.fork()
         if pid == 0:
             os.chdir(nni.home)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a suite that runs in the background may ignore it
             os.execve(AUTOPRUNE, [AUTOPRUNE, *map(str, words)], nni.environment | {"TERM": "xterm", "COLUMNS": "120"})
         self.pid = pid
         os.set_blocking(self.descriptor, False)

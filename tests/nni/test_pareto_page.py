@@ -44,6 +44,7 @@ def place_of(browser, trial: str) -> tuple[float, float]:
 @pytest.mark.browser
 @pytest.mark.timeout(500)  # a real search and an export, perhaps on a busy machine
 @needs_chromium
+@pytest.mark.slow
 def test_points_appear_while_a_search_runs_and_a_clicked_one_is_exported(nni_home, digits, browser):  # noqa: F811
     config = digits(maxTrialNumber=10)
     task = nni_home.home / "quick.py"

@@ -168,6 +168,7 @@ def test_by_hand_with_nnis_own_tpe_the_same_experiment_runs_and_its_results_are_
     wait_until(lambda: not nni_home.processes(), what="the end of every process")
 
 
+@pytest.mark.slow
 def test_a_failing_trial_is_recorded_with_its_reason_and_the_search_goes_on(nni_home, digits):
     (nni_home.home / "quick.py").write_text(
         TASK + "task = replace(task, recovery=replace(task.recovery, learning_rate=1e12))\n"
@@ -210,6 +211,7 @@ def test_a_trial_finds_the_same_in_every_engine(nni_home, digits):
     assert len(set(accuracies)) == 1
 
 
+@pytest.mark.slow
 def test_a_stopped_experiment_leaves_no_trial_behind(nni_home, digits):
     (nni_home.home / "quick.py").write_text(
         TASK + "task = replace(task, recovery=replace(task.recovery, steps=10**9))\n"

@@ -9,6 +9,14 @@ import pytest
 from autoprune.nni.signals import interrupts_noticed
 
 
+@pytest.fixture(autouse=True)
+def heard():
+    """A suite that runs in the background may ignore the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class Destroyed:
     def __del__(self):
         os.kill(os.getpid(), signal.SIGINT)
