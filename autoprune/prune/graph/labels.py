@@ -40,6 +40,9 @@ def compact(labels: Tensor) -> Tensor:
     return small.expand(labels.shape)
 
 
+NOTHING_THERE = "nothing is computed there for the example: give one for which it is, as an image with objects in it"
+
+
 class Couplings:
     """Collects what must go together, what must stay and why."""
 
@@ -64,6 +67,9 @@ class Couplings:
         Args:
             tie: the reason, if it is one for channels of the same layer to go together.
         """
+        if not a.numel() or not b.numel():
+            self.keep(a if a.numel() else b, NOTHING_THERE)
+            return
         shape = torch.broadcast_shapes(a.shape, b.shape)
         a, b = a.expand(shape), b.expand(shape)
         for axis, size in enumerate(shape):
