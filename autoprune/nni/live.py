@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +14,6 @@ from rich.text import Text
 from autoprune.base.printable import printable
 from autoprune.base.tables import Table
 from autoprune.nni.registry import KnownExperiment
-from autoprune.nni.signals import interrupts_noticed
 from autoprune.nni.watch import Progress as Snapshot
 from autoprune.nni.watch import follow
 from autoprune.report.progress import best_so_far
@@ -40,17 +38,11 @@ def watch(terminal: Console, folder: Path, port: int, prefix: str | None = None)
     Returns:
         The last that was seen.
     """
-    with interrupts_noticed() as check:
-        return _watch(terminal, folder, port, prefix, check)
-
-
-def _watch(terminal: Console, folder: Path, port: int, prefix: str | None, check: Callable[[], None]) -> Snapshot:
     if not terminal.is_terminal:
         said, warned = -EVERY, False
 
         def say(now: Snapshot) -> None:
             nonlocal said, warned
-            check()
             if not warned and (warning := too_short(now.experiment)):
                 warned = True
                 terminal.print(warning, markup=False, soft_wrap=True)
@@ -60,12 +52,7 @@ def _watch(terminal: Console, folder: Path, port: int, prefix: str | None, check
 
         return follow(folder, port, say, prefix=prefix)
     with Live(console=terminal, refresh_per_second=2) as live:
-
-        def draw(now: Snapshot) -> None:
-            check()
-            live.update(picture(now))
-
-        return follow(folder, port, draw, prefix=prefix)
+        return follow(folder, port, lambda now: live.update(picture(now)), prefix=prefix)
 
 
 def one_line(now: Snapshot) -> str:

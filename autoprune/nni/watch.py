@@ -10,6 +10,7 @@ from pathlib import Path
 from autoprune.errors import UserError
 from autoprune.nni import client
 from autoprune.nni.database import load_experiment
+from autoprune.nni.signals import interrupts_noticed
 from autoprune.results.experiment import Experiment
 
 DISPATCH = 0.3
@@ -82,20 +83,22 @@ def follow(
         prefix: the path under which the manager serves, if any.
     """
     start = time.monotonic()
-    while True:
-        status, errors = manager_status(port, prefix)
-        try:
-            experiment = load_experiment(folder)
-        except UserError:
-            if status == "GONE":
-                raise
+    with interrupts_noticed() as check:
+        while True:
+            check()
+            status, errors = manager_status(port, prefix)
+            try:
+                experiment = load_experiment(folder)
+            except UserError:
+                if status == "GONE":
+                    raise
+                time.sleep(every)
+                continue
+            progress = Progress(experiment, status, errors, time.monotonic() - start)
+            show(progress)
+            if progress.over:
+                return progress
             time.sleep(every)
-            continue
-        progress = Progress(experiment, status, errors, time.monotonic() - start)
-        show(progress)
-        if progress.over:
-            return progress
-        time.sleep(every)
 
 
 def manager_status(port: int, prefix: str | None = None, attempts: int = 5) -> tuple[str, tuple[str, ...]]:
