@@ -21,7 +21,6 @@ from autoprune.report.waiting import EVERY, bars, time_left
 from autoprune.results import units
 from autoprune.results.candidate import renamed
 from autoprune.results.experiment import Experiment
-from autoprune.results.measures import named
 from autoprune.results.shortness import too_short
 
 Answer = Literal["leave", "stop"]
@@ -160,7 +159,7 @@ def ask(terminal: Console, unasked: Answer, default: Answer | None = None) -> An
 
 def _live_front(experiment: Experiment) -> Table:
     """Return the front in the measures that are searched for."""
-    measures = [named(each) or experiment.metric for each in experiment.objectives]
+    measures = experiment.searched
     nouns = [each.noun for each in measures]
     table = Table("trial", *nouns, "criterion", "schedule", left=("criterion", "schedule"), title="Pareto front so far")
     for trial in experiment.front()[:12]:

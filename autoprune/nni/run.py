@@ -71,8 +71,10 @@ def _run(given: str, port: int, rule: str | None, output: Path) -> int:
     if rule is not None and limit is not None:
         preflight.measure_what_is_asked(config, constraints=[rule])
     preflight.check_and_complete(config)
-    _say_how_long(terminal, config)
-    _prepare_dense(terminal, str(config.trial_command), config.trial_code_directory)
+    settings = TrialCommand.parse(str(config.trial_command))
+    assert settings is not None  # it was before
+    _say_how_long(terminal, config, settings)
+    _prepare_dense(terminal, settings, config.trial_code_directory)
     memory.give_back()  # a device's is the trials' now
 
     try:
@@ -105,15 +107,13 @@ def _run(given: str, port: int, rule: str | None, output: Path) -> int:
     return _take_home(terminal, load_experiment(folder), rule, output, port, started) if status is None else status
 
 
-def _say_how_long(terminal: Console, config: ExperimentConfig) -> None:
+def _say_how_long(terminal: Console, config: ExperimentConfig, settings: TrialCommand) -> None:
     """Print how long everything will take, from a few timed steps, and warn if the config does not allow as much."""
     from autoprune.base.device import resolve
     from autoprune.measure import latency
     from autoprune.trial.estimate import estimate
     from autoprune.trial.setup import settings_task
 
-    settings = TrialCommand.parse(str(config.trial_command))
-    assert settings is not None
     with waiting(terminal, "Timing a few steps"), chdir(config.trial_code_directory), latency.pinned(1):
         task, device = settings_task(settings), resolve(settings.device)
         cores = max(1, os.cpu_count() or 1) if device.type == "cpu" else 1
@@ -127,11 +127,9 @@ def _say_how_long(terminal: Console, config: ExperimentConfig) -> None:
         print(f"autoprune: {warning}", file=sys.stderr)
 
 
-def _prepare_dense(terminal: Console, trial_command: str, code: str | Path) -> None:
+def _prepare_dense(terminal: Console, settings: TrialCommand, code: str | Path) -> None:
     from autoprune.trial.setup import load_settings
 
-    settings = TrialCommand.parse(trial_command)
-    assert settings is not None
     start = time.monotonic()
     with waiting(terminal, "Training the dense model, or taking it from the cache"), chdir(code):
         import torch

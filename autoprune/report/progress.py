@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable
 
 from autoprune.results.experiment import Experiment, Trial
-from autoprune.results.measures import named
 from autoprune.results.pareto import hypervolume
 
 
@@ -38,6 +37,6 @@ def by_end(trials: Iterable[Trial]) -> list[Trial]:
 
 def best_so_far(experiment: Experiment, most: int = 3) -> str:
     """Return the first of the front in the measures that are searched for: ``front 99.7%@196k 98.9%@88k``."""
-    measures = [named(each) or experiment.metric for each in experiment.objectives]
-    points = ["@".join(each.write(trial.metrics[each.name]) for each in measures) for trial in experiment.front()]
+    searched = experiment.searched
+    points = ["@".join(each.write(trial.metrics[each.name]) for each in searched) for trial in experiment.front()]
     return f"front {' '.join(point.replace(' ', '') for point in points[:most])}" if points else ""

@@ -74,15 +74,16 @@ def front_rows(
         front.append(final.chosen)
     rows = [_dense_row(experiment, experiment.dense, final)] if experiment.dense else []
     rows += [_row("front", experiment, trial, final) for trial in front]
-    if final and final.worth and not final.worth.is_equal:
-        rows.append(_equal_row(experiment, final, final.worth))
+    worth = final.worth if final and final.worth and not final.worth.is_equal else None
+    if final and worth:
+        rows.append(_equal_row(experiment, final, worth))
     for trials in experiment.baselines.values():
         largest_first = sorted(trials, key=lambda trial: -trial.measures["params"])
         rows += [_row("baseline", experiment, trial, final) for trial in largest_first]
     fine_tuned, metric = fine_tuned_of(experiment, final), experiment.metric
     tested = {key: metric.spread(each.test) for key, each in fine_tuned.items()}
-    if final and final.worth and not final.worth.is_equal:
-        tested["equal"] = metric.spread(final.worth.rival.test)
+    if worth:
+        tested["equal"] = metric.spread(worth.rival.test)
     if fine_tuned and final and final.dense_test_quality is not None:
         tested["dense"] = metric.spread([final.dense_test_quality])
     return [replace(row, test=tested.get(row.label, "")) for row in rows]

@@ -13,7 +13,7 @@ from autoprune.errors import UserError
 from autoprune.results import baselines, finite, prepared
 from autoprune.results.fine_tuned import read_fine_tuned
 from autoprune.results.limits import Limit, read_limits, satisfies
-from autoprune.results.measures import METRIC, SIZES, Measure
+from autoprune.results.measures import METRIC, SIZES, Measure, named
 from autoprune.results.pareto import DEFAULT_OBJECTIVES, pareto_front
 from autoprune.results.prepared import Prepared
 from autoprune.results.settings import TrialCommand
@@ -173,6 +173,11 @@ class Experiment:
         """What its tuner optimises; the metric and MACs if the tuner knows one number only."""
         named = (self.config.get("tuner", {}).get("classArgs") or {}).get("objectives")
         return tuple(named or (self.metric.name, *DEFAULT_OBJECTIVES[1:]))
+
+    @property
+    def searched(self) -> list[Measure]:
+        """The measures of its objectives."""
+        return [named(name) or self.metric for name in self.objectives]
 
     @cached_property
     def constraints(self) -> tuple[Limit, ...]:
