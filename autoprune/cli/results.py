@@ -77,8 +77,14 @@ def export(
 
     experiment = open_experiment(experiment_id)
     place = output or Path("outputs") / f"{experiment.name}-{experiment.id}"
-    kinds = {"int8": quantize == "int8", "qat_steps": qat_steps}
-    options = Options(formats_for(formats, place), recovery_steps, threads, confidence=confidence, **kinds)
+    options = Options(
+        formats_for(formats, place),
+        recovery_steps,
+        threads,
+        int8=quantize == "int8",
+        qat_steps=qat_steps,
+        confidence=confidence,
+    )
     with waiting(side_console(), "Exporting"):
         final = finish(experiment, choose, place, options)
     chosen = printable(f"trial {final.chosen.id}, chosen by {final.reason}")
