@@ -1,8 +1,8 @@
 """How often `drop<=1%` is kept: whole searches on digits, each with a split, a dense network and a seed of its own.
 
 Of the 1,797 digits 500 are for training and so many for validation; the rest tell the truth. Prints, for drops taken as
-measured and for each confidence, how often a network was chosen by the rule, how often it drops by 1 point or less on the
-rest, and how much smaller it is. `--file` keeps what each search found; run again, it goes on.
+measured and for each confidence, how often a network was chosen by the rule, how often it drops by 1 point or less on
+the rest, and how much smaller it is. `--file` keeps what each search found; run again, it goes on.
 Run: python experiments/promise.py [--searches N] [--validation N] [--file FILE]
 """
 
@@ -38,7 +38,7 @@ def main(searches: int, validation: int, file: Path) -> None:
 
 
 def one(seed: int, validation: int) -> dict[str, dict[str, float] | None]:
-    """Return, by confidence, the drop on the held-out examples and the size of what is chosen, or None if nothing is."""
+    """Return, by confidence, how much what is chosen drops on the rest, and how much smaller it is; None if nothing is."""
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
@@ -83,8 +83,8 @@ def show(found: list[dict[str, dict[str, float] | None]]) -> None:
         kept = sum(each["drop"] <= 0.01 for each in chosen)
         low, high = binomtest(kept, len(chosen)).proportion_ci(method="wilson")
         print(
-            f"confidence {confidence:<4}  chosen {len(chosen):>2}  kept {kept:>2} ({kept / len(chosen):.0%}, 95 % interval "
-            f"{low:.0%} to {high:.0%})  mean drop {fmean(each['drop'] for each in chosen):.2%}  "
+            f"confidence {confidence:<4}  chosen {len(chosen):>2}  kept {kept:>2} ({kept / len(chosen):.0%}, "
+            f"95 % interval {low:.0%} to {high:.0%})  mean drop {fmean(each['drop'] for each in chosen):.2%}  "
             f"MACs {fmean(each['smaller'] for each in chosen):.1f}x fewer",
             flush=True,
         )
