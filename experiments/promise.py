@@ -38,7 +38,7 @@ def main(searches: int, validation: int, file: Path) -> None:
 
 
 def one(seed: int, validation: int) -> dict[str, dict[str, float] | None]:
-    """Return, by confidence, how much what is chosen drops on the rest, and how much smaller it is; None if nothing is."""
+    """Return, by confidence, what is chosen: its drop on the rest and how much smaller it is; None if nothing is."""
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
