@@ -70,7 +70,7 @@ def export(
     from autoprune.export import formats_for
     from autoprune.finalize.finish import Options, finish
     from autoprune.nni.database import open_experiment
-    from autoprune.report.exported import exported_table
+    from autoprune.report.exported import exported_table, outcome
     from autoprune.report.terminal import show, side_console
     from autoprune.report.waiting import waiting
 
@@ -81,13 +81,8 @@ def export(
     )
     with waiting(side_console(), "Exporting"):
         final = finish(experiment, choose, place, options)
-    chosen = printable(f"trial {final.chosen.id}, chosen by {final.reason}")
-    print(f"{chosen}: test accuracy {final.test_quality:.4f}")
-    if final.recovery:
-        more = final.recovery
-        print(f"validation accuracy {more.before:.4f}, after {more.steps} more steps {more.after:.4f}")
-    if final.quantized:
-        print(f"eight-bit integers: {final.quantized.method}")
+    for line in outcome(final):
+        print(printable(line))
     show(exported_table(final))
     for file in [*final.files.values(), *final.cards]:
         print(f"  {file}")

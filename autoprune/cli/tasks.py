@@ -110,7 +110,7 @@ def recipe(
     for each in tried:
         table.add_row(
             *(f"{v:.4g}" if isinstance(v, float) else v for v in each.recipe.values()),
-            "diverged" if each.quality is None else f"{each.quality:.4f}",
+            "diverged" if each.quality is None else found.metric.write(each.quality),
         )
     show(table)
     print(f"The best first. Put it into the task, or add --recipe-trials {trials} to the config's trialCommand.")

@@ -113,7 +113,8 @@ def finish(
             with suppress(TrialFailure):  # the rival diverged: then there is nothing to compare with
                 worth = worth_of(experiment, loaded, chosen, best, *how)
         if best.steps:
-            recovery = Recovery(model, best.steps, best.before, min(best.validation, key=task.metric.cost))
+            after = min(best.validation, key=task.metric.cost)
+            recovery = Recovery(model, best.steps, best.before, after, task.metric)
     elif options.recovery_steps:
         recovery = recover(task, model, dense, data, options.recovery_steps, experiment.settings.seed)
         model = recovery.model

@@ -22,13 +22,13 @@ from autoprune.errors import UserError, short
 from autoprune.nni.algorithms import Kind, one_line
 from autoprune.nni.config import load_config
 from autoprune.results.measures import METRIC
-from autoprune.results.pareto import DEFAULT_OBJECTIVES
+from autoprune.results.pareto import DEFAULT_OBJECTIVES, read_rule
 from autoprune.results.settings import TrialCommand
 
 if TYPE_CHECKING:
     from nni.experiment.config import AlgorithmConfig, ExperimentConfig
 
-__all__ = ["check_algorithm", "check_and_complete", "load_config", "measure_what_is_asked"]
+__all__ = ["check_algorithm", "check_and_complete", "check_rule", "load_config", "measure_what_is_asked"]
 
 TRY_LIMIT = 60
 """Seconds that a tuner of NNI's or somebody else's has to be made, on trial."""
@@ -104,6 +104,23 @@ def measure_what_is_asked(
     settings = TrialCommand.parse(str(config.trial_command))
     if settings is not None and settings != (asked := settings.measuring(objectives, constraints)):
         config.trial_command = f"{config.trial_command} --also {asked.also}"
+
+
+def check_rule(config: ExperimentConfig, rule: str) -> None:
+    """Check the rule by which a model is chosen at the end, and let the trials measure what it names.
+
+    Raises:
+        UserError: it is not understood; or the task, whose metric it may name, cannot be loaded.
+    """
+    settings = TrialCommand.parse(str(config.trial_command))
+    if settings is None:
+        return
+    with chdir(config.trial_code_directory):
+        from autoprune.trial.setup import settings_task
+
+        metric = settings_task(settings).metric
+    if read_rule(rule, metric) is not None:
+        measure_what_is_asked(config, constraints=[rule])
 
 
 def _completed(

@@ -23,7 +23,6 @@ from autoprune.report.terminal import Console, console
 from autoprune.report.waiting import waiting
 from autoprune.results.baselines import left_out
 from autoprune.results.experiment import Experiment, read_duration
-from autoprune.results.pareto import read_rule
 from autoprune.results.settings import TrialCommand
 
 if TYPE_CHECKING:
@@ -62,14 +61,13 @@ def _run(given: str, port: int, rule: str | None, output: Path) -> int:
 
     logging.getLogger("nni").setLevel(logging.CRITICAL)  # what fails is raised
     bridge.register()
-    limit = None if rule is None else read_rule(rule)
     check_folder(output)
     config = find_config(given)
     if TrialCommand.parse(str(config.trial_command)) is None:
         raise UserError(f"{given}: trialCommand must be `autoprune trial TASK`, not {config.trial_command!r}")
     bridge.check_port(port)
-    if rule is not None and limit is not None:
-        preflight.measure_what_is_asked(config, constraints=[rule])
+    if rule is not None:
+        preflight.check_rule(config, rule)
     preflight.check_and_complete(config)
     settings = TrialCommand.parse(str(config.trial_command))
     assert settings is not None  # it was before
@@ -138,7 +136,7 @@ def _prepare_dense(terminal: Console, settings: TrialCommand, code: str | Path) 
         task, _, dense = load_settings(settings)
     m = dense.measures
     terminal.print(
-        f"Dense model of [bold]{task.name}[/]: validation {task.metric.noun} {m[task.metric.name]:.4f}, "
+        f"Dense model of [bold]{task.name}[/]: validation {task.metric.noun} {task.metric.write(m[task.metric.name])}, "
         f"{m['params']:,} parameters, {m['macs']:,} MACs ({time.monotonic() - start:.1f} s)"
     )
     if without := left_out(settings):
@@ -167,6 +165,7 @@ def _take_home(
     if not experiment.candidates:
         return live.nothing_to_choose(terminal, experiment)
     from autoprune.finalize.finish import Options, finish
+    from autoprune.report.exported import on_test
     from autoprune.report.page import write_report
     from autoprune.report.table import front_table
 
@@ -182,10 +181,8 @@ def _take_home(
             return 130
         page = write_report(experiment, final, folder / "report.html")
     terminal.print(front_table(experiment, final))
-    terminal.print(
-        f"\nChosen: trial [bold]{final.chosen.id}[/] ({final.reason}). On the test split: {final.test_quality:.4f}, "
-        f"dense {final.dense_test_quality:.4f}."
-    )
+    said = on_test(final)
+    terminal.print(f"\nChosen: trial [bold]{final.chosen.id}[/] ({final.reason}). {said[:1].upper()}{said[1:]}.")
     if final.worth:
         terminal.print(final.worth.sentence(experiment.metric))
     terminal.print(

@@ -158,6 +158,15 @@ def test_further_recovery_that_harms_is_not_taken(digits):
     assert found.model is dense.model
 
 
+def test_of_a_metric_that_is_minimised_further_recovery_takes_the_lower(digits):
+    task, data, dense = digits
+    task = replace(task, metric="perplexity")
+    dense = replace(dense, measures={"perplexity": 0.0})
+    poor = task.build(1)
+    found = recover(task, poor, dense, data, steps=40)
+    assert found.after < found.before and found.kept and found.model is not poor
+
+
 def test_a_trial_that_shared_its_recovery_gets_one_of_its_own_before_the_export(digits, tmp_path):
     space = {
         "schedule": {"_type": "choice", "_value": ["supernet"]},
