@@ -190,7 +190,7 @@ def run_search(
         initial: a state dict of the weights that the checkpoint's training began with; without it there are no
             lottery tickets beside a checkpoint, whether as baselines or in the space.
         round_to: kept channels are a multiple of this.
-        latency_runtime: where ``latency_ms`` is measured: ``eager``, ``compile`` or ``onnxruntime``.
+        latency_runtime: where ``latency_ms`` is measured: ``eager``, ``compile``, ``onnxruntime`` or ``openvino``.
         latency_batch: examples per pass in that measurement.
         warm_start: whether the search is prepared: sensitivities probed, first candidates solved for.
         constraints: limits that the answer keeps within, such as ``("drop<=1%", "macs<=20M")``.

@@ -54,7 +54,10 @@ def export(
     experiment_id: ExperimentId = "latest",
     choose: Rule = None,
     formats: Annotated[
-        str | None, typer.Option("--format", help="pt2, onnx or state_dict, several with commas; all by default")
+        str | None,
+        typer.Option(
+            "--format", help="pt2, onnx, state_dict or openvino, several with commas; by default the first three"
+        ),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="a folder, or one file")] = None,
     recovery_steps: Annotated[
@@ -92,7 +95,9 @@ def export(
 def latency(
     experiment_id: ExperimentId = "latest",
     choose: Rule = None,
-    runtime: Annotated[str, typer.Option(help="eager, compile or onnxruntime, several with commas")] = "eager",
+    runtime: Annotated[
+        str, typer.Option(help="eager, compile, onnxruntime or openvino, several with commas")
+    ] = "eager",
     batch_sizes: Annotated[str, typer.Option(help="examples per pass, several with commas")] = "1,32",
     threads: Threads = 1,
     runs: Annotated[int, typer.Option(min=1, max=10**6, help="timed passes")] = 100,
@@ -130,11 +135,13 @@ def latency(
 
 @app.command()
 def bench(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help=".onnx and .pt2 files, timed in turn")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help=".onnx, .pt2 and OpenVINO's .xml files, timed in turn")
+    ],
     batch_sizes: Annotated[str, typer.Option(help="examples per pass, several with commas")] = "1",
     threads: Threads = 1,
     runs: Annotated[int, typer.Option(min=1, max=10**6, help="timed passes")] = 100,
-    shape: Annotated[str | None, typer.Option(help="of one example, where an ONNX file leaves it open")] = None,
+    shape: Annotated[str | None, typer.Option(help="of one example, where a file leaves it open")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", callback=checked_file, help="a JSON file: figures and machine")
     ] = None,

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 def model_card(experiment: Experiment, final: Final) -> dict[str, Any]:
     """Return the card: from which search, how good, how large, how fast, how to load."""
     from autoprune.base.device import resolve
+    from autoprune.export import FORMATS
     from autoprune.measure.latency import where
 
+    packages = [FORMATS[name].package for name in final.exported if name in FORMATS]
     trial, metric = final.chosen, experiment.metric
     card: dict[str, Any] = {
         "task": experiment.settings.task,
@@ -46,7 +48,7 @@ def model_card(experiment: Experiment, final: Final) -> dict[str, Any]:
         },
         "files": {each.file.name: _file(each, final, metric) for each in final.exported.values()},
         "seed": experiment.settings.seed,
-        "versions": versions(),
+        "versions": versions(filter(None, packages)),
         "machine": f"{platform.system()} {platform.machine()}, {processor()}",
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import chdir, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import nn
@@ -48,7 +48,7 @@ class Options:
         UserError: a number that means nothing.
     """
 
-    formats: tuple[str, ...] = tuple(export.FORMATS)
+    formats: tuple[str, ...] = field(default_factory=export.usual)
     recovery_steps: int | None = None
     threads: int = 1
     runs: int = 50
