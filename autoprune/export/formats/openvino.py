@@ -14,7 +14,8 @@ from autoprune.task.task import Task
 def load(file: Path, task: Task | None = None, threads: int = 1) -> Run:
     """Return a function that runs the files."""
     network = compiled(file, threads)
-    return lambda inputs: torch.from_numpy(network(feed(network, inputs))[0].copy())
+    request = network.create_infer_request()
+    return lambda inputs: torch.from_numpy(request.infer(feed(network, inputs), share_inputs=True)[0])
 
 
 FORMAT = Format(
