@@ -77,6 +77,7 @@ def run(
     port: Port = 8080,
     choose: Rule = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="where the results' folder goes")] = Path("outputs"),
+    log: Annotated[str | None, typer.Option(help="tensorboard, mlflow or wandb, several with commas")] = None,
 ) -> None:
     """Run a search from start to end: check, train the dense model, search, choose, report and export.
 
@@ -84,7 +85,7 @@ def run(
     """
     from autoprune.nni.run import run as run_experiment
 
-    sys.exit(run_experiment(config, port, choose, output))
+    sys.exit(run_experiment(config, port, choose, output, log))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

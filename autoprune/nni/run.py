@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import chdir
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +20,9 @@ from autoprune.nni.new_search import find_config
 from autoprune.nni.registry import known_experiment
 from autoprune.nni.signals import Signalled, signals_raise
 from autoprune.nni.watch import Progress
+from autoprune.report import loggers
 from autoprune.report.terminal import Console, console
-from autoprune.report.waiting import waiting
+from autoprune.report.waiting import told, waiting
 from autoprune.results.baselines import left_out
 from autoprune.results.experiment import Experiment, read_duration
 from autoprune.results.settings import TrialCommand
@@ -29,13 +31,14 @@ if TYPE_CHECKING:
     from nni.experiment.config import ExperimentConfig
 
 
-def run(given: str, port: int, rule: str | None, output: Path) -> int:
+def run(given: str, port: int, rule: str | None, output: Path, log: str | None = None) -> int:
     """Check a config, train the dense model, run the search, and take the chosen model home.
 
     Args:
         given: the config's file, or a task; see :func:`.find_config`.
         rule: how to choose, see :func:`autoprune.finalize.choice.choose_trial`.
         output: the folder in which the results' folder is made.
+        log: names of loggers, with commas between; see :mod:`autoprune.report.loggers`.
 
     Returns:
         The exit status: 0 (also if it was left running), 1 if the search failed, 130 if it was stopped by Ctrl-C or
@@ -46,13 +49,13 @@ def run(given: str, port: int, rule: str | None, output: Path) -> int:
     """
     try:
         with signals_raise():
-            return _run(given, port, rule, output)
+            return _run(given, port, rule, output, loggers.checked(log))
     except Signalled as end:
         print(f"autoprune: ended by {end.name}", file=sys.stderr)
         return end.exit_status
 
 
-def _run(given: str, port: int, rule: str | None, output: Path) -> int:
+def _run(given: str, port: int, rule: str | None, output: Path, log_to: Sequence[str]) -> int:
     terminal = console()
     started = time.monotonic()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -71,9 +74,39 @@ def _run(given: str, port: int, rule: str | None, output: Path) -> int:
     preflight.check_and_complete(config)
     settings = TrialCommand.parse(str(config.trial_command))
     assert settings is not None  # it was before
-    _say_how_long(terminal, config, settings)
-    _prepare_dense(terminal, settings, config.trial_code_directory)
-    memory.give_back()  # a device's is the trials' now
+    with _log(terminal, log_to, config) as log:
+        _say_how_long(terminal, config, settings)
+        with told(log.doing):
+            _prepare_dense(terminal, settings, config.trial_code_directory)
+        memory.give_back()  # a device's is the trials' now
+        return _search(terminal, config, port, rule, output, started, log)
+
+
+def _log(terminal: Console, names: Sequence[str], config: ExperimentConfig) -> loggers.Log:
+    about = {
+        "trial command": config.trial_command,
+        "trials": config.max_trial_number,
+        "duration": config.max_experiment_duration,
+        "tuner": config.tuner.class_name or config.tuner.name,
+        **(config.tuner.class_args or {}),
+    }
+
+    def say(words: str) -> None:
+        terminal.print(words, markup=False, highlight=False, soft_wrap=True)
+
+    return loggers.Log(names, config.experiment_name or "search", about, say, lambda words: say(f"autoprune: {words}"))
+
+
+def _search(
+    terminal: Console,
+    config: ExperimentConfig,
+    port: int,
+    rule: str | None,
+    output: Path,
+    started: float,
+    log: loggers.Log,
+) -> int:
+    from autoprune.nni import bridge
 
     try:
         experiment_id = bridge.start(config, port)
@@ -86,7 +119,7 @@ def _run(given: str, port: int, rule: str | None, output: Path) -> int:
         f"Experiment [bold]{experiment_id}[/] runs; NNI's web UI: [link]{url}[/], the front: {url}/pareto/\n"
     )
     try:
-        last = live.watch(terminal, folder, port)
+        last = live.watch(terminal, folder, port, seen=log.see)
     except Signalled:
         bridge.stop(experiment_id)
         _leave_report(terminal, folder, output, f"Stopped. Go on with `autoprune resume {experiment_id}`.")
@@ -102,7 +135,7 @@ def _run(given: str, port: int, rule: str | None, output: Path) -> int:
         return 130
     bridge.stop(experiment_id)
     status = live.how_it_ended(known_experiment(experiment_id), last)
-    return _take_home(terminal, load_experiment(folder), rule, output, port, started) if status is None else status
+    return _take_home(terminal, load_experiment(folder), rule, output, port, started, log) if status is None else status
 
 
 def _say_how_long(terminal: Console, config: ExperimentConfig, settings: TrialCommand) -> None:
@@ -160,9 +193,16 @@ def _leave_report(terminal: Console, folder: Path, output: Path, how_to_go_on: s
 
 
 def _take_home(
-    terminal: Console, experiment: Experiment, rule: str | None, output: Path, port: int, started: float
+    terminal: Console,
+    experiment: Experiment,
+    rule: str | None,
+    output: Path,
+    port: int,
+    started: float,
+    log: loggers.Log,
 ) -> int:
     if not experiment.candidates:
+        log.see(experiment)
         return live.nothing_to_choose(terminal, experiment)
     from autoprune.finalize.finish import Options, finish
     from autoprune.report.exported import on_test
@@ -170,7 +210,7 @@ def _take_home(
     from autoprune.report.table import front_table
 
     folder = output / f"{experiment.name}-{experiment.id}"
-    with waiting(terminal, "Fine-tuning the front, and exporting"):
+    with waiting(terminal, "Fine-tuning the front, and exporting"), told(log.doing):
         try:
             final = finish(experiment, rule, folder, Options(whole_front=True))
         except Signalled:
@@ -180,6 +220,7 @@ def _take_home(
             terminal.print(_over(experiment))
             return 130
         page = write_report(experiment, final, folder / "report.html")
+    log.end(experiment, final)
     terminal.print(front_table(experiment, final))
     said = on_test(final)
     terminal.print(f"\nChosen: trial [bold]{final.chosen.id}[/] ({final.reason}). {said[:1].upper()}{said[1:]}.")

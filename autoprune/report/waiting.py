@@ -53,6 +53,13 @@ def noted(file: Path) -> Iterator[None]:
         file.unlink(missing_ok=True)
 
 
+@contextmanager
+def told(say: Callable[[str], None]) -> Iterator[None]:
+    """Tell ``say`` every ten seconds, in words, what goes on within."""
+    with progress.reported_to(_Words(say, EVERY)):
+        yield
+
+
 def bars(console: Console | None = None, heading: str = "") -> Progress:
     """Return bars without a task, each with its counts and the time that is left, below a heading if there is one."""
     bar = BarColumn(bar_width=None, table_column=Column(ratio=1))  # what the words leave
