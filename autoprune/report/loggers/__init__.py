@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from autoprune.base.packages import require
@@ -102,8 +103,7 @@ class Log:
         ended = [trial for trial in experiment.trials if trial.status not in RUNNING and trial.id not in self._seen]
         for trial in by_end(ended):
             self._seen.add(trial.id)
-            found = _ended(trial, len(self._seen))
-            self._tell(lambda logger, found=found: logger.trial(found))
+            self._tell(partial(_log_trial, _ended(trial, len(self._seen))))
         if time.monotonic() >= self._said + EVERY:
             self._said = time.monotonic()
             self.doing("; ".join([experiment.counts, *doing(experiment)]))
@@ -131,6 +131,10 @@ class Log:
 
 def _why(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+
+
+def _log_trial(ended: Ended, logger: Logger) -> None:
+    logger.trial(ended)
 
 
 def _ended(trial: Trial, step: int) -> Ended:
