@@ -14,14 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autoprune.base.device import on_cpu
+from autoprune.base.device import CPU, on_cpu
 from autoprune.base.files import replacing
 from autoprune.base.modes import evaluating
 from autoprune.base.packages import require
 from autoprune.base.places import check_file, check_folder
 from autoprune.base.registry import Registry
-from autoprune.base.tree import as_inputs, call, examples, repeated
+from autoprune.base.tree import as_inputs, call, examples, repeated, to_device
 from autoprune.errors import UserError
+from autoprune.export.formats import pt2
 from autoprune.export.formats.base import ExportMismatch, Format, Run
 from autoprune.export.formats.state_dict import load_pruned
 from autoprune.measure.latency import Comparison, compare_passes, pinned
@@ -42,6 +43,8 @@ FORMATS: Registry[Format] = Registry(
     "autoprune.formats",
 )
 """Name -> format."""
+
+NO_MAIN = "its outputs have no main tensor by which an exported file could be checked"
 
 NO_TFLITE = (
     "format tflite cannot be written: LiteRT's converter, litert-torch 0.10, allows no torch from 2.15 on; "
@@ -123,6 +126,25 @@ def files_at(place: Path, formats: Sequence[str]) -> dict[str, Path]:
     return {formats[0]: place}
 
 
+def refused(task: Task, model: nn.Module, formats: Sequence[str]) -> dict[str, str]:
+    """Return which formats cannot hold a task's networks, and why, by a look at one of them, which may be untrained.
+
+    What only a format's own converter refuses is found when it writes a file.
+    """
+    inputs = to_device(repeated(task.example, 2), CPU)
+    model = on_cpu(model)
+    with torch.no_grad(), evaluating(model):
+        if main_output(call(model, inputs)) is None:
+            return dict.fromkeys(formats, NO_MAIN)
+        traced = [name for name in formats if FORMATS[name].traced]
+        try:
+            if traced:
+                pt2.traced(model, inputs)
+        except Exception as error:
+            return dict.fromkeys(traced, f"torch.export refuses this model: {_why(error)}")
+    return {}
+
+
 def export(
     task: Task,
     model: nn.Module,
@@ -161,12 +183,12 @@ def _export(name, task, model, dense, validation, inputs, file, threads, runs) -
         try:
             kind.write(model, inputs, draft)
         except Exception as error:
-            why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            why = _why(error)
             raise UserError(f"format {name} cannot hold this model: {why}: leave it out with --format") from error
     run = kind.load(file, task, threads)
     expected = main_output(call(model, inputs))
     if expected is None:
-        raise UserError(f"task {task.name}: its outputs have no main tensor by which an exported file could be checked")
+        raise UserError(f"task {task.name}: {NO_MAIN}")
     outputs = torch.cat([run(part) for part in (examples(inputs, 0, 1), examples(inputs, 1))])  # two batch sizes
     difference = float((outputs - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
     if outputs.shape != expected.shape or not difference <= TOLERANCE:
@@ -182,6 +204,10 @@ def _export(name, task, model, dense, validation, inputs, file, threads, runs) -
         time_beside_dense(name, task, run, dense, threads, runs),
         kind.how_to_load.format(file=file.name, task=task.name),
     )
+
+
+def _why(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 def time_beside_dense(name: str, task: Task, run: Run, dense: nn.Module, threads: int, runs: int) -> Comparison:

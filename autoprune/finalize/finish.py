@@ -42,6 +42,7 @@ class Options:
         runs: timed passes of each file.
         int8: whether an ONNX file of eight-bit integers is written as well.
         qat_steps: steps of quantisation-aware fine-tuning for it; 0 for post-training quantisation only.
+        lenient: whether a format that fails is left out, with the reason, and the others are written.
         whole_front: whether the full recovery is done for the whole front before one network is chosen from it.
 
     Raises:
@@ -55,6 +56,7 @@ class Options:
     int8: bool = False
     qat_steps: int = 0
     whole_front: bool = False
+    lenient: bool = False
 
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing."""
@@ -118,7 +120,16 @@ def finish(
     elif options.recovery_steps:
         recovery = recover(task, model, dense, data, options.recovery_steps, experiment.settings.seed)
         model = recovery.model
-    exported = export.export(task, model, dense.model, data.validation, files, options.threads, options.runs)
+    exported, left_out = {}, {}
+    for name, file in files.items():
+        try:
+            one = export.export(task, model, dense.model, data.validation, {name: file}, options.threads, options.runs)
+        except UserError as error:
+            if not options.lenient:
+                raise
+            left_out[name] = str(error)
+        else:
+            exported |= one
     one_file = place in files.values()
     stem = place.with_suffix("") if one_file else place / "model"
     quantized = None
@@ -142,6 +153,7 @@ def finish(
         latency_ms={} if one_file else _latencies(experiment, task, dense, chosen, worth),
         files={name: each.file for name, each in exported.items()},
         exported=exported,
+        left_out=left_out,
         recovery=recovery,
         quantized=quantized,
         fine_tuned=fine_tuned,

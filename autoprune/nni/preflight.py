@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import chdir
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,10 @@ from autoprune.results.settings import TrialCommand
 
 if TYPE_CHECKING:
     from nni.experiment.config import AlgorithmConfig, ExperimentConfig
+    from torch import nn
+
+    from autoprune.prune.groups import Groups
+    from autoprune.task.task import Task
 
 __all__ = ["check_algorithm", "check_and_complete", "check_rule", "load_config", "measure_what_is_asked"]
 
@@ -34,7 +38,16 @@ TRY_LIMIT = 60
 """Seconds that a tuner of NNI's or somebody else's has to be made, on trial."""
 
 
-def check_and_complete(config: ExperimentConfig) -> None:
+@dataclass(frozen=True)
+class Checked:
+    """What was made for the check, and may serve others: the task, its untrained network, and that one's groups."""
+
+    task: Task
+    model: nn.Module
+    groups: Groups
+
+
+def check_and_complete(config: ExperimentConfig) -> Checked | None:
     """Check all that can be checked before an experiment starts: task, data, device, checkpoint, space and tuner.
 
     What task and machine say (the metric, the device, that a model comes trained) is written into the config's trial
@@ -44,12 +57,15 @@ def check_and_complete(config: ExperimentConfig) -> None:
     Args:
         config: as NNI takes it, with absolute paths.
 
+    Returns:
+        What was looked at; None if it is not AutoPrune's to judge.
+
     Raises:
         UserError: something is wrong.
     """
     settings = TrialCommand.parse(str(config.trial_command))
     if settings is None:
-        return
+        return None
     name = config.experiment_name or ""
     if name.startswith(".") or not re.fullmatch(r"[^/\\\x00-\x1f]*", name):
         raise UserError(f"experimentName {name!r} names a folder: it must not start with a dot or have slashes in it")
@@ -91,6 +107,7 @@ def check_and_complete(config: ExperimentConfig) -> None:
     check_algorithm("tuner", config.tuner, space, settings.warm_start)
     if config.assessor is not None:
         check_algorithm("assessor", config.assessor, space, settings.warm_start)
+    return Checked(task, model, groups)
 
 
 def measure_what_is_asked(

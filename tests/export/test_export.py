@@ -179,6 +179,38 @@ def test_an_unknown_format_is_refused(formats, place, message, tmp_path):
         export.formats_for(formats, tmp_path / place)
 
 
+def test_what_torch_export_refuses_is_known_before_a_search(digits):
+    class Choosy(torch.nn.Linear):
+        def forward(self, x):
+            return super().forward(x) if x.sum() > 0 else x.flatten(1)[:, :10]
+
+    task = digits[0]
+    model = torch.nn.Sequential(torch.nn.Flatten(), Choosy(64, 10)).train()
+    found = export.refused(task, model, export.usual())
+    assert set(found) == {"pt2", "onnx"} and "torch.export refuses this model: " in found["onnx"]
+    assert model.training and export.refused(task, task.build(), export.usual()) == {}
+
+
+def test_where_no_format_will_do_there_is_a_card_without_files(digits_search, tmp_path):
+    final = digits_search.export("knee", tmp_path, formats=(), recovery_steps=0)
+    assert final.files == {} and final.test_quality > 0
+    assert "## Files" not in (tmp_path / "model_card.md").read_text()
+    assert {file.name for file in tmp_path.iterdir()} == {"model_card.json", "model_card.md", "front.csv"}
+
+
+def test_a_format_that_fails_at_the_end_of_a_run_costs_its_own_file_only(digits_search, tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("no operator for this")
+
+    broken = replace(export.FORMATS["onnx"], write=fail)
+    monkeypatch.setattr(export, "FORMATS", {**export.FORMATS, "onnx": broken})
+    how = {"formats": ("onnx", "state_dict"), "recovery_steps": 0, "runs": 2}
+    with pytest.raises(UserError, match="format onnx cannot hold this model: RuntimeError: no operator"):
+        digits_search.export("knee", tmp_path / "strict", **how)
+    final = digits_search.export("knee", tmp_path / "lenient", lenient=True, **how)
+    assert list(final.files) == ["state_dict"] and "no operator" in final.left_out["onnx"]
+
+
 def test_one_file_for_two_formats_is_refused(tmp_path):
     with pytest.raises(UserError, match="one file for the formats pt2, onnx"):
         export.files_at(tmp_path / "net.onnx", ("pt2", "onnx"))

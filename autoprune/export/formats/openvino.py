@@ -22,6 +22,7 @@ FORMAT = Format(
     suffix="xml",
     runtime="OpenVINO",
     write=write,
+    traced=True,
     load=load,
     how_to_load="import openvino\n"
     'model = openvino.compile_model("{file}", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})  # and the .bin beside it\n'
