@@ -120,7 +120,8 @@ def finish(
     elif options.recovery_steps:
         recovery = recover(task, model, dense, data, options.recovery_steps, experiment.settings.seed)
         model = recovery.model
-    exported, left_out = {}, {}
+    exported: dict[str, export.Exported] = {}
+    left_out: dict[str, str] = {}
     for name, file in files.items():
         try:
             one = export.export(task, model, dense.model, data.validation, {name: file}, options.threads, options.runs)

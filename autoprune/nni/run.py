@@ -24,7 +24,7 @@ from autoprune.nni.signals import Signalled, signals_raise
 from autoprune.nni.watch import Progress
 from autoprune.report import loggers
 from autoprune.report.terminal import Console, console
-from autoprune.report.waiting import told, waiting
+from autoprune.report.waiting import FINDING, told, waiting
 from autoprune.results.baselines import left_out
 from autoprune.results.experiment import Experiment, read_duration
 from autoprune.results.settings import TrialCommand
@@ -69,13 +69,15 @@ def _run(given: str, port: int, rule: str | None, output: Path, log_to: Sequence
     logging.getLogger("nni").setLevel(logging.CRITICAL)  # what fails is raised
     bridge.register()
     check_folder(output)
-    config = find_config(given)
+    with waiting(terminal, FINDING):
+        config = find_config(given)
     if TrialCommand.parse(str(config.trial_command)) is None:
         raise UserError(f"{given}: trialCommand must be `autoprune trial TASK`, not {config.trial_command!r}")
     bridge.check_port(port)
     if rule is not None:
         preflight.check_rule(config, rule)
-    checked = preflight.check_and_complete(config)
+    with waiting(terminal, f"Checking the task. {FINDING}"):
+        checked = preflight.check_and_complete(config)
     settings = TrialCommand.parse(str(config.trial_command))
     assert settings is not None and checked is not None  # it was before
     formats = _formats(terminal, checked)

@@ -18,6 +18,8 @@ from autoprune.base.files import write_text
 from autoprune.base.progress import Stage
 from autoprune.results import units
 
+FINDING = "Finding which channels go together (minutes for a large network)"
+
 EVERY = 10.0
 """Seconds between two lines where there is no terminal."""
 

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from autoprune.base import streams
 from autoprune.base.modes import evaluating
+from autoprune.base.progress import track
 from autoprune.base.tree import device_of, to_device
 from autoprune.results.measures import Measure
 from autoprune.task.task import Data, Task
@@ -57,7 +58,8 @@ def bootstrap(task: Task, model: nn.Module, data: Data, seed: int = 0) -> tuple[
         return None, f"none: {'there is one part only' if count < 2 else f'too many examples to judge {FEWEST} times'}"
     drawn = torch.randint(count, (times, count), generator=streams.generator(seed, "bootstrap"))
     if kept:
-        values = [_judged(task, [kept[i] for i in draw]) for draw in drawn.tolist()]
+        draws = track(drawn.tolist(), f"draw for the interval of the {task.metric.noun}", times)
+        values = [_judged(task, [kept[i] for i in draw]) for draw in draws]
     else:
         weights = torch.zeros(times, count, dtype=torch.float64).scatter_add_(
             1, drawn, torch.ones(drawn.shape).double()
