@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from autoprune.cli.app import ExperimentId, Port, Rule, TaskName, app, known_tasks
+from autoprune.cli.app import Confidence, ExperimentId, Port, Rule, TaskName, app, known_tasks
 from autoprune.errors import UserError
 
 
@@ -79,6 +79,7 @@ def run(
     ],
     port: Port = 8080,
     choose: Rule = None,
+    confidence: Confidence = 0.9,
     output: Annotated[Path, typer.Option("--output", "-o", help="where the results' folder goes")] = Path("outputs"),
     log: Annotated[str | None, typer.Option(help="tensorboard, mlflow or wandb, several with commas")] = None,
 ) -> None:
@@ -88,7 +89,7 @@ def run(
     """
     from autoprune.nni.run import run as run_experiment
 
-    sys.exit(run_experiment(config, port, choose, output, log))
+    sys.exit(run_experiment(config, port, choose, output, confidence, log))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

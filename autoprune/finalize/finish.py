@@ -16,6 +16,7 @@ from autoprune.export.int8 import export_int8
 from autoprune.export.recovery import Recovery, recover
 from autoprune.finalize.card import model_card, write_card
 from autoprune.finalize.choice import choose_trial, members
+from autoprune.finalize.confidence import DEFAULT, check_confidence
 from autoprune.finalize.final import Final
 from autoprune.finalize.fine_tuning import fine_tune_all
 from autoprune.finalize.front import front_as_csv
@@ -44,6 +45,7 @@ class Options:
         qat_steps: steps of quantisation-aware fine-tuning for it; 0 for post-training quantisation only.
         lenient: whether a format that fails is left out, with the reason, and the others are written.
         whole_front: whether the full recovery is done for the whole front before one network is chosen from it.
+        confidence: that a limit on the drop holds, see :func:`.choose_trial`.
 
     Raises:
         UserError: a number that means nothing.
@@ -57,12 +59,14 @@ class Options:
     qat_steps: int = 0
     whole_front: bool = False
     lenient: bool = False
+    confidence: float = DEFAULT
 
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing."""
         for name, kind in (("recovery_steps", Whole | None), ("runs", Count), ("qat_steps", Whole)):
             check(f"--{name.replace('_', '-')}", getattr(self, name), kind)
         latency.check_threads(self.threads)
+        check_confidence(self.confidence)
         if self.qat_steps and not self.int8:
             raise UserError("--qat-steps is for a quantised model: add --quantize int8")
 
@@ -99,7 +103,7 @@ def finish(
     """
     options = options or Options()
     files = export.files_at(place, options.formats)
-    chosen, reason = choose_trial(experiment, rule)
+    chosen, reason = choose_trial(experiment, rule, options.confidence)
     task, data, dense = loaded = loaded or load(experiment)
     model = export.load_pruned(task, chosen.model_file).to(dense.device)
     recovery, worth, fine_tuned = None, None, {}
@@ -108,7 +112,7 @@ def finish(
         how = (experiment.settings.seeds, int(experiment.config.get("trialConcurrency") or 1))
         fine_tuned = fine_tune_all(experiment, loaded, trials, *how)
         if len(trials) > 1:
-            chosen, reason = choose_trial(experiment, rule)
+            chosen, reason = choose_trial(experiment, rule, options.confidence)
         best = fine_tuned[chosen.id]
         model = export.load_pruned(task, best.file).to(dense.device)
         if options.whole_front:
@@ -161,6 +165,7 @@ def finish(
         worth=worth,
     )
     if not one_file:
+        place.mkdir(parents=True, exist_ok=True)  # there may be no other file in it
         write_text(place / "front.csv", front_as_csv(experiment, final=final))
     cards = write_card(model_card(experiment, final), stem)
     return replace(final, cards=cards)

@@ -16,6 +16,7 @@ from autoprune.base.places import check_folder
 from autoprune.base.printable import printable
 from autoprune.base.tables import listed
 from autoprune.errors import UserError
+from autoprune.finalize.confidence import DEFAULT, check_confidence
 from autoprune.nni import live, preflight
 from autoprune.nni.database import load_experiment
 from autoprune.nni.new_search import find_config
@@ -35,13 +36,21 @@ if TYPE_CHECKING:
     from autoprune.prune.groups import Groups
 
 
-def run(given: str, port: int, rule: str | None, output: Path, log: str | None = None) -> int:
+def run(
+    given: str,
+    port: int,
+    rule: str | None,
+    output: Path,
+    confidence: float = DEFAULT,
+    log: str | None = None,
+) -> int:
     """Check a config, train the dense model, run the search, and take the chosen model home.
 
     Args:
         given: the config's file, or a task; see :func:`.find_config`.
         rule: how to choose, see :func:`autoprune.finalize.choice.choose_trial`.
         output: the folder in which the results' folder is made.
+        confidence: that a limit on the drop holds.
         log: names of loggers, with commas between; see :mod:`autoprune.report.loggers`.
 
     Returns:
@@ -53,13 +62,13 @@ def run(given: str, port: int, rule: str | None, output: Path, log: str | None =
     """
     try:
         with signals_raise():
-            return _run(given, port, rule, output, loggers.checked(log))
+            return _run(given, port, rule, output, confidence, loggers.checked(log))
     except Signalled as end:
         print(f"autoprune: ended by {end.name}", file=sys.stderr)
         return end.exit_status
 
 
-def _run(given: str, port: int, rule: str | None, output: Path, log_to: Sequence[str]) -> int:
+def _run(given: str, port: int, rule: str | None, output: Path, confidence: float, log_to: Sequence[str]) -> int:
     terminal = console()
     started = time.monotonic()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -69,6 +78,7 @@ def _run(given: str, port: int, rule: str | None, output: Path, log_to: Sequence
     logging.getLogger("nni").setLevel(logging.CRITICAL)  # what fails is raised
     bridge.register()
     check_folder(output)
+    check_confidence(confidence)
     with waiting(terminal, FINDING):
         config = find_config(given)
     if TrialCommand.parse(str(config.trial_command)) is None:
@@ -87,7 +97,7 @@ def _run(given: str, port: int, rule: str | None, output: Path, log_to: Sequence
         with told(log.doing):
             _prepare_dense(terminal, settings, config.trial_code_directory)
         memory.give_back()  # a device's is the trials' now
-        return _search(terminal, config, port, _End(rule, output, formats, started, log))
+        return _search(terminal, config, port, _End(rule, confidence, output, formats, started, log))
 
 
 @dataclass(frozen=True)
@@ -99,6 +109,7 @@ class _End:
     """
 
     rule: str | None
+    confidence: float
     output: Path
     formats: tuple[str, ...]
     started: float
@@ -232,7 +243,8 @@ def _take_home(terminal: Console, experiment: Experiment, port: int, end: _End) 
     folder = end.output / f"{experiment.name}-{experiment.id}"
     with waiting(terminal, "Fine-tuning the front, and exporting"), told(end.log.doing):
         try:
-            final = finish(experiment, end.rule, folder, Options(end.formats, whole_front=True, lenient=True))
+            how = Options(end.formats, whole_front=True, lenient=True, confidence=end.confidence)
+            final = finish(experiment, end.rule, folder, how)
         except Signalled:
             _leave_report(terminal, experiment.folder, end.output, _over(experiment))
             raise

@@ -192,6 +192,7 @@ def test_what_torch_export_refuses_is_known_before_a_search(digits):
 
 
 def test_where_no_format_will_do_there_is_a_card_without_files(digits_search, tmp_path):
+    tmp_path = tmp_path / "new"
     final = digits_search.export("knee", tmp_path, formats=(), recovery_steps=0)
     assert final.files == {} and final.test_quality > 0
     assert "## Files" not in (tmp_path / "model_card.md").read_text()
