@@ -22,11 +22,14 @@ def space(
 ) -> None:
     """Write a task's search space, in NNI's format, from the coupled groups of its model."""
     from autoprune.base.files import write_text
+    from autoprune.report.terminal import side_console
+    from autoprune.report.waiting import FINDING, waiting
     from autoprune.task.find import load_task
     from autoprune.trial.space import space_of
 
     found = load_task(task)
-    written = space_of(task, found, found.example, with_blocks)
+    with waiting(side_console(), FINDING):
+        written = space_of(task, found, found.example, with_blocks)
     output = output or Path("search_spaces") / f"{found.name}.yaml"
     output.parent.mkdir(parents=True, exist_ok=True)
     write_text(output, written.text)
@@ -48,7 +51,7 @@ def groups(
     from autoprune.prune.find import find_groups
     from autoprune.report.groups import groups_table, left_alone_lines
     from autoprune.report.terminal import show, side_console
-    from autoprune.report.waiting import waiting
+    from autoprune.report.waiting import FINDING, waiting
     from autoprune.task.find import load_task_or_model
     from autoprune.task.task import Task
     from autoprune.trial.sensitivity import task_sensitivities
@@ -62,8 +65,9 @@ def groups(
         raise UserError(f"{task} is a model without data: --sensitivity needs a task, see docs/tasks.md")
     else:
         model, keep, lost = found, (), None
-    coupled = find_groups(model, example_input, keep)
-    totals = measure.measure(model, example_input, with_latency=False)
+    with waiting(side_console(), FINDING):
+        coupled = find_groups(model, example_input, keep)
+        totals = measure.measure(model, example_input, with_latency=False)
     show(groups_table(coupled, int(totals["params"]), int(totals["macs"]), lost), *left_alone_lines(coupled))
 
 
@@ -115,7 +119,7 @@ def recipe(
     for each in tried:
         table.add_row(
             *(f"{v:.4g}" if isinstance(v, float) else v for v in each.recipe.values()),
-            "diverged" if each.quality is None else f"{each.quality:.4f}",
+            "diverged" if each.quality is None else found.metric.write(each.quality),
         )
     show(table)
     print(f"The best first. Put it into the task, or add --recipe-trials {trials} to the config's trialCommand.")
@@ -131,12 +135,15 @@ def doctor(
     """Look at what a search needs of this machine, and say what is wrong and how to mend it; exit status 1 if so."""
     from autoprune.base.tables import listed
     from autoprune.nni.doctor import examine
+    from autoprune.report.terminal import side_console
+    from autoprune.report.waiting import waiting
 
     if mend:
         from autoprune.nni import bridge
 
         bridge.register()
-    found = list(examine(port))
+    with waiting(side_console(), "Looking at this machine, and how large its folders are"):
+        found = list(examine(port))
     print(*listed({each.what: each.found for each in found}), sep="\n")
     wrong = [each for each in found if each.wrong]
     print(f"\n{len(wrong)} wrong:" if wrong else "\nNothing is wrong.")
