@@ -164,9 +164,9 @@ def sensitivity_title(schedule: str, criterion: str = "") -> str:
 def sensitivity_words(schedule: str, criterion: str) -> str:
     """Return what a probe did, and how it differs from the other kind."""
     beside = {
-        "supernet": "The supernet has learnt to do without channels: it loses less than the dense network would.",
-        "dense network": "The dense network has never learnt to do without channels: it loses more than a supernet, or "
-        "than a network that is trained after.",
+        "supernet": "It has learnt to do without channels, and usually loses less than the dense network would.",
+        "dense network": "It has never learnt to do without channels, and usually loses more than a supernet, or than "
+        "a network that is trained after.",
     }
     return (
         f"Before the search, a part of each group alone was removed from the {whose(schedule)}'s weights, by "
