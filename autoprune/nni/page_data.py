@@ -193,16 +193,22 @@ def choice(experiment: Experiment, rule: str) -> dict[str, Any]:
 
 
 def network(experiment: Experiment, trial_id: str | None) -> dict[str, Any]:
-    """Return a drawing of the network of a trial that has a result, else of the dense one: title, words and SVG.
+    """Return a drawing of a trial's network, or of the dense one: title, words and SVG; or why not, as ``refused``.
+
+    It is ``settled`` if the layers are known, not only their groups.
 
     Raises:
         UserError: there is no such trial.
     """
     trial = experiment.trial(trial_id) if trial_id else None
-    drawing = draw_network(experiment, trial if trial and trial.succeeded else None)
-    if drawing is None:
+    if trial and not trial.succeeded:
+        return {"refused": "This trial has no result."}
+    drawing = draw_network(experiment, trial)
+    if drawing is None and trial:
         return {"refused": "What this network keeps is not known here: it is in a file of the trial's."}
-    return asdict(drawing)
+    if drawing is None:
+        return {"refused": "The network is known once the first trial has ended."}
+    return asdict(drawing) | {"settled": experiment.network is not None}
 
 
 def _measures(experiment: Experiment) -> dict[str, Measure]:

@@ -54,7 +54,7 @@ function update(status, page) {
     if (now !== shown) {
         shown = now;
         draw();
-        showNetwork(find('network'), ask, chosen, true);
+        showNetwork(find('network'), ask, chosen);
     }
     refreshLearned(find('learned'), ask);
 }
