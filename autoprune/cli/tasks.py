@@ -81,7 +81,7 @@ def sensitivity(
 ) -> None:
     """Print what a task's network loses without a part of each group alone, nothing fine-tuned."""
     from autoprune.base.device import resolve
-    from autoprune.report.sensitivity import draw_sensitivity, sensitivity_table
+    from autoprune.report.sensitivity import draw_sensitivity, sensitivity_table, whose
     from autoprune.report.terminal import show, side_console
     from autoprune.report.waiting import waiting
     from autoprune.trial.sensitivity import task_curves
@@ -91,7 +91,7 @@ def sensitivity(
         curves = task_curves(task, criterion, supernet, where)
     show(sensitivity_table(curves))
     if plot:
-        draw_sensitivity(curves, plot)
+        draw_sensitivity(curves, plot, title=f"Sensitivity of the {whose('supernet' if supernet else '')}")
         print(plot)
 
 
