@@ -1,5 +1,6 @@
 """What the site has beside docs/: the README as its first page, and the files of the repository that pages link to."""
 
+import json
 import re
 from pathlib import Path
 from posixpath import dirname, join, normpath, relpath
@@ -21,6 +22,16 @@ def page_of(file: str) -> str:
     return file.removeprefix("docs/") if file.startswith("docs/") or file.endswith(".md") else f"source/{file}.md"
 
 
+def shown(file: str, text: str) -> str:
+    """Return the page that a file becomes."""
+    if file.endswith(".md"):
+        return text
+    if file.endswith(".ipynb"):
+        cells = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(text)["cells"]]
+        return "\n\n".join(f"``` python\n{source}\n```" if kind == "code" else source for kind, source in cells)
+    return f"# {file}\n\n``` {Path(file).suffix[1:]}\n{text}\n```\n"
+
+
 def linked(file: str, text: str) -> dict[str, str]:
     """Return the links of a page that lead to files of the repository: as they are written -> file."""
     found = {link: normpath(join(dirname(file), link)) for link in LINK.findall(text)}
@@ -36,12 +47,7 @@ def on_files(files, config):
         if file not in texts:
             texts[file] = (REPOSITORY / file).read_text()
             ORIGINS[page_of(file)] = file
-            shown = (
-                texts[file]
-                if file.endswith(".md")
-                else f"# {file}\n\n``` {Path(file).suffix[1:]}\n{texts[file]}\n```\n"
-            )
-            files.append(File.generated(config, page_of(file), content=shown))
+            files.append(File.generated(config, page_of(file), content=shown(file, texts[file])))
         waiting |= {
             target
             for file, text in texts.items()
