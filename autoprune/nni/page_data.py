@@ -3,7 +3,8 @@
 ``python -m autoprune.nni.page_data FOLDER`` is started by NNI's manager when a page first asks (bridge/page_data.js).
 It answers questions, one on each line of its input, until the input ends, which it does with the manager:
 
-    {"ask": "page"}                       all that the Pareto page shows, see :func:`page`
+    {"ask": "page", "since": VERSION}     what the Pareto page shows, see :meth:`Pages.answer`
+    {"ask": "trial", "trial": ID}         more of one trial, see :func:`details`
     {"ask": "names"}                      what trials are called, see :func:`names`
     {"ask": "choice", "rule": "knee"}     {"trial": ID, "reason": ...}, see :func:`choice`
 
@@ -15,17 +16,19 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, islice
 from pathlib import Path
 from typing import Any
 
 from autoprune.base.files import read_object
+from autoprune.base.progress import share
 from autoprune.errors import UserError
 from autoprune.finalize.choice import choose_trial
 from autoprune.finalize.final import fine_tuned_of
@@ -33,6 +36,7 @@ from autoprune.nni.database import load_experiment
 from autoprune.report.kept import channels, kept
 from autoprune.report.progress import by_end, hypervolume_by_trial
 from autoprune.report.rows import cell, name
+from autoprune.results.candidate import PREFIX
 from autoprune.results.experiment import Experiment, Trial
 from autoprune.results.fine_tuned import FineTuned
 from autoprune.results.measures import Measure
@@ -41,6 +45,9 @@ from autoprune.results.pareto import check_objectives, size_of
 SENSITIVITY = Path("log", "sensitivity.json")
 SEEN = (Path("db", "nni.sqlite"), SENSITIVITY, Path("recovered.json"))
 """Files of an experiment's folder: where none of them has changed, no answer has."""
+
+MOST_DOING = 8
+"""Trials under way of which the page says what they do."""
 
 NICE = 10
 """The search comes first."""
@@ -58,22 +65,35 @@ class Pages:
         self._stamp: object = None
         self._known: dict[str, Trial] = {}
         self._experiment: Experiment | None = None
-        self._answers: dict[str, tuple[int, str]] = {}
+        self._names: tuple[int, str] | None = None
+        self._changes = Changes()
 
     def answer(self, question: Mapping[str, Any]) -> tuple[int, str]:
-        """Return an HTTP status and one line of JSON."""
+        """Return an HTTP status and one line of JSON.
+
+        The page's has a ``version``, by which the next question says what is known already: then ``trials`` are only
+        those that are new or have changed, and where nothing has, ``version`` and ``doing`` are all there is.
+        """
         try:
             experiment = self._load()
         except UserError as error:  # the database: the next look may find it whole
             return 503, _to_json({"error": str(error)})
         match question:
-            case {"ask": "page" | "names" as what}:
-                if what not in self._answers:
-                    self._answers[what] = _answer(page if what == "page" else names, experiment)
-                return self._answers[what]
+            case {"ask": "page", **more}:
+                return _answer(self._page, experiment, more.get("since"))
+            case {"ask": "names"}:
+                self._names = self._names or _answer(names, experiment)
+                return self._names
+            case {"ask": "trial", "trial": str(trial)}:
+                return _answer(details, experiment, trial)
             case {"ask": "choice", "rule": str(rule)}:
                 return _answer(choice, experiment, rule)
         return 400, _to_json({"error": "no such question"})
+
+    def _page(self, experiment: Experiment, since: object) -> dict[str, Any]:
+        if not self._changes.are_known:
+            self._changes.learn(page(experiment))
+        return self._changes.since(since) | {"doing": doing(experiment)}
 
     def _load(self) -> Experiment:
         """Read the experiment if it has changed; of trials that have not, what was read of them stays."""
@@ -83,8 +103,41 @@ class Pages:
             trials = [known if (known := self._known.get(t.id)) == t else t for t in found.trials]
             self._experiment = replace(found, trials=trials)
             self._known = {trial.id: trial for trial in trials}
-            self._stamp, self._answers = stamp, {}
+            self._stamp, self._names = stamp, None
+            self._changes.are_known = False
         return self._experiment
+
+
+class Changes:
+    """What a page was told, so that it need not be told again."""
+
+    def __init__(self) -> None:
+        self.are_known = False
+        self._run, self._version = "", 0
+        self._others: dict[str, Any] = {}
+        self._trials: dict[str, tuple[int, dict[str, Any]]] = {}
+
+    def learn(self, content: dict[str, Any]) -> None:
+        """Take what the page shows now; versions go up with each."""
+        self._version += 1
+        trials = {trial["id"]: trial for trial in content["trials"]}
+        if not self._run or self._trials.keys() - trials.keys():  # another database: who asks is told everything
+            self._run, self._trials = secrets.token_hex(4), {}
+        for key, trial in trials.items():
+            if key not in self._trials or self._trials[key][1] != trial:
+                self._trials[key] = self._version, trial
+        self._others = {key: value for key, value in content.items() if key != "trials"}
+        self.are_known = True
+
+    def since(self, version: object) -> dict[str, Any]:
+        """Return what is new to somebody who knows a version; everything, if that is none of ours."""
+        run, _, number = str(version or "").partition(".")
+        now = {"version": f"{self._run}.{self._version}"}
+        if version == now["version"]:
+            return now
+        known = int(number) if run == self._run and number.isdecimal() else 0
+        trials = [trial for changed, trial in self._trials.values() if changed > known]
+        return now | self._others | {"trials": trials, "whole": not known}
 
 
 def _answer(work_out: Callable[..., dict[str, Any]], *arguments: Any) -> tuple[int, str]:
@@ -106,6 +159,8 @@ def page(experiment: Experiment) -> dict[str, Any]:
     minutes = [trial.ended and (trial.ended - begin) / 60_000 for trial in by_end(experiment.candidates)]
     volumes = hypervolume_by_trial(experiment, size)
     recovered = fine_tuned_of(experiment)
+    front = experiment.front()
+    on_front = {trial.id for trial in front}
     return {
         "metric": metric.name,
         "measures": [each.declaration() for each in measures.values()],
@@ -116,10 +171,13 @@ def page(experiment: Experiment) -> dict[str, Any]:
         "counts": experiment.counts,
         "constraints": [limit.words for limit in experiment.constraints],
         "dense": dense and {"measures": dense, "texts": [each.write(dense[key]) for key, each in measures.items()]},
-        "trials": [_trial(experiment, trial, groups, recovered.get(trial.id)) for trial in experiment.trials],
+        "trials": [
+            _trial(experiment, trial, groups if trial.id in on_front else {}, recovered.get(trial.id))
+            for trial in experiment.trials
+        ],
         "candidates": [trial.id for trial in experiment.candidates],
         "baselines": {key: [trial.id for trial in trials] for key, trials in experiment.baselines.items()},
-        "front": [trial.id for trial in experiment.front()],
+        "front": [trial.id for trial in front],
         "fronts": {
             " ".join(pair): [trial.id for trial in experiment.front(pair)]
             for pair in combinations_with_replacement(measures, 2)
@@ -127,8 +185,7 @@ def page(experiment: Experiment) -> dict[str, Any]:
         "volume": {"size": size, "minutes": minutes[: len(volumes)], "values": volumes},
         "groups": list(groups),
         "kept": {
-            trial.id: [kept(experiment, trial, group, total)[0] for group, total in groups.items()]
-            for trial in experiment.front()
+            trial.id: [kept(experiment, trial, group, total)[0] for group, total in groups.items()] for trial in front
         },
         "sensitivity": read_object(experiment.folder / SENSITIVITY)[0] or None,
     }
@@ -143,7 +200,9 @@ def _trial(
         "name": f"{trial.sequence}: {name(experiment, trial)}",
         "status": trial.status,
         "reason": trial.reason,
-        "parameters": ", ".join(f"{key} {value}" for key, value in trial.parameters.items()),
+        "parameters": ", ".join(
+            f"{key} {value}" for key, value in trial.parameters.items() if not key.startswith(PREFIX)
+        ),
     }
     if not trial.succeeded:
         return values | {"measures": None}
@@ -159,6 +218,36 @@ def _trial(
         "kept": [kept(experiment, trial, group, total)[1] for group, total in groups.items()],
         "recovered": {split: ", ".join(map(metric.write, each)) for split, each in tried.items()},
     }
+
+
+def details(experiment: Experiment, trial_id: str) -> dict[str, Any]:
+    """Return what the page shows of a trial beside its measures: its parameters and what it keeps, in words.
+
+    Raises:
+        UserError: there is no such trial.
+    """
+    trial = experiment.trial(trial_id)
+    groups = channels(experiment) if trial.succeeded else {}
+    return {
+        "id": trial.id,
+        "parameters": {key: str(value) for key, value in trial.parameters.items()},
+        "kept": {group: kept(experiment, trial, group, total)[1] for group, total in groups.items()},
+    }
+
+
+def doing(experiment: Experiment) -> list[dict[str, Any]]:
+    """Return what the trials that have run longest are doing, in words, and which share of it is done, if known."""
+    running = (trial for trial in experiment.trials if trial.status == "RUNNING")
+    return [
+        {
+            "id": trial.id,
+            "name": f"{trial.sequence}: {name(experiment, trial)}",
+            "started": trial.started,
+            "words": (words := trial.doing),
+            "share": share(words),
+        }
+        for trial in islice(running, MOST_DOING)
+    ]
 
 
 def names(experiment: Experiment) -> dict[str, Any]:

@@ -10,19 +10,29 @@ function plain(text) {
     return String(text).replace(/[<>&]/g, c => ({ '<': '&lt;', '>': '&gt;', '&': '&amp;' })[c]);
 }
 
+const NARROW = 520; // pixels
+const isNarrow = element => element.clientWidth > 0 && element.clientWidth < NARROW;
+
 function theme() {
     const style = getComputedStyle(document.documentElement);
     return Object.fromEntries(['ink', 'soft', 'line', 'accent', 'error', 'paper'].map(
         name => [name, style.getPropertyValue(`--${name}`).trim()]));
 }
 
-function layout(colors, changes) {
-    const axis = { gridcolor: colors.line, linecolor: colors.line, zeroline: false, automargin: true };
+// Below the axis' title there is room for a legend of as many lines as its names need.
+function layout(element, colors, changes, names = []) {
+    const narrow = isNarrow(element);
+    const size = narrow ? 11 : 13;
+    const isPaper = document.documentElement?.classList.contains('paper');
+    const axis = { gridcolor: colors.line, linecolor: colors.line, zeroline: false, automargin: true, nticks: narrow ? 6 : 0 };
+    const entries = Math.max(1, Math.floor((element.clientWidth || 900) / (Math.max(0, ...names.map(name => name.length)) * size * 0.55 + 50)));
+    const lines = Math.ceil(names.length / entries);
     return {
+        width: isPaper ? element.clientWidth : undefined, // else the element's, whatever becomes of it
         paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)',
-        font: { color: colors.ink, family: 'system-ui, sans-serif', size: 13 },
-        margin: { l: 70, r: 20, t: 10, b: 50 }, hoverlabel: { align: 'left' },
-        legend: { orientation: 'h', y: -0.22 },
+        font: { color: colors.ink, family: 'system-ui, sans-serif', size },
+        margin: { l: narrow ? 45 : 70, r: narrow ? 8 : 20, t: 10, b: 50 + lines * (size + 8) }, hoverlabel: { align: 'left' },
+        legend: { orientation: 'h', yref: 'container', y: 0, yanchor: 'bottom', x: 0, xanchor: 'left' },
         modebar: { bgcolor: 'rgba(0,0,0,0)', color: colors.soft, activecolor: colors.accent },
         ...changes,
         xaxis: { ...axis, ...changes.xaxis }, yaxis: { ...axis, ...changes.yaxis },
@@ -44,7 +54,8 @@ function points(state, trials, view, look) {
     };
 }
 
-// view: { x, y, xlog, ylog, others, chosen } of the controls; pick is called with the id of a clicked trial.
+// view: { x, y, xlog, ylog, others, chosen } of the controls; pick is called with the id of a clicked trial. Returns the line
+// in words.
 export function drawFront(element, state, view, pick) {
     const colors = theme();
     const sorted = trials => [...trials].sort((a, b) => a.measures[view.x] - b.measures[view.x]);
@@ -70,16 +81,34 @@ export function drawFront(element, state, view, pick) {
     traces.push(points(state, chosen, view, { name: 'selected', marker: ring, hoverinfo: 'skip', showlegend: chosen.length > 0 }));
     const axis = (name, log) => ({
         title: { text: state.declared.get(name).noun + (log ? ' (log scale)' : '') }, type: log ? 'log' : 'linear',
-        tickformat: state.declared.get(name).ticks, ...(log ? { dtick: 'D2' } : {}),
+        tickformat: state.declared.get(name).ticks, ...(log && !isNarrow(element) ? { dtick: 'D2' } : {}),
     });
-    const look = layout(colors, {
+    const look = layout(element, colors, {
         xaxis: axis(view.x, view.xlog), yaxis: axis(view.y, view.ylog),
         uirevision: [view.x, view.y, view.xlog, view.ylog].join(), // a zoom survives new points
-    });
+    }, traces.filter(trace => trace.showlegend !== false).map(trace => trace.name));
     Plotly.react(element, traces, look, CONFIG).then(() => {
         element.removeAllListeners('plotly_click');
         element.on('plotly_click', event => event.points[0].customdata && pick(event.points[0].customdata));
     });
+    return inWords(state, front, view);
+}
+
+// What the line says, for those who do not see it.
+function inWords(state, front, { x, y }) {
+    const at = name => state.measures.findIndex(each => each.name === name);
+    const say = trial => `${state.declared.get(y).noun} ${trial.texts[at(y)]} at ${state.declared.get(x).noun} ${trial.texts[at(x)]}`;
+    if (front.length < 2) {
+        return front.length ? `One trial: ${say(front[0])}.` : 'It has no trial yet.';
+    }
+    return `${front.length} trials, from ${say(front[0])} to ${say(front.at(-1))}.`;
+}
+
+// Saves what a plot shows, on paper's or the screen's colour.
+export function savePicture(element, filename) {
+    const look = { ...element.layout, paper_bgcolor: theme().paper };
+    const { clientWidth: width, clientHeight: height } = element;
+    return Plotly.downloadImage({ data: element.data, layout: look }, { format: 'png', scale: 2, width, height, filename });
 }
 
 export function drawVolume(element, state) {
@@ -89,7 +118,7 @@ export function drawVolume(element, state) {
         x: minutes, y: values, mode: 'lines+markers', line: { shape: 'hv', color: colors.accent }, marker: { size: 5 },
         hovertemplate: 'after %{x:.1f} min: %{y:.4f}<extra></extra>',
     };
-    const look = layout(colors, {
+    const look = layout(element, colors, {
         xaxis: { title: { text: 'minutes since the start' }, rangemode: 'tozero' },
         yaxis: { title: { text: `of ${state.declared.get(state.metric).noun} and ${state.declared.get(size).noun}` } },
     });
@@ -99,20 +128,20 @@ export function drawVolume(element, state) {
 export function drawKept(element, state, pick) {
     const colors = theme();
     const front = state.front.filter(trial => state.kept[trial.id]);
-    const few = state.groups.length <= 16;
+    const few = state.groups.length <= 16 && (element.clientWidth || 900) / state.groups.length > 55;
     const metric = state.measures.findIndex(each => each.name === state.metric);
     const trace = {
         type: 'heatmap', zmin: 0, zmax: 1, xgap: 2, ygap: 2, showscale: !few,
-        x: state.groups.map(plain), y: front.map(trial => `${plain(trial.id)}  ${trial.texts[metric]}`),
+        x: state.groups.map(plain), y: front.map(trial => `${plain(trial.id)}${isNarrow(element) ? '<br>' : '  '}${trial.texts[metric]}`),
         z: front.map(trial => state.kept[trial.id]), text: front.map(trial => trial.kept.map(plain)),
         texttemplate: few ? '%{text}' : '', textfont: { color: '#1f2933' },
         colorscale: [[0, '#f7fafd'], [1, '#5b9bdd']], colorbar: { tickformat: '.0%', thickness: 12 },
         hovertemplate: 'trial %{y}<br>group %{x}<br>kept %{z:.0%} (%{text})<extra></extra>',
     };
-    const look = layout(colors, {
+    const look = layout(element, colors, {
         xaxis: { type: 'category', showgrid: false, title: { text: "coupled group, in the network's order" } },
         yaxis: { type: 'category', showgrid: false, autorange: 'reversed' },
-        height: 110 + 28 * Math.max(2, front.length), margin: { l: 120, r: 20, t: 10, b: 60 },
+        height: 110 + 28 * Math.max(2, front.length), margin: { l: isNarrow(element) ? 60 : 120, r: 8, t: 10, b: 60 },
     });
     element.style.height = `${look.height}px`;
     Plotly.react(element, [trace], look, PLAIN).then(() => {
@@ -127,9 +156,9 @@ export function drawSensitivity(element, state) {
     const traces = Object.entries(state.sensitivity).map(([group, curve]) => ({
         x: curve.map(each => each[0]), y: curve.map(each => each[1]), name: plain(group), mode: 'lines+markers',
     }));
-    const look = layout(theme(), {
+    const look = layout(element, theme(), {
         xaxis: { title: { text: 'removed of this group alone' }, tickformat: '.0%' },
         yaxis: { title: { text: noun }, tickformat: ticks },
-    });
+    }, traces.map(trace => trace.name));
     Plotly.react(element, traces, look, PLAIN);
 }
