@@ -17,7 +17,7 @@ export function showDetails(state, chosen, beside, act) {
     const trials = [beside, chosen].map(id => state.byId.get(id)).filter(Boolean);
     trials.forEach(learn);
     const key = JSON.stringify([beside, trials, trials.map(trial => known.get(trial.id)), state.groups.length]);
-    if (trials.length === 0 || key === shown.key) {
+    if (trials.length === 0 || (key === shown.key && find('trial-name'))) {
         return;
     }
     shown = { ids: trials.map(trial => trial.id), key };

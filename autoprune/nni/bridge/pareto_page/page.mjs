@@ -15,6 +15,7 @@ let state = null; // see readPage
 let chosen = null; // a trial's id
 let beside = null; // the id of a trial that it is compared with
 let isStopped = false; // from here
+const drawn = new Map(); // by plot: what it shows, and how
 
 // Asking ------------------------------------------------------------------------------------------------------------
 
@@ -41,7 +42,7 @@ async function poll() {
 }
 
 function update(status, answer) {
-    const isFirst = state === null;
+    const [isFirst, begun] = [state === null, performance.now()];
     state = readPage(answer, state);
     if (isFirst) {
         showMeasures();
@@ -51,6 +52,7 @@ function update(status, answer) {
     showRunning(state, status, openLog);
     if (answer.trials) {
         draw();
+        requestAnimationFrame(() => performance.measure('shown', { start: begun })); // see experiments/page_speed.py
     }
 }
 
@@ -97,7 +99,7 @@ function draw() {
     }
     find('sensitivity-section').hidden = !state.sensitivity;
     if (state.sensitivity) {
-        drawSensitivity(find('sensitivity'), state);
+        drawLater('sensitivity', [state.told.sensitivity], place => drawSensitivity(place, state));
     }
     showFailed(state, pick);
     showTrials();
@@ -107,8 +109,24 @@ function drawPoints() {
     drawTheFront();
     find('constraints').textContent = state.constraints.length === 0 ? '' :
         `It keeps within the search's constraints: ${state.constraints.join(', ')}.`;
-    drawVolume(find('volume'), state);
-    drawKept(find('kept'), state, select);
+    drawLater('volume', [state.told.volume], place => drawVolume(place, state));
+    drawLater('kept', [state.told.kept, state.told.groups], place => drawKept(place, state, select));
+}
+
+// Draws a plot further down once what is above has been shown, and only if `content` or how it is drawn has changed.
+function drawLater(id, content, drawIt) {
+    const place = find(id);
+    const looks = [place.clientWidth, document.documentElement.className, matchMedia('(prefers-color-scheme: dark)').matches];
+    const now = [...content, ...looks];
+    if (drawn.get(id)?.every((each, i) => each === now[i])) {
+        return;
+    }
+    drawn.set(id, now);
+    if (document.documentElement.classList.contains('paper')) {
+        drawIt(place); // it is printed at once
+    } else {
+        setTimeout(() => drawIt(place));
+    }
 }
 
 function drawTheFront() {

@@ -11,24 +11,32 @@ function plain(text) {
 }
 
 const NARROW = 520; // pixels
+const MOST_POINTS = 1000; // of candidates that others beat: more take long to draw, and cover one another
 const isNarrow = element => element.clientWidth > 0 && element.clientWidth < NARROW;
 
+const isOnPaper = () => document.documentElement?.classList.contains('paper') ?? false;
+
+const themes = new Map(); // asking for the styles takes long where much has been drawn
+
 function theme() {
-    const style = getComputedStyle(document.documentElement);
-    return Object.fromEntries(['ink', 'soft', 'line', 'accent', 'error', 'paper'].map(
-        name => [name, style.getPropertyValue(`--${name}`).trim()]));
+    const key = `${globalThis.matchMedia?.('(prefers-color-scheme: dark)').matches} ${isOnPaper()}`;
+    if (!themes.has(key)) {
+        const style = getComputedStyle(document.documentElement);
+        themes.set(key, Object.fromEntries(['ink', 'soft', 'line', 'accent', 'error', 'paper'].map(
+            name => [name, style.getPropertyValue(`--${name}`).trim()])));
+    }
+    return themes.get(key);
 }
 
 // Below the axis' title there is room for a legend of as many lines as its names need.
 function layout(element, colors, changes, names = []) {
     const narrow = isNarrow(element);
     const size = narrow ? 11 : 13;
-    const isPaper = document.documentElement?.classList.contains('paper');
     const axis = { gridcolor: colors.line, linecolor: colors.line, zeroline: false, automargin: true, nticks: narrow ? 6 : 0 };
     const entries = Math.max(1, Math.floor((element.clientWidth || 900) / (Math.max(0, ...names.map(name => name.length)) * size * 0.55 + 50)));
     const lines = Math.ceil(names.length / entries);
     return {
-        width: isPaper ? element.clientWidth : undefined, // else the element's, whatever becomes of it
+        width: isOnPaper() ? element.clientWidth : undefined, // else the element's, whatever becomes of it
         paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)',
         font: { color: colors.ink, family: 'system-ui, sans-serif', size },
         margin: { l: narrow ? 45 : 70, r: narrow ? 8 : 20, t: 10, b: 50 + lines * (size + 8) }, hoverlabel: { align: 'left' },
@@ -44,6 +52,12 @@ function hover(state, trial) {
     const lines = state.measures.map(({ noun }, i) => `${noun}: ${trial.texts[i]}`);
     const heading = [`<b>${plain(trial.name)}</b>`, trial.id && `trial ${plain(trial.id)}`].filter(Boolean);
     return [...heading, ...lines].join('<br>');
+}
+
+// At most that many of a list, evenly.
+function thinned(all, most) {
+    const step = Math.max(1, all.length / most);
+    return step === 1 ? all : Array.from({ length: most }, (_, i) => all[Math.floor(i * step)]);
 }
 
 function points(state, trials, view, look) {
@@ -62,7 +76,7 @@ export function drawFront(element, state, view, pick) {
     const front = sorted(state.fronts[`${view.x} ${view.y}`] ?? state.fronts[`${view.y} ${view.x}`]);
     const traces = [];
     if (view.others) {
-        traces.push(points(state, state.candidates, view, { name: 'candidates', marker: { color: colors.soft, opacity: 0.45 } }));
+        traces.push(points(state, thinned(state.candidates, MOST_POINTS), view, { name: 'candidates', marker: { color: colors.soft, opacity: 0.45 } }));
     }
     Object.entries(state.baselines).forEach(([name, trials], i) => {
         const color = BASELINE_COLORS[i % BASELINE_COLORS.length];
@@ -95,13 +109,14 @@ export function drawFront(element, state, view, pick) {
 }
 
 // What the line says, for those who do not see it.
-function inWords(state, front, { x, y }) {
+function inWords(state, front, { x, y, others }) {
+    const few = others && state.candidates.length > MOST_POINTS ? ` Of ${state.candidates.length} candidates, ${MOST_POINTS} are drawn.` : '';
     const at = name => state.measures.findIndex(each => each.name === name);
     const say = trial => `${state.declared.get(y).noun} ${trial.texts[at(y)]} at ${state.declared.get(x).noun} ${trial.texts[at(x)]}`;
     if (front.length < 2) {
         return front.length ? `One trial: ${say(front[0])}.` : 'It has no trial yet.';
     }
-    return `${front.length} trials, from ${say(front[0])} to ${say(front.at(-1))}.`;
+    return `${front.length} trials, from ${say(front[0])} to ${say(front.at(-1))}.${few}`;
 }
 
 // Saves what a plot shows, on paper's or the screen's colour.
@@ -114,8 +129,10 @@ export function savePicture(element, filename) {
 export function drawVolume(element, state) {
     const colors = theme();
     const { size, minutes, values } = state.volume;
+    const isMany = values.length > MOST_POINTS; // then only where it has grown, and its end
+    const wanted = values.map((_, i) => i).filter(i => !isMany || values[i] !== values[i - 1] || i === values.length - 1);
     const trace = {
-        x: minutes, y: values, mode: 'lines+markers', line: { shape: 'hv', color: colors.accent }, marker: { size: 5 },
+        x: wanted.map(i => minutes[i]), y: wanted.map(i => values[i]), mode: isMany ? 'lines' : 'lines+markers', line: { shape: 'hv', color: colors.accent }, marker: { size: 5 },
         hovertemplate: 'after %{x:.1f} min: %{y:.4f}<extra></extra>',
     };
     const look = layout(element, colors, {
@@ -131,7 +148,7 @@ export function drawKept(element, state, pick) {
     const few = state.groups.length <= 16 && (element.clientWidth || 900) / state.groups.length > 55;
     const metric = state.measures.findIndex(each => each.name === state.metric);
     const trace = {
-        type: 'heatmap', zmin: 0, zmax: 1, xgap: 2, ygap: 2, showscale: !few,
+        type: 'heatmap', zmin: 0, zmax: 1, xgap: few ? 2 : 0, ygap: few ? 2 : 0, showscale: !few,
         x: state.groups.map(plain), y: front.map(trial => `${plain(trial.id)}${isNarrow(element) ? '<br>' : '  '}${trial.texts[metric]}`),
         z: front.map(trial => state.kept[trial.id]), text: front.map(trial => trial.kept.map(plain)),
         texttemplate: few ? '%{text}' : '', textfont: { color: '#1f2933' },

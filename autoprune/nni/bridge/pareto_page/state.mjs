@@ -3,17 +3,20 @@
 // answer: all, or what is new since `before`, an earlier result. Wherever it names trials by id, the result has the trials
 // themselves.
 export function readPage(answer, before = null) {
+    const isPart = answer.whole === false;
     if (!answer.trials) { // nothing is new
         return { ...before, version: answer.version, doing: answer.doing };
     }
-    const byId = new Map(answer.whole === false ? before.byId : []);
+    const told = { ...(isPart ? before.told : {}), ...answer };
+    const byId = isPart ? before.byId : new Map();
     answer.trials.forEach(trial => byId.set(trial.id, trial));
+    const trials = [...byId.values()];
     const listed = ids => ids.map(id => byId.get(id));
     const listedAll = named => Object.fromEntries(Object.entries(named).map(([name, ids]) => [name, listed(ids)]));
     return {
-        ...answer, byId, trials: [...byId.values()].sort((a, b) => a.number - b.number),
-        declared: new Map(answer.measures.map(each => [each.name, each])),
-        candidates: listed(answer.candidates), front: listed(answer.front),
-        fronts: listedAll(answer.fronts), baselines: listedAll(answer.baselines),
+        ...told, told, byId, trials: trials.sort((a, b) => a.number - b.number),
+        declared: new Map(told.measures.map(each => [each.name, each])),
+        candidates: listed(told.candidates), front: listed(told.front),
+        fronts: listedAll(told.fronts), baselines: listedAll(told.baselines),
     };
 }
