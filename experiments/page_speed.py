@@ -112,7 +112,9 @@ def measure(trials: int, groups: int, updates: int) -> None:
                     took.append(browser.evaluate(PAINTED)[1])
                     answered.append(browser.evaluate(ANSWERED))
                     worked.append(work(browser) - begun)
-                print(f"update: {statistics.median(took):.0f} ms, at most {max(took):.0f} ms ({updates} of 3 trials each)")
+                print(
+                    f"update: {statistics.median(took):.0f} ms, at most {max(took):.0f} ms ({updates} of 3 trials each)"
+                )
                 print(f"all that the page does for an update: {statistics.median(worked):.0f} ms of a processor")
                 print(f"the answer to it: {statistics.median(answered):.0f} ms, beside the page")
         finally:

@@ -195,7 +195,8 @@ def test_two_trials_are_compared_side_by_side(page, browser):
     browser.wait_for("document.querySelectorAll('#details dt').length > 12", 10)
     click(browser, "#compare")
     click(browser, f"tr[data-trial={second}] button")
-    browser.wait_for("document.querySelectorAll('#comparison tbody tr').length > 12", 10)
+    cells = "[...document.querySelectorAll('#comparison tbody td')].map(cell => cell.innerText)"
+    browser.wait_for(f"{cells}.length > 24 && !{cells}.includes('-')", 10)
     rows = browser.evaluate(
         "[...document.querySelectorAll('#comparison tr')].map(r => [...r.cells].map(c => c.innerText))"
     )
@@ -293,6 +294,7 @@ def test_on_paper_it_is_light_whole_and_without_buttons(page, browser):
     )
     assert browser.evaluate("document.getElementById('front').layout.font.color") == "#1f2933"
     assert not any(is_shown(browser, each) for each in ("#actions", "#filter", "#axes", "#trials-csv"))
+    assert "accuracy" in text_of(browser, "#trials thead")
     assert browser.evaluate("document.getElementById('front')._fullLayout.width") <= 700
     assert browser.evaluate(
         "document.querySelector('.scroll').scrollHeight <= document.querySelector('.scroll').clientHeight"

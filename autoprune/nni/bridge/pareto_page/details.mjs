@@ -35,7 +35,7 @@ async function learn(trial) {
         known.set(trial.id, { ...known.get(trial.id), status: trial.status });
         const more = await ask(`autoprune/trial?trial=${encodeURIComponent(trial.id)}`).catch(error => ({ error: error.message }));
         known.set(trial.id, { ...more, status: more.error ? null : trial.status });
-        if (shown.ids.includes(trial.id)) {
+        if (shown.ids.includes(trial.id) && find('trial-name')) {
             actions.again();
         }
     }

@@ -137,6 +137,7 @@ function drawTheFront() {
 
 function showTrials() {
     if (state !== null) {
+        find('trial').hidden = state.candidates.length === 0 && chosen === null;
         showTable(state, chosen, pick);
         showDetails(state, chosen, beside, { compare, again: showTrials });
     }
