@@ -71,19 +71,21 @@ class SearchResult(Experiment):
     loaded: tuple[Task, Splits, Dense] = field(repr=False)
     keeper: Any = field(default=None, repr=False)
 
-    def choose(self, rule: str | None = None) -> Trial:
+    def choose(self, rule: str | None = None, confidence: float = 0.9) -> Trial:
         """Return the trial that a rule picks from the front.
 
         Args:
             rule: ``drop<=1%`` (also if None, or the most accurate trial where none is that good), ``knee``,
                 ``macs<=20M`` and the like, or a trial's id.
+            confidence: that a limit on the drop holds for the true drop, once the front was fine-tuned to the end; 0
+                takes drops as measured.
 
         Raises:
             UserError: the rule is not understood or nothing satisfies it.
         """
         from autoprune.finalize.choice import choose_trial
 
-        return choose_trial(self, rule)[0]
+        return choose_trial(self, rule, confidence)[0]
 
     def model(self, choice: Trial | str | None = None) -> nn.Module:
         """Return a trial's pruned network in evaluation mode, on the CPU.

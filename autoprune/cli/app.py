@@ -61,6 +61,9 @@ TaskName = Annotated[
 Rule = Annotated[
     str | None, typer.Option(help="drop<=1%, accuracy>=0.98, knee, macs<=20M, latency<=5ms, or a trial's id")
 ]
+Confidence = Annotated[
+    float, typer.Option(help="that the true drop keeps a limit such as drop<=1%; 0 takes drops as measured")
+]
 Objectives = Annotated[
     str | None, typer.Option(help="comma-separated, such as accuracy,params; the config's by default")
 ]

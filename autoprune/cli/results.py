@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from autoprune.base.printable import printable
-from autoprune.cli.app import ExperimentId, Objectives, PictureFile, Rule, Threads, app, checked_file
+from autoprune.cli.app import Confidence, ExperimentId, Objectives, PictureFile, Rule, Threads, app, checked_file
 
 
 @app.command()
@@ -53,6 +53,7 @@ def report(
 def export(
     experiment_id: ExperimentId = "latest",
     choose: Rule = None,
+    confidence: Confidence = 0.9,
     formats: Annotated[
         str | None, typer.Option("--format", help="pt2, onnx or state_dict, several with commas; all by default")
     ] = None,
@@ -77,7 +78,12 @@ def export(
     experiment = open_experiment(experiment_id)
     place = output or Path("outputs") / f"{experiment.name}-{experiment.id}"
     options = Options(
-        formats_for(formats, place), recovery_steps, threads, int8=quantize == "int8", qat_steps=qat_steps
+        formats_for(formats, place),
+        recovery_steps,
+        threads,
+        int8=quantize == "int8",
+        qat_steps=qat_steps,
+        confidence=confidence,
     )
     with waiting(side_console(), "Exporting"):
         final = finish(experiment, choose, place, options)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from autoprune.cli.app import ExperimentId, Port, Rule, TaskName, app, known_tasks
+from autoprune.cli.app import Confidence, ExperimentId, Port, Rule, TaskName, app, known_tasks
 from autoprune.errors import UserError
 
 
@@ -76,6 +76,7 @@ def run(
     ],
     port: Port = 8080,
     choose: Rule = None,
+    confidence: Confidence = 0.9,
     output: Annotated[Path, typer.Option("--output", "-o", help="where the results' folder goes")] = Path("outputs"),
 ) -> None:
     """Run a search from start to end: check, train the dense model, search, choose, report and export.
@@ -84,7 +85,7 @@ def run(
     """
     from autoprune.nni.run import run as run_experiment
 
-    sys.exit(run_experiment(config, port, choose, output))
+    sys.exit(run_experiment(config, port, choose, output, confidence))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -7,12 +7,14 @@ from dataclasses import replace
 from statistics import fmean
 
 from autoprune.errors import UserError
+from autoprune.finalize.confidence import DEFAULT, at_most, check_confidence, kept
 from autoprune.finalize.final import fine_tuned_of
 from autoprune.results.candidate import Candidate
 from autoprune.results.experiment import Experiment, Trial
+from autoprune.results.fine_tuned import FineTuned
 from autoprune.results.limits import DROP, Limit, satisfies
 from autoprune.results.measures import MEASURES, Measure
-from autoprune.results.pareto import choose
+from autoprune.results.pareto import choose, size_of
 
 DEFAULT_RULE = "drop<=1%"
 MOST = 12
@@ -33,36 +35,72 @@ def members(front: Sequence[Trial]) -> list[Trial]:
     return [found[round(i * (len(found) - 1) / (MOST - 1))] for i in range(MOST)]
 
 
-def choose_trial(experiment: Experiment, rule: str | None) -> tuple[Trial, str]:
+def choose_trial(experiment: Experiment, rule: str | None, confidence: float = DEFAULT) -> tuple[Trial, str]:
     """Return the trial that ``rule`` picks from the front, and the rule in force.
 
     Without a rule it is ``drop<=1%``, or the best trial by the metric where none is that good. A trial's id picks any
-    trial. Once the front was fine-tuned to the end, the mean results on validation data after that count, before it
-    the search's.
+    trial. Once the front was fine-tuned to the end, the mean results on validation data after that count, and a limit
+    on the drop holds for the true drop, with the given confidence (see :mod:`autoprune.finalize.confidence`). Before
+    it the search's results count, as measured.
+
+    Args:
+        confidence: in [0.5, 1), or 0 to take drops as measured.
 
     Raises:
         UserError: the rule is not understood, or nothing satisfies it or the search's constraints.
     """
+    check_confidence(confidence)
     if rule and any(trial.id == rule for trial in experiment.trials if trial.succeeded):
         return experiment.trial(rule), f"trial {rule}, by hand"
     found, metric = experiment.front(), experiment.metric
     front = {trial.id: trial.measures for trial in found}
     known, networks = fine_tuned_of(experiment), members(found)
-    if all(trial.id in known for trial in networks):
+    is_tuned = all(trial.id in known for trial in networks)
+    if is_tuned:
         reached = {trial.id: fmean(known[trial.id].validation) for trial in networks}
         front = {key: front[key] | {metric.name: value} for key, value in reached.items()}
         front = {key: m for key, m in front.items() if satisfies(experiment.constraints, m, experiment.dense, metric)}
     dense = experiment.dense or ({} if metric.ideal is None else {metric.name: metric.ideal})
     if experiment.candidates and not front:
         raise UserError(_why_empty(experiment))
-    if rule is None and front:
-        limit = Limit.read(DEFAULT_RULE)
-        assert limit is not None
-        if all(limit.violation(m, dense.get(metric.name), metric) > 0 for m in front.values()):
+    reason, limit = rule or DEFAULT_RULE, Limit.read(rule or DEFAULT_RULE)
+    if front and limit is not None and limit.measure == DROP:
+        measured = [key for key, m in front.items() if limit.violation(m, dense.get(metric.name), metric) <= 0]
+        drops = _drops(experiment, known, _by_size(front, experiment.objectives, metric)) if is_tuned else {}
+        holding = measured
+        if drops and confidence:
+            sure, reason = kept(drops, limit.bound, confidence), f"{reason}, {confidence:.0%} sure"
+            holding = [key for key in measured if key in sure]
+        if measured and not holding and rule:
+            nearest = min(at_most(*each, confidence) for each in drops.values())
+            raise UserError(
+                f"{rule}: {len(measured)} trials are measured to keep it, but on so few validation examples none does "
+                f"with {confidence:.0%} confidence (the nearest drops by at most {nearest:.2%}): loosen it, give more "
+                "validation examples, or take the drops as measured: --confidence 0"
+            )
+        if not holding and rule is None:
             best = min(front, key=lambda key: metric.cost(front[key][metric.name]))
-            return experiment.trial(best), f"the {metric.best}: no trial is within 1 % of the dense {metric.noun}"
-    rule = rule or DEFAULT_RULE
-    return experiment.trial(choose(rule, front, dense, experiment.objectives, metric)), rule
+            how = f" with {confidence:.0%} confidence" if measured else ""
+            return experiment.trial(best), f"the {metric.best}: no trial is within 1 % of the dense {metric.noun}{how}"
+        front = {key: front[key] for key in holding or front}
+    return experiment.trial(choose(rule or DEFAULT_RULE, front, dense, experiment.objectives, metric)), reason
+
+
+def _drops(
+    experiment: Experiment, known: Mapping[str, FineTuned], trials: Sequence[str]
+) -> dict[str, tuple[float, float]]:
+    """Return the drop of each trial and its standard error; nothing where one's error is not known."""
+    metric, dense = experiment.metric, experiment.dense
+    if dense is None:
+        return {}
+    drops = {key: known[key].drop(metric, dense[metric.name]) for key in trials if key in known}
+    return drops if len(drops) == len(trials) and all(error for _, error in drops.values()) else {}
+
+
+def _by_size(front: Mapping[str, Mapping[str, float]], objectives: Sequence[str], metric: Measure) -> list[str]:
+    """Return the front's trials, the largest first: the order in which they are tested must not be their results'."""
+    size = size_of(objectives, "params", metric)
+    return sorted(front, key=lambda key: (-front[key][size], key))
 
 
 def _why_empty(experiment: Experiment) -> str:

@@ -33,6 +33,7 @@ from autoprune.results.experiment import Experiment, Trial
 from autoprune.results.fine_tuned import FineTuned, write_fine_tuned
 from autoprune.task.task import Splits, Task
 from autoprune.train import evaluation
+from autoprune.train.interval import Parts, drop_error, parts_of
 from autoprune.trial.run import run_trial
 
 Loaded = tuple[Task, Splits, Dense]
@@ -74,6 +75,9 @@ def fine_tune_all(
     missing = [trial for trial in trials if len(known.get(trial.id, _NOTHING).validation) < seeds]
     jobs = [_Job(experiment, loaded, trial, repeat) for trial in missing for repeat in range(seeds)]
     done = {job: outcome for job in jobs if (outcome := job.outcome) is not None}
+    if len(done) < len(jobs):
+        dense = _parts(loaded, loaded[2].model)
+        jobs = [job if job in done else replace(job, dense=dense) for job in jobs]
     outcomes = _run_jobs([job for job in jobs if job not in done], processes)
     for job, outcome in track(outcomes, "fine-tuning", len(jobs), len(done)):
         done[job] = outcome
@@ -86,6 +90,7 @@ def fine_tune_all(
             file=min(mine, key=lambda each: loaded[0].metric.cost(each.validation)).file,
             steps=0 if is_complete(trial) else loaded[0].recovery.steps,
             failures=tuple(each.failure for each in mine if each.failure),
+            errors=tuple(each.error for each in mine if each.error is not None),
         )
     if missing:
         write_fine_tuned(experiment.folder, known)
@@ -93,6 +98,12 @@ def fine_tune_all(
 
 
 _NOTHING = FineTuned(0.0, (), (), Path(), 0)
+
+
+def _parts(loaded: Loaded, model: nn.Module) -> Parts | None:
+    """Return what a model makes of each part of the validation split; None of a task with an evaluation of its own."""
+    task, data, _ = loaded
+    return None if task.own_evaluation is not None else parts_of(task, model, data.validation)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +114,7 @@ class _Job:
     loaded: Loaded
     trial: Trial
     repeat: int
+    dense: Parts | None = None
 
     @property
     def on_device(self) -> bool:
@@ -157,7 +169,10 @@ class _Job:
         task, data, dense = self.loaded
         model = model.to(dense.device)
         validation, test = (evaluation.quality(task, model, split) for split in (data.validation, data.test))
-        outcome = _Outcome(validation, test, file, failure)
+        error = None
+        if self.dense is not None and (parts := _parts(self.loaded, model)) is not None:
+            error = drop_error(parts, self.dense, self.experiment.settings.seed)
+        outcome = _Outcome(validation, test, file, failure, error)
         write_json(self._file("json"), outcome._asdict() | {"file": str(file)})
 
     def _file(self, suffix: str) -> Path:
@@ -171,6 +186,7 @@ class _Outcome(NamedTuple):
     test: float
     file: Path
     failure: str | None = None
+    error: float | None = None
 
 
 def _run_jobs(jobs: list[_Job], processes: int) -> Iterator[tuple[_Job, _Outcome]]:

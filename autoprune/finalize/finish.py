@@ -16,6 +16,7 @@ from autoprune.export.int8 import export_int8
 from autoprune.export.recovery import Recovery, recover
 from autoprune.finalize.card import model_card, write_card
 from autoprune.finalize.choice import choose_trial, members
+from autoprune.finalize.confidence import DEFAULT, check_confidence
 from autoprune.finalize.final import Final
 from autoprune.finalize.fine_tuning import fine_tune_all
 from autoprune.finalize.front import front_as_csv
@@ -43,6 +44,7 @@ class Options:
         int8: whether an ONNX file of eight-bit integers is written as well.
         qat_steps: steps of quantisation-aware fine-tuning for it; 0 for post-training quantisation only.
         whole_front: whether the full recovery is done for the whole front before one network is chosen from it.
+        confidence: that a limit on the drop holds, see :func:`.choose_trial`.
 
     Raises:
         UserError: a number that means nothing.
@@ -55,12 +57,14 @@ class Options:
     int8: bool = False
     qat_steps: int = 0
     whole_front: bool = False
+    confidence: float = DEFAULT
 
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing."""
         for name, kind in (("recovery_steps", Whole | None), ("runs", Count), ("qat_steps", Whole)):
             check(f"--{name.replace('_', '-')}", getattr(self, name), kind)
         latency.check_threads(self.threads)
+        check_confidence(self.confidence)
         if self.qat_steps and not self.int8:
             raise UserError("--qat-steps is for a quantised model: add --quantize int8")
 
@@ -97,7 +101,7 @@ def finish(
     """
     options = options or Options()
     files = export.files_at(place, options.formats)
-    chosen, reason = choose_trial(experiment, rule)
+    chosen, reason = choose_trial(experiment, rule, options.confidence)
     task, data, dense = loaded = loaded or load(experiment)
     model = export.load_pruned(task, chosen.model_file).to(dense.device)
     recovery, worth, fine_tuned = None, None, {}
@@ -106,7 +110,7 @@ def finish(
         how = (experiment.settings.seeds, int(experiment.config.get("trialConcurrency") or 1))
         fine_tuned = fine_tune_all(experiment, loaded, trials, *how)
         if len(trials) > 1:
-            chosen, reason = choose_trial(experiment, rule)
+            chosen, reason = choose_trial(experiment, rule, options.confidence)
         best = fine_tuned[chosen.id]
         model = export.load_pruned(task, best.file).to(dense.device)
         if options.whole_front:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from autoprune.base.places import check_folder
 from autoprune.base.tables import listed
 from autoprune.errors import UserError
+from autoprune.finalize.confidence import DEFAULT, check_confidence
 from autoprune.nni import live, preflight
 from autoprune.nni.database import load_experiment
 from autoprune.nni.new_search import find_config
@@ -30,13 +31,14 @@ if TYPE_CHECKING:
     from nni.experiment.config import ExperimentConfig
 
 
-def run(given: str, port: int, rule: str | None, output: Path) -> int:
+def run(given: str, port: int, rule: str | None, output: Path, confidence: float = DEFAULT) -> int:
     """Check a config, train the dense model, run the search, and take the chosen model home.
 
     Args:
         given: the config's file, or a task; see :func:`.find_config`.
         rule: how to choose, see :func:`autoprune.finalize.choice.choose_trial`.
         output: the folder in which the results' folder is made.
+        confidence: that a limit on the drop holds.
 
     Returns:
         The exit status: 0 (also if it was left running), 1 if the search failed, 130 if it was stopped by Ctrl-C or
@@ -47,13 +49,13 @@ def run(given: str, port: int, rule: str | None, output: Path) -> int:
     """
     try:
         with signals_raise():
-            return _run(given, port, rule, output)
+            return _run(given, port, rule, output, confidence)
     except Signalled as end:
         print(f"autoprune: ended by {end.name}", file=sys.stderr)
         return end.exit_status
 
 
-def _run(given: str, port: int, rule: str | None, output: Path) -> int:
+def _run(given: str, port: int, rule: str | None, output: Path, confidence: float) -> int:
     terminal = console()
     started = time.monotonic()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -64,6 +66,7 @@ def _run(given: str, port: int, rule: str | None, output: Path) -> int:
     bridge.register()
     limit = None if rule is None else read_rule(rule)
     check_folder(output)
+    check_confidence(confidence)
     config = find_config(given)
     if TrialCommand.parse(str(config.trial_command)) is None:
         raise UserError(f"{given}: trialCommand must be `autoprune trial TASK`, not {config.trial_command!r}")
@@ -104,7 +107,9 @@ def _run(given: str, port: int, rule: str | None, output: Path) -> int:
         return 130
     bridge.stop(experiment_id)
     status = live.how_it_ended(known_experiment(experiment_id), last)
-    return _take_home(terminal, load_experiment(folder), rule, output, port, started) if status is None else status
+    if status is not None:
+        return status
+    return _take_home(terminal, load_experiment(folder), rule, output, port, started, confidence)
 
 
 def _say_how_long(terminal: Console, config: ExperimentConfig, settings: TrialCommand) -> None:
@@ -162,7 +167,13 @@ def _leave_report(terminal: Console, folder: Path, output: Path, how_to_go_on: s
 
 
 def _take_home(
-    terminal: Console, experiment: Experiment, rule: str | None, output: Path, port: int, started: float
+    terminal: Console,
+    experiment: Experiment,
+    rule: str | None,
+    output: Path,
+    port: int,
+    started: float,
+    confidence: float,
 ) -> int:
     if not experiment.candidates:
         return live.nothing_to_choose(terminal, experiment)
@@ -173,7 +184,7 @@ def _take_home(
     folder = output / f"{experiment.name}-{experiment.id}"
     with waiting(terminal, "Fine-tuning the front, and exporting"):
         try:
-            final = finish(experiment, rule, folder, Options(whole_front=True))
+            final = finish(experiment, rule, folder, Options(whole_front=True, confidence=confidence))
         except Signalled:
             _leave_report(terminal, experiment.folder, output, _over(experiment))
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from autoprune.base.files import read_object, write_text
+from autoprune.results.measures import Measure
 
 FILE = "recovered.json"
 """In the experiment's folder."""
@@ -37,9 +39,8 @@ def read_fine_tuned(folder: Path) -> tuple[dict[str, FineTuned], str | None]:
 
 def _fine_tuned(each: Mapping[str, Any]) -> FineTuned:
     validation, test = (tuple(map(float, each[name])) for name in ("validation", "test"))
-    return FineTuned(
-        each["before"], validation, test, Path(each["file"]), each["steps"], tuple(each.get("failures", ()))
-    )
+    failures, errors = tuple(each.get("failures", ())), tuple(map(float, each.get("errors", ())))
+    return FineTuned(each["before"], validation, test, Path(each["file"]), each["steps"], failures, errors)
 
 
 def fine_tuned_values(each: FineTuned) -> dict[str, float]:
@@ -68,6 +69,8 @@ class FineTuned:
         file: the state dict of the one that is best on validation data.
         steps: optimiser steps of each fine-tuning; 0 where the search had recovered it in full already.
         failures: why fine-tunings failed, if any did; the network as it was judged stands for each of them.
+        errors: the standard error, over the validation examples, of each one's drop from the dense model; empty where
+            there is no telling.
     """
 
     before: float
@@ -76,3 +79,15 @@ class FineTuned:
     file: Path
     steps: int
     failures: tuple[str, ...] = ()
+    errors: tuple[float, ...] = ()
+
+    def drop(self, metric: Measure, dense: float) -> tuple[float, float]:
+        """Return the mean drop from the dense model on validation data, and how far the truth may be from it.
+
+        The latter is a standard error: over the examples, and over the seeds, of which one is taken home. 0 where
+        nothing is known of it.
+        """
+        drops = [metric.drop(value, dense) for value in self.validation]
+        if len(self.errors) < len(drops):
+            return fmean(drops), 0.0
+        return fmean(drops), math.hypot(_std(tuple(drops)), math.sqrt(fmean(error * error for error in self.errors)))

@@ -1,8 +1,9 @@
-"""Between which values a metric would lie on other examples of the same kind: the bootstrap (Efron 1979)."""
+"""How sure a metric is, given the examples that it was measured on: the bootstrap (Efron 1979)."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,8 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from autoprune.base import streams
 from autoprune.base.modes import evaluating
-from autoprune.base.tree import device_of, to_device
-from autoprune.results.measures import Measure
+from autoprune.base.tree import device_of, examples_in, to_device
 from autoprune.task.task import Data, Task
 from autoprune.train import loading
 from autoprune.train.evaluation import meter_of
@@ -21,54 +21,128 @@ from autoprune.train.metrics import Meter
 PARTS, TIMES = 1000, 1000
 """Parts that a split is taken apart into, if it has so many examples; how often as many of them are drawn."""
 
-JUDGED, FEWEST = 20_000, 100
-"""Of a metric that is no function of sums (mAP): examples that are judged anew, in so many draws at least."""
+JUDGED, FEWEST, FEW = 20_000, 100, 30
+"""Of a metric that is no function of sums (mAP): examples that are judged anew, in so many draws at least; draws for a
+standard error."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a model makes of each part of a split.
+
+    Args:
+        count: how many.
+        sums: of each, shape ``(parts, sums)``, where the metric is a function of sums.
+        outputs: of each, with the batch, where it is not.
+        meter: what makes the metric of sums.
+        names: what the parts are.
+        examples: in the split.
+    """
+
+    task: Task
+    count: int
+    sums: torch.Tensor | None
+    outputs: list[tuple[Any, Any]]
+    meter: Meter
+    names: str
+    examples: int
+
+    def values(self, drawn: torch.Tensor) -> torch.Tensor:
+        """Return the metric over the parts that were drawn.
+
+        Args:
+            drawn: their numbers, shape ``(draws, parts)``.
+
+        Returns:
+            Shape ``(draws,)``, double.
+        """
+        if self.sums is None:
+            values = [self._judged(draw) for draw in drawn.tolist()]
+        else:
+            weights = torch.zeros(len(drawn), self.count, dtype=torch.float64)
+            weights.scatter_add_(1, drawn, torch.ones(drawn.shape).double())
+            values = [self._of(each) for each in weights @ self.sums]
+        return torch.tensor(values, dtype=torch.float64)
+
+    def _judged(self, draw: list[int]) -> float:
+        meter = meter_of(self.task)
+        for i in draw:
+            meter.add(*self.outputs[i])
+        return meter.result()[self.task.metric.name]
+
+    def _of(self, sums: torch.Tensor) -> float:
+        self.meter.take(sums)
+        return self.meter.result()[self.task.metric.name]
 
 
 @torch.no_grad()
+def parts_of(task: Task, model: nn.Module, data: Data) -> Parts:
+    """Put each part of a split through a model, by itself.
+
+    Of more examples than :data:`PARTS`, a part is several; of a stream, or of a loader with batches of its own making,
+    it is a batch.
+    """
+    batches, names = _batches(data)
+    device, meter, examples = device_of(model), meter_of(task), 0
+    sums, outputs = list[torch.Tensor](), list[tuple[Any, Any]]()
+    with evaluating(model):
+        for batch in batches:
+            batch = to_device(batch, device)
+            found, meter = task.run(model, batch), meter_of(task)
+            meter.add(found, batch)
+            examples += examples_in(batch)
+            if (own := meter.sums()) is None:
+                outputs.append((found, batch))
+            else:
+                sums.append(own)
+    count = len(sums) + len(outputs)
+    return Parts(task, count, torch.stack(sums) if sums else None, outputs, meter, names, examples)
+
+
 def bootstrap(task: Task, model: nn.Module, data: Data, seed: int = 0) -> tuple[tuple[float, float] | None, str]:
     """Return the 95 % interval of the task's metric of a model, by drawing examples with replacement, and how.
-
-    Each part of the split goes through the model once, by itself. Of more examples than :data:`PARTS`, parts of several
-    are drawn; of a stream, or of a loader with batches of its own making, its batches.
 
     Returns:
         The interval, and what was drawn; or None, and why there is none.
     """
     if task.own_evaluation is not None:
         return None, "none: the task's evaluate returns one number for all examples together"
-    batches, parts = _parts(data)
-    device, meters, kept = device_of(model), [], []
-    sums: list[torch.Tensor] = []
-    with evaluating(model):
-        for batch in batches:
-            batch = to_device(batch, device)
-            outputs, meter = task.run(model, batch), meter_of(task)
-            meter.add(outputs, batch)
-            meters.append(meter)
-            own = meter.sums()
-            if own is None:
-                kept.append((outputs, batch))
-            else:
-                sums.append(own)
-    count = len(meters)
-    times = min(TIMES, JUDGED // (loading.count(data) or count)) if kept else TIMES
+    parts = parts_of(task, model, data)
+    count = parts.count
+    times = min(TIMES, JUDGED // parts.examples) if parts.outputs else TIMES
     if count < 2 or times < FEWEST:
         return None, f"none: {'there is one part only' if count < 2 else f'too many examples to judge {FEWEST} times'}"
-    drawn = torch.randint(count, (times, count), generator=streams.generator(seed, "bootstrap"))
-    if kept:
-        values = [_judged(task, [kept[i] for i in draw]) for draw in drawn.tolist()]
-    else:
-        weights = torch.zeros(times, count, dtype=torch.float64).scatter_add_(
-            1, drawn, torch.ones(drawn.shape).double()
-        )
-        values = [_of(task.metric, meters[0], each) for each in weights @ torch.stack(sums)]
-    found = torch.tensor([value for value in values if math.isfinite(value)], dtype=torch.float64)
-    low, high = found.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return (low, high), f"bootstrap over {parts}, {times} times"
+    values = parts.values(_drawn(times, count, seed))
+    low, high = values[values.isfinite()].quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return (low, high), f"bootstrap over {parts.names}, {times} times"
 
 
-def _parts(data: Data) -> tuple[Any, str]:
+def drop_error(parts: Parts, dense: Parts, seed: int = 0) -> float | None:
+    """Return the standard error of a model's drop from the dense one over the examples, which both are judged by.
+
+    By the bootstrap over pairs; the drop is :meth:`.Measure.drop`. Where the metric is the share of examples that are
+    right, one more of each kind counts as judged differently (Agresti and Min 2005), so that models that agree on all
+    of a few examples are not taken for equal.
+
+    Returns:
+        None where there is no telling: of one part, or of too many examples to judge :data:`FEW` times.
+    """
+    count, metric = parts.count, parts.task.metric
+    times = FEW if parts.outputs else TIMES
+    if count < 2 or count != dense.count or (parts.outputs and JUDGED // parts.examples < FEW):
+        return None
+    drawn = _drawn(times, count, seed)
+    pairs = zip(parts.values(drawn).tolist(), dense.values(drawn).tolist(), strict=True)
+    drops = torch.tensor([metric.drop(value, other) for value, other in pairs], dtype=torch.float64)
+    spread = float(drops[drops.isfinite()].std())
+    return math.hypot(spread, 1 / parts.examples) if metric.proportion else spread
+
+
+def _drawn(times: int, count: int, seed: int) -> torch.Tensor:
+    return torch.randint(count, (times, count), generator=streams.generator(seed, "bootstrap"))
+
+
+def _batches(data: Data) -> tuple[Any, str]:
     """Return the batches of which each is a part, and what a part is."""
     count = loading.count(data)
     own = isinstance(data, IterableDataset) or (isinstance(data, DataLoader) and data.batch_size is None)
@@ -81,15 +155,3 @@ def _parts(data: Data) -> tuple[Any, str]:
             data.dataset, size, sampler=data.sampler, collate_fn=data.collate_fn, num_workers=data.num_workers
         )
     return loading.batches(data, size), parts
-
-
-def _judged(task: Task, pairs: list[tuple[Any, Any]]) -> float:
-    meter = meter_of(task)
-    for outputs, batch in pairs:
-        meter.add(outputs, batch)
-    return meter.result()[task.metric.name]
-
-
-def _of(metric: Measure, meter: Meter, sums: torch.Tensor) -> float:
-    meter.take(sums)
-    return meter.result()[metric.name]

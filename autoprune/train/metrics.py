@@ -102,6 +102,14 @@ class Accuracy(Meter):
         self._correct += int((logits.argmax(-1) == labels).sum())
         self._total += len(labels)
 
+    def sums(self) -> Tensor:
+        """Return how many are right, and how many there are."""
+        return torch.tensor([self._correct, self._total], dtype=torch.float64)
+
+    def take(self, sums: Tensor) -> None:
+        """Set both."""
+        self._correct, self._total = map(round, sums.tolist())
+
     def result(self) -> dict[str, float]:
         """Return the accuracy, in [0, 1]."""
         return {"accuracy": self._correct / max(1, self._total)}
