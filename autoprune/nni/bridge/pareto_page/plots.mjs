@@ -11,7 +11,7 @@ function plain(text) {
 }
 
 const NARROW = 520; // pixels
-const MOST_POINTS = 1000; // of candidates that others beat: more take long to draw, and cover one another
+const MOST_POINTS = 500; // of candidates that others beat: more take long to draw, and cover one another
 const isNarrow = element => element.clientWidth > 0 && element.clientWidth < NARROW;
 
 const isOnPaper = () => document.documentElement?.classList.contains('paper') ?? false;
@@ -47,11 +47,16 @@ function layout(element, colors, changes, names = []) {
     };
 }
 
+const hovers = new WeakMap();
+
 // Hover text of a trial: its name and measures.
 function hover(state, trial) {
-    const lines = state.measures.map(({ noun }, i) => `${noun}: ${trial.texts[i]}`);
-    const heading = [`<b>${plain(trial.name)}</b>`, trial.id && `trial ${plain(trial.id)}`].filter(Boolean);
-    return [...heading, ...lines].join('<br>');
+    if (!hovers.has(trial)) {
+        const lines = state.measures.map(({ noun }, i) => `${noun}: ${trial.texts[i]}`);
+        const heading = [`<b>${plain(trial.name)}</b>`, trial.id && `trial ${plain(trial.id)}`].filter(Boolean);
+        hovers.set(trial, [...heading, ...lines].join('<br>'));
+    }
+    return hovers.get(trial);
 }
 
 // At most that many of a list, evenly.
