@@ -195,8 +195,8 @@ def test_two_trials_are_compared_side_by_side(page, browser):
     browser.wait_for("document.querySelectorAll('#details dt').length > 12", 10)
     click(browser, "#compare")
     click(browser, f"tr[data-trial={second}] button")
-    cells = "[...document.querySelectorAll('#comparison tbody td')].map(cell => cell.innerText)"
-    browser.wait_for(f"{cells}.length > 24 && !{cells}.includes('-')", 10)
+    rows_told = "[...document.querySelectorAll('#comparison tr')].filter(r => r.innerText.startsWith('kept of'))"
+    browser.wait_for(f"{rows_told}.length === 3 && !{rows_told}.some(r => r.innerText.includes('-'))", 10)
     rows = browser.evaluate(
         "[...document.querySelectorAll('#comparison tr')].map(r => [...r.cells].map(c => c.innerText))"
     )
