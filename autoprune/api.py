@@ -9,7 +9,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,9 +28,10 @@ from autoprune.measure import latency
 from autoprune.prune import dense
 from autoprune.prune.dense import Dense
 from autoprune.prune.find import find_groups
+from autoprune.report import loggers
 from autoprune.report.progress import best_so_far
 from autoprune.report.terminal import side_console
-from autoprune.report.waiting import waiting
+from autoprune.report.waiting import told, waiting
 from autoprune.results import baselines as baselines_
 from autoprune.results.candidate import Candidate
 from autoprune.results.experiment import Experiment, Trial
@@ -169,6 +170,7 @@ def run_search(
     device: str | None = None,
     precision: str | None = None,
     progress: bool | None = None,
+    log: str | Sequence[str] = (),
     **of_task: Any,
 ) -> SearchResult:
     """Search a task's Pareto front in this process, one trial after the other, on one CPU thread.
@@ -192,7 +194,7 @@ def run_search(
         initial: a state dict of the weights that the checkpoint's training began with; without it there are no
             lottery tickets beside a checkpoint, whether as baselines or in the space.
         round_to: kept channels are a multiple of this.
-        latency_runtime: where ``latency_ms`` is measured: ``eager``, ``compile`` or ``onnxruntime``.
+        latency_runtime: where ``latency_ms`` is measured: ``eager``, ``compile``, ``onnxruntime`` or ``openvino``.
         latency_batch: examples per pass in that measurement.
         warm_start: whether the search is prepared: sensitivities probed, first candidates solved for.
         constraints: limits that the answer keeps within, such as ``("drop<=1%", "macs<=20M")``.
@@ -204,6 +206,8 @@ def run_search(
         on_trial: called with each trial as it ends.
         progress: whether it is shown, on stderr, what is being done, how far it is, and the best so far: bars in a
             terminal, a line now and then elsewhere. If None, in a terminal and in a notebook.
+        log: trackers that are told what the search finds: ``tensorboard``, ``mlflow``, ``wandb``, or another name in
+            :data:`autoprune.report.loggers.LOGGERS`. One that fails midway is left out, with a warning.
         precision: in which networks are trained: ``fp32``, ``bf16``, ``fp16``; as the task's recipes have it if None.
         device: where networks are trained and judged: ``cpu``, ``auto`` (the accelerator that PyTorch sees), ``cuda``,
             ``cuda:1``, ``mps``, ``xpu``. If None, where a trained model that is given lies, else the CPU.
@@ -211,8 +215,8 @@ def run_search(
             and ``test``, ``loss``, ``metric`` and the like. Without ``test`` figures called so are of ``validation``.
 
     Raises:
-        UserError: an unknown task, objective, tuner, sampler or runtime, a device that is not there, a wrong space, a
-            folder that holds a search already.
+        UserError: an unknown task, objective, tuner, sampler, runtime or logger, a device that is not there, a wrong
+            space, a folder that holds a search already, a logger that cannot begin.
 
     Example:
         >>> import autoprune
@@ -221,6 +225,7 @@ def run_search(
         2
     """
     check("trials", trials, Count)
+    log = loggers.checked(log)
     latency.check(latency_runtime, latency_batch, 1)
     found = _task_of(task, of_task)
     settings = TrialCommand.checked(
@@ -248,7 +253,7 @@ def run_search(
     _check_tuner(tuner, sampler, rungs)
     if folder is not None:
         check_folder(Path(folder))
-    with latency.pinned(1), quiet_optuna(), quiet_loggers():
+    with latency.pinned(1), quiet_optuna(), quiet_loggers(), ExitStack() as ends:
         model = found.build(seed)
         groups = find_groups(model, found.example, found.keep)
         space = dict(space) if space is not None else build_space(groups, schedules=default_schedules(found))
@@ -260,6 +265,9 @@ def run_search(
         if isinstance(tuner, Tuner):
             tuner.update_search_space(space)
         data = found.splits()
+        about = {"trial command": shlex.join(settings.to_words()), "trials": trials, "tuner": kind.__qualname__, **own}
+        logs = ends.enter_context(loggers.Log(log, found.name, about, _say, warnings.warn))
+        ends.enter_context(told(logs.doing))
         with _shown(progress, f"Training the dense model of {found.name}, or taking it from the cache"):
             loaded = (found, data, dense.load_or_train(found, data, checkpoint, seed, initial, settings.device))
         for said in loaded[2].notes:
@@ -282,10 +290,16 @@ def run_search(
             total = trials + len(first)
             numbers = iter(track(range(total), "trial", total))
             result = SearchResult(place.name, place, config, [], loaded, keeper, metric=found.metric)
-            engine = _Engine(settings, loaded, channels, place, on_trial, numbers, result)
+            engine = _Engine(settings, loaded, channels, place, on_trial, numbers, result, logs)
             with suppress(KeyboardInterrupt):
                 loop.search(proposes, engine.run, range(trials), first, engine.folders)
-    return replace(result, trials=engine.trials)
+        result = replace(result, trials=engine.trials)
+        logs.end(result)
+    return result
+
+
+def _say(words: str) -> None:
+    side_console().print(words, markup=False, highlight=False, soft_wrap=True)
 
 
 def _shown(progress: bool | None, heading: str) -> AbstractContextManager[None]:
@@ -356,6 +370,7 @@ class _Engine:
     on_trial: Callable[[Trial], None] | None
     numbers: Iterator[int]
     found: Experiment
+    log: loggers.Log
     trials: list[Trial] = field(default_factory=list)
     warned: bool = False
 
@@ -384,6 +399,7 @@ class _Engine:
         metric = self.loaded[0].metric
         trial = Trial(folder.name, number, parameters, status, metrics, reason, folder, started, _now(), metric=metric)
         self.trials.append(trial)
+        self.log.see(replace(self.found, trials=self.trials))
         if not self.warned and (warning := too_short(replace(self.found, trials=self.trials))):
             self.warned = True
             warnings.warn(warning, stacklevel=2)

@@ -1,6 +1,7 @@
 """The worked examples of docs/architecture.md: installed as another package, found by entry points, and each used."""
 
 import importlib
+import json
 import os
 import re
 import subprocess
@@ -23,6 +24,7 @@ from autoprune.measure.runtimes import RUNTIMES
 from autoprune.prune.allocation import METHODS, allocate
 from autoprune.prune.criteria import CRITERIA, channels_to_remove
 from autoprune.prune.schedules import SCHEDULES
+from autoprune.report.loggers import LOGGERS
 from autoprune.results.measures import METRICS, PACKAGED, read_metric
 from autoprune.search.tuners import TUNERS
 from autoprune.task.builtin import TASKS
@@ -33,7 +35,7 @@ from autoprune.trial.preparation import prepare_search
 
 DOCS = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text()
 REGISTRIES = (CRITERIA, SCHEDULES, METHODS, TUNERS, TASKS, FORMATS, quantize.QUANTISERS, RUNTIMES, ENGINES)
-REGISTRIES += (PACKAGED, METERS)
+REGISTRIES += (PACKAGED, METERS, LOGGERS)
 
 
 def blocks(language):
@@ -186,6 +188,15 @@ def test_the_runtime_is_timed(examples, tiny):
     found = latency.compare(dense.model, dense.model, task.example_input, "inference", runs=3, warmup=1)
     assert found.pruned.runtime == "inference"
     assert found.pruned.median_ms > 0
+
+
+def test_the_logger_is_told_each_trial_and_the_choice(examples, tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    search = {"trials": 2, "baselines": False, "warm_start": False, "round_to": 1}
+    result = run_search(tiny[0], tuner="climb", log="lines", **search)
+    *trials, end = map(json.loads, (tmp_path / "tiny.jsonl").read_text().splitlines())
+    assert [each["trial/macs"] for each in trials] == [trial.metrics["macs"] for trial in result.trials]
+    assert end["chosen"].startswith(f"trial {result.choose().id}")
 
 
 WEIGHTS = """

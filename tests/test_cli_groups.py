@@ -1,5 +1,6 @@
 """`autoprune groups`: of a task, of a bare model, and with what the task loses."""
 
+import io
 import sys
 
 import pytest
@@ -53,3 +54,17 @@ def test_a_bare_model_is_given_random_numbers():
     _, example = load_task_or_model("torchvision.models:resnet18", "1,3,8,8")
     assert example.shape == (1, 3, 8, 8)
     assert example.std() > 0.5
+
+
+def test_on_a_terminal_the_finding_of_groups_says_what_it_does_and_elsewhere_nothing(printed, monkeypatch, capsys):
+    from autoprune.report import terminal
+
+    shown = io.StringIO()
+    monkeypatch.setattr(terminal, "side_console", lambda: terminal.Console(file=shown, force_terminal=True, width=100))
+    printed("digits")
+    assert "Finding which channels go together" in shown.getvalue()
+    monkeypatch.undo()
+    monkeypatch.setattr(sys, "argv", ["autoprune", "groups", "digits"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "Finding" not in capsys.readouterr().err

@@ -29,10 +29,16 @@ def data_dir() -> Path:
 
 @contextmanager
 def replacing(file: Path) -> Iterator[Path]:
-    """Yield a path to write to, which then takes the place of ``file``: nobody ever sees that half-written."""
+    """Yield a path to write to, which then takes the place of ``file``: nobody ever sees that half-written.
+
+    What else was written into its folder, such as weights that go with it, lies beside ``file`` then.
+    """
     with TemporaryDirectory(prefix=".partial-", dir=file.parent) as folder:
         draft = Path(folder, file.name)
         yield draft
+        for each in Path(folder).iterdir():
+            if each != draft:
+                each.replace(file.with_name(each.name))
         draft.replace(file)
 
 

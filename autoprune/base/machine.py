@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -9,9 +10,9 @@ PACKAGES = ("autoprune", "torch", "nni", "optuna", "onnx", "onnxruntime")
 """The packages whose versions decide a result."""
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that decide a result."""
-    return {"Python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
+def versions(more: Iterable[str] = ()) -> dict[str, str]:
+    """Return the versions of Python, of the packages that decide a result, and of some more."""
+    return {"Python": platform.python_version()} | {name: _version(name) for name in (*PACKAGES, *more)}
 
 
 def describe() -> dict[str, str]:

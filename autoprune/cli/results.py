@@ -55,7 +55,10 @@ def export(
     choose: Rule = None,
     confidence: Confidence = 0.9,
     formats: Annotated[
-        str | None, typer.Option("--format", help="pt2, onnx or state_dict, several with commas; all by default")
+        str | None,
+        typer.Option(
+            "--format", help="pt2, onnx, state_dict or openvino, several with commas; by default the first three"
+        ),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="a folder, or one file")] = None,
     recovery_steps: Annotated[
@@ -71,7 +74,7 @@ def export(
     from autoprune.export import formats_for
     from autoprune.finalize.finish import Options, finish
     from autoprune.nni.database import open_experiment
-    from autoprune.report.exported import exported_table
+    from autoprune.report.exported import exported_table, outcome
     from autoprune.report.terminal import show, side_console
     from autoprune.report.waiting import waiting
 
@@ -87,13 +90,8 @@ def export(
     )
     with waiting(side_console(), "Exporting"):
         final = finish(experiment, choose, place, options)
-    chosen = printable(f"trial {final.chosen.id}, chosen by {final.reason}")
-    print(f"{chosen}: test accuracy {final.test_quality:.4f}")
-    if final.recovery:
-        more = final.recovery
-        print(f"validation accuracy {more.before:.4f}, after {more.steps} more steps {more.after:.4f}")
-    if final.quantized:
-        print(f"eight-bit integers: {final.quantized.method}")
+    for line in outcome(final):
+        print(printable(line))
     show(exported_table(final))
     for file in [*final.files.values(), *final.cards]:
         print(f"  {file}")
@@ -103,7 +101,9 @@ def export(
 def latency(
     experiment_id: ExperimentId = "latest",
     choose: Rule = None,
-    runtime: Annotated[str, typer.Option(help="eager, compile or onnxruntime, several with commas")] = "eager",
+    runtime: Annotated[
+        str, typer.Option(help="eager, compile, onnxruntime or openvino, several with commas")
+    ] = "eager",
     batch_sizes: Annotated[str, typer.Option(help="examples per pass, several with commas")] = "1,32",
     threads: Threads = 1,
     runs: Annotated[int, typer.Option(min=1, max=10**6, help="timed passes")] = 100,
@@ -141,11 +141,13 @@ def latency(
 
 @app.command()
 def bench(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help=".onnx and .pt2 files, timed in turn")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help=".onnx, .pt2 and OpenVINO's .xml files, timed in turn")
+    ],
     batch_sizes: Annotated[str, typer.Option(help="examples per pass, several with commas")] = "1",
     threads: Threads = 1,
     runs: Annotated[int, typer.Option(min=1, max=10**6, help="timed passes")] = 100,
-    shape: Annotated[str | None, typer.Option(help="of one example, where an ONNX file leaves it open")] = None,
+    shape: Annotated[str | None, typer.Option(help="of one example, where a file leaves it open")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", callback=checked_file, help="a JSON file: figures and machine")
     ] = None,

@@ -44,6 +44,8 @@ def init(
 ) -> None:
     """Write a search's config, search space and, where needed, task file; in a terminal it asks for what it needs."""
     from autoprune.nni.new_search import Wanted, write_search, write_template
+    from autoprune.report.terminal import side_console
+    from autoprune.report.waiting import FINDING, waiting
 
     if task is None and not template:
         if not sys.stdin.isatty():
@@ -60,7 +62,8 @@ def init(
         return
     assert task is not None
     named = objectives.split(",") if objectives else None
-    files, ready = write_search(Wanted(task, output, named, shape or "1,3,224,224", trials, duration))
+    with waiting(side_console(), FINDING):
+        files, ready = write_search(Wanted(task, output, named, shape or "1,3,224,224", trials, duration))
     print(*files, sep="\n")
     first = "" if ready else f"fill in the line marked FILL IN in {files[1]}, then "
     print(f"Next: {first}autoprune run {files[0]}")
@@ -78,6 +81,7 @@ def run(
     choose: Rule = None,
     confidence: Confidence = 0.9,
     output: Annotated[Path, typer.Option("--output", "-o", help="where the results' folder goes")] = Path("outputs"),
+    log: Annotated[str | None, typer.Option(help="tensorboard, mlflow or wandb, several with commas")] = None,
 ) -> None:
     """Run a search from start to end: check, train the dense model, search, choose, report and export.
 
@@ -85,7 +89,7 @@ def run(
     """
     from autoprune.nni.run import run as run_experiment
 
-    sys.exit(run_experiment(config, port, choose, output, confidence))
+    sys.exit(run_experiment(config, port, choose, output, confidence, log))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from autoprune.base.printable import printable
-from autoprune.cli.app import PictureFile, Port, TaskName, app, checked_file
+from autoprune.cli.app import Device, PictureFile, Port, TaskName, app, checked_file
 from autoprune.errors import UserError
 
 
@@ -22,11 +22,14 @@ def space(
 ) -> None:
     """Write a task's search space, in NNI's format, from the coupled groups of its model."""
     from autoprune.base.files import write_text
+    from autoprune.report.terminal import side_console
+    from autoprune.report.waiting import FINDING, waiting
     from autoprune.task.find import load_task
     from autoprune.trial.space import space_of
 
     found = load_task(task)
-    written = space_of(task, found, found.example, with_blocks)
+    with waiting(side_console(), FINDING):
+        written = space_of(task, found, found.example, with_blocks)
     output = output or Path("search_spaces") / f"{found.name}.yaml"
     output.parent.mkdir(parents=True, exist_ok=True)
     write_text(output, written.text)
@@ -48,7 +51,7 @@ def groups(
     from autoprune.prune.find import find_groups
     from autoprune.report.groups import groups_table, left_alone_lines
     from autoprune.report.terminal import show, side_console
-    from autoprune.report.waiting import waiting
+    from autoprune.report.waiting import FINDING, waiting
     from autoprune.task.find import load_task_or_model
     from autoprune.task.task import Task
     from autoprune.trial.sensitivity import task_sensitivities
@@ -62,8 +65,9 @@ def groups(
         raise UserError(f"{task} is a model without data: --sensitivity needs a task, see docs/tasks.md")
     else:
         model, keep, lost = found, (), None
-    coupled = find_groups(model, example_input, keep)
-    totals = measure.measure(model, example_input, with_latency=False)
+    with waiting(side_console(), FINDING):
+        coupled = find_groups(model, example_input, keep)
+        totals = measure.measure(model, example_input, with_latency=False)
     show(groups_table(coupled, int(totals["params"]), int(totals["macs"]), lost), *left_alone_lines(coupled))
 
 
@@ -73,18 +77,21 @@ def sensitivity(
     criterion: Annotated[str, typer.Option(help="which channels go")] = "l1_norm",
     supernet: Annotated[bool, typer.Option("--supernet", "--shared", help="on the supernet's weights")] = False,
     plot: PictureFile = None,
+    device: Device = "cpu",
 ) -> None:
     """Print what a task's network loses without a part of each group alone, nothing fine-tuned."""
-    from autoprune.report.sensitivity import draw_sensitivity, sensitivity_table
+    from autoprune.base.device import resolve
+    from autoprune.report.sensitivity import draw_sensitivity, sensitivity_table, whose
     from autoprune.report.terminal import show, side_console
     from autoprune.report.waiting import waiting
     from autoprune.trial.sensitivity import task_curves
 
+    where = resolve(device)
     with waiting(side_console(), "Probing each group"):
-        curves = task_curves(task, criterion, supernet)
+        curves = task_curves(task, criterion, supernet, where)
     show(sensitivity_table(curves))
     if plot:
-        draw_sensitivity(curves, plot)
+        draw_sensitivity(curves, plot, title=f"Sensitivity of the {whose('supernet' if supernet else '')}")
         print(plot)
 
 
@@ -93,8 +100,10 @@ def recipe(
     task: TaskName,
     trials: Annotated[int, typer.Option(min=1, max=10**9, help="how many recipes are tried")] = 8,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 0,
+    device: Device = "cpu",
 ) -> None:
     """Search a task's recovery recipe: the learning rate, its schedule, the distillation's weight and temperature."""
+    from autoprune.base.device import resolve
     from autoprune.base.tables import Table
     from autoprune.prune import dense
     from autoprune.report.terminal import show, side_console
@@ -102,15 +111,15 @@ def recipe(
     from autoprune.task.find import load_task
     from autoprune.trial.recipe_search import SEARCHED, search_recipe
 
-    found = load_task(task)
+    found, where = load_task(task), resolve(device)
     data = found.splits()
     with waiting(side_console(), "Searching a recipe"):
-        tried = search_recipe(found, data, dense.load_or_train(found, data, seed=seed), trials, seed)
+        tried = search_recipe(found, data, dense.load_or_train(found, data, seed=seed, device=where), trials, seed)
     table = Table(*SEARCHED, found.metric.noun)
     for each in tried:
         table.add_row(
             *(f"{v:.4g}" if isinstance(v, float) else v for v in each.recipe.values()),
-            "diverged" if each.quality is None else f"{each.quality:.4f}",
+            "diverged" if each.quality is None else found.metric.write(each.quality),
         )
     show(table)
     print(f"The best first. Put it into the task, or add --recipe-trials {trials} to the config's trialCommand.")
@@ -126,12 +135,15 @@ def doctor(
     """Look at what a search needs of this machine, and say what is wrong and how to mend it; exit status 1 if so."""
     from autoprune.base.tables import listed
     from autoprune.nni.doctor import examine
+    from autoprune.report.terminal import side_console
+    from autoprune.report.waiting import waiting
 
     if mend:
         from autoprune.nni import bridge
 
         bridge.register()
-    found = list(examine(port))
+    with waiting(side_console(), "Looking at this machine, and how large its folders are"):
+        found = list(examine(port))
     print(*listed({each.what: each.found for each in found}), sep="\n")
     wrong = [each for each in found if each.wrong]
     print(f"\n{len(wrong)} wrong:" if wrong else "\nNothing is wrong.")

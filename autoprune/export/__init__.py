@@ -14,13 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autoprune.base.device import on_cpu
+from autoprune.base.device import CPU, on_cpu
 from autoprune.base.files import replacing
 from autoprune.base.modes import evaluating
+from autoprune.base.packages import require
 from autoprune.base.places import check_file, check_folder
 from autoprune.base.registry import Registry
-from autoprune.base.tree import as_inputs, call, examples, repeated
+from autoprune.base.tree import as_inputs, call, examples, repeated, to_device
 from autoprune.errors import UserError
+from autoprune.export.formats import pt2
 from autoprune.export.formats.base import ExportMismatch, Format, Run
 from autoprune.export.formats.state_dict import load_pruned
 from autoprune.measure.latency import Comparison, compare_passes, pinned
@@ -36,10 +38,18 @@ FORMATS: Registry[Format] = Registry(
         "pt2": "autoprune.export.formats.pt2:FORMAT",
         "onnx": "autoprune.export.formats.onnx:FORMAT",
         "state_dict": "autoprune.export.formats.state_dict:FORMAT",
+        "openvino": "autoprune.export.formats.openvino:FORMAT",
     },
     "autoprune.formats",
 )
 """Name -> format."""
+
+NO_MAIN = "its outputs have no main tensor by which an exported file could be checked"
+
+NO_TFLITE = (
+    "format tflite cannot be written: LiteRT's converter, litert-torch 0.10, allows no torch from 2.15 on; "
+    "use onnx or openvino (docs/export.md says what was tried)"
+)
 
 TOLERANCE = 1e-4
 """Largest difference allowed between an exported model's outputs and the original's, relative to its largest output."""
@@ -52,7 +62,7 @@ class Exported:
     Args:
         format: a name in :data:`FORMATS`, or ``onnx_int8``.
         file: where it is.
-        bytes: its size.
+        bytes: its size, with the files that belong to it.
         quality: the metric of the loaded file on the validation split.
         difference: the largest difference of its outputs from the model's, relative to the model's largest output;
             None for a quantised file, which is held to its metric.
@@ -71,17 +81,24 @@ class Exported:
     test_quality: float | None = None
 
 
+def usual() -> tuple[str, ...]:
+    """Return the formats that are written where none is named: those that need nothing more installed."""
+    return tuple(name for name, kind in FORMATS.items() if not kind.package)
+
+
 def formats_for(names: str | None, place: Path) -> tuple[str, ...]:
-    """Return the formats in a comma-separated list; for None that of the file ``place``, or all if it is a folder.
+    """Return the formats in a comma-separated list; for None that of the file ``place``, or the usual for a folder.
 
     Raises:
         UserError: an unknown one.
     """
     if names is None:
         fitting = [name for name, kind in FORMATS.items() if place.name.endswith("." + kind.suffix)]
-        return tuple(fitting) if fitting and not place.is_dir() else tuple(FORMATS)
+        return tuple(fitting) if fitting and not place.is_dir() else usual()
     formats = tuple(dict.fromkeys(name.strip() for name in names.split(",")))
     unknown = [name for name in formats if name not in FORMATS]
+    if "tflite" in unknown:
+        raise UserError(NO_TFLITE)
     if unknown:
         raise UserError(f"unknown format {unknown[0]!r}: use {', '.join(FORMATS)}, or several with commas")
     return formats
@@ -93,8 +110,11 @@ def files_at(place: Path, formats: Sequence[str]) -> dict[str, Path]:
     A dot in a folder's name (``resnet18.v2``) makes no file of it.
 
     Raises:
-        UserError: one file for several formats, or a place that cannot be written.
+        UserError: one file for several formats, a place that cannot be written, or a format whose package is missing.
     """
+    for name in formats:
+        if package := FORMATS[name].package:
+            require(package, package, f"format {name}")
     if place.is_dir() or not place.name.endswith(tuple("." + kind.suffix for kind in FORMATS.values())):
         check_folder(place)
         return {name: place / f"model.{FORMATS[name].suffix}" for name in formats}
@@ -104,6 +124,25 @@ def files_at(place: Path, formats: Sequence[str]) -> dict[str, Path]:
         )
     check_file(place)
     return {formats[0]: place}
+
+
+def refused(task: Task, model: nn.Module, formats: Sequence[str]) -> dict[str, str]:
+    """Return which formats cannot hold a task's networks, and why, by a look at one of them, which may be untrained.
+
+    What only a format's own converter refuses is found when it writes a file.
+    """
+    inputs = to_device(repeated(task.example, 2), CPU)
+    model = on_cpu(model)
+    with torch.no_grad(), evaluating(model):
+        if main_output(call(model, inputs)) is None:
+            return dict.fromkeys(formats, NO_MAIN)
+        traced = [name for name in formats if FORMATS[name].traced]
+        try:
+            if traced:
+                pt2.traced(model, inputs)
+        except Exception as error:
+            return dict.fromkeys(traced, f"torch.export refuses this model: {_why(error)}")
+    return {}
 
 
 def export(
@@ -144,26 +183,31 @@ def _export(name, task, model, dense, validation, inputs, file, threads, runs) -
         try:
             kind.write(model, inputs, draft)
         except Exception as error:
-            why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            why = _why(error)
             raise UserError(f"format {name} cannot hold this model: {why}: leave it out with --format") from error
     run = kind.load(file, task, threads)
     expected = main_output(call(model, inputs))
     if expected is None:
-        raise UserError(f"task {task.name}: its outputs have no main tensor by which an exported file could be checked")
+        raise UserError(f"task {task.name}: {NO_MAIN}")
     outputs = torch.cat([run(part) for part in (examples(inputs, 0, 1), examples(inputs, 1))])  # two batch sizes
     difference = float((outputs - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
     if outputs.shape != expected.shape or not difference <= TOLERANCE:
-        file.unlink()
+        for each in kind.files(file):
+            each.unlink()
         raise ExportMismatch(f"{file} differs from the pruned model by {difference:.1e} (relative): it was removed")
     return Exported(
         name,
         file,
-        file.stat().st_size,
+        sum(each.stat().st_size for each in kind.files(file)),
         evaluation.quality(task, AsModule(run, task.example), validation),
         difference,
         time_beside_dense(name, task, run, dense, threads, runs),
         kind.how_to_load.format(file=file.name, task=task.name),
     )
+
+
+def _why(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 def time_beside_dense(name: str, task: Task, run: Run, dense: nn.Module, threads: int, runs: int) -> Comparison:

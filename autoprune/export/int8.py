@@ -60,7 +60,7 @@ def export_int8(
         UserError: quantisation-aware fine-tuning without torchao.
     """
     dense_model = on_cpu(dense.model)
-    asked = Request(task, on_cpu(model), dense_model, data, qat_steps, seed)
+    asked = Request(task, on_cpu(model), dense.model, data, qat_steps, seed)
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, pinned(threads):
         files = {}
@@ -78,8 +78,8 @@ def export_int8(
         if metric.drop(found[best], own) > LARGEST_LOSS:
             raise ExportMismatch(
                 f"eight bits cost {100 * metric.drop(found[best], own):.1f} "
-                f"{'points' if metric.is_share else 'percent'} of validation {metric.noun} ({own:.4f} to "
-                f"{found[best]:.4f}): no file was written; try quantisation-aware fine-tuning, --qat-steps"
+                f"{'points' if metric.is_share else 'percent'} of validation {metric.noun} ({metric.write(own)} to "
+                f"{metric.write(found[best])}): no file was written; try quantisation-aware fine-tuning, --qat-steps"
             )
         shutil.copy(files[best], file)
         run = load(file, task, threads)

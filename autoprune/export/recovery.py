@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from autoprune.prune.dense import Dense
+from autoprune.results.measures import METRIC, Measure
 from autoprune.task.task import Splits, Task
 from autoprune.train import evaluation, loop
 
@@ -22,17 +23,19 @@ class Recovery:
         steps: optimiser steps.
         before: the metric on validation data before.
         after: the same after.
+        metric: it.
     """
 
     model: nn.Module
     steps: int
     before: float
     after: float
+    metric: Measure = METRIC
 
     @property
     def kept(self) -> bool:
         """Whether the fine-tuned model is the better one."""
-        return self.after >= self.before
+        return self.metric.cost(self.after) <= self.metric.cost(self.before)
 
 
 def recover(task: Task, model: nn.Module, dense: Dense, data: Splits, steps: int, seed: int = 0) -> Recovery:
@@ -58,4 +61,5 @@ def recover(task: Task, model: nn.Module, dense: Dense, data: Splits, steps: int
     recipe = replace(task.recovery, steps=steps)
     loop.train(task, tuned, data.train, recipe, seed, dense.model, after_step=apply_masks)
     before, after = (evaluation.quality(task, each, data.validation) for each in (model, tuned))
-    return Recovery(tuned if after >= before else model, steps, before, after)
+    found = Recovery(tuned, steps, before, after, task.metric)
+    return found if found.kept else replace(found, model=model)

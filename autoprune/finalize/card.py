@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 def model_card(experiment: Experiment, final: Final) -> dict[str, Any]:
     """Return the card: from which search, how good, how large, how fast, how to load."""
     from autoprune.base.device import resolve
+    from autoprune.export import FORMATS
     from autoprune.measure.latency import where
 
+    packages = [FORMATS[name].package for name in final.exported if name in FORMATS]
     trial, metric = final.chosen, experiment.metric
     card: dict[str, Any] = {
         "task": experiment.settings.task,
@@ -46,7 +48,7 @@ def model_card(experiment: Experiment, final: Final) -> dict[str, Any]:
         },
         "files": {each.file.name: _file(each, final, metric) for each in final.exported.values()},
         "seed": experiment.settings.seed,
-        "versions": versions(),
+        "versions": versions(filter(None, packages)),
         "machine": f"{platform.system()} {platform.machine()}, {processor()}",
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -75,8 +77,8 @@ def to_markdown(card: dict[str, Any]) -> str:
     """Return a card as Markdown."""
     metric = MEASURES[card.get("metric", METRIC.name)]
     dense, own, test = card["dense validation"] or {}, card["validation"], card[f"test {metric.noun}"]
-    of_test, of_validation = f"test {metric.noun}", f"validation {metric.noun}"
-    size, latency = SIZES["bytes"], SIZES["latency_ms"]
+    of_validation = f"validation {metric.noun}"
+    latency = SIZES["latency_ms"]
     lines = [
         f"# {card['task']}, pruned",
         "",
@@ -112,7 +114,19 @@ def to_markdown(card: dict[str, Any]) -> str:
         tried = card["quantised"][f"{of_validation} by method"]
         figures = "; ".join(f"{method}: {metric.write(value)}" for method, value in tried.items())
         lines += ["", f"Eight-bit integers ({card['quantised']['method']}). Validation {metric.noun}: {figures}."]
-    lines += ["", "## Files", ""]
+    lines += _of_files(card, metric) if card["files"] else []
+    kept = ", ".join(f"{name} {count}" for name, count in card["channels kept"].items())
+    versions = ", ".join(f"{name} {number}" for name, number in card["versions"].items())
+    lines += ["", "## Where it comes from", "", f"- parameters: `{json.dumps(card['parameters'])}`"]
+    lines += [f"- channels kept: {kept}"] if kept else []
+    lines += [f"- seed {card['seed']}; {versions}", f"- written {card['written']}", ""]
+    return "\n".join(lines)
+
+
+def _of_files(card: dict[str, Any], metric: Measure) -> list[str]:
+    size, latency = SIZES["bytes"], SIZES["latency_ms"]
+    of_test, of_validation = f"test {metric.noun}", f"validation {metric.noun}"
+    lines = ["", "## Files", ""]
     rows = [
         [
             name,
@@ -138,12 +152,7 @@ def to_markdown(card: dict[str, Any]) -> str:
     ]
     for name, file in card["files"].items():
         lines += ["", f"{name}:", "", "```python", file["how to load"], "```"]
-    kept = ", ".join(f"{name} {count}" for name, count in card["channels kept"].items())
-    versions = ", ".join(f"{name} {number}" for name, number in card["versions"].items())
-    lines += ["", "## Where it comes from", "", f"- parameters: `{json.dumps(card['parameters'])}`"]
-    lines += [f"- channels kept: {kept}"] if kept else []
-    lines += [f"- seed {card['seed']}; {versions}", f"- written {card['written']}", ""]
-    return "\n".join(lines)
+    return lines
 
 
 def _test_result(final: Final) -> dict[str, Any]:

@@ -31,6 +31,7 @@ class Final:
         test_intervals: the 95 % interval of each model's, ``pruned`` and ``dense``, where there is one.
         interval: how these were found, or why there are none.
         exported: what is known of each file, by format.
+        left_out: why formats that were asked for have no file, by format.
         cards: the model card's files.
         recovery: what further fine-tuning did before the export, if there was any.
         quantized: how the eight-bit file came about, if there is one.
@@ -48,6 +49,7 @@ class Final:
     test_intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     interval: str = ""
     exported: dict[str, Exported] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
     cards: tuple[Path, ...] = ()
     recovery: Recovery | None = None
     quantized: Quantized | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import chdir, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import nn
@@ -43,6 +43,7 @@ class Options:
         runs: timed passes of each file.
         int8: whether an ONNX file of eight-bit integers is written as well.
         qat_steps: steps of quantisation-aware fine-tuning for it; 0 for post-training quantisation only.
+        lenient: whether a format that fails is left out, with the reason, and the others are written.
         whole_front: whether the full recovery is done for the whole front before one network is chosen from it.
         confidence: that a limit on the drop holds, see :func:`.choose_trial`.
 
@@ -50,13 +51,14 @@ class Options:
         UserError: a number that means nothing.
     """
 
-    formats: tuple[str, ...] = tuple(export.FORMATS)
+    formats: tuple[str, ...] = field(default_factory=export.usual)
     recovery_steps: int | None = None
     threads: int = 1
     runs: int = 50
     int8: bool = False
     qat_steps: int = 0
     whole_front: bool = False
+    lenient: bool = False
     confidence: float = DEFAULT
 
     def __post_init__(self) -> None:
@@ -117,11 +119,22 @@ def finish(
             with suppress(TrialFailure):  # the rival diverged: then there is nothing to compare with
                 worth = worth_of(experiment, loaded, chosen, best, *how)
         if best.steps:
-            recovery = Recovery(model, best.steps, best.before, min(best.validation, key=task.metric.cost))
+            after = min(best.validation, key=task.metric.cost)
+            recovery = Recovery(model, best.steps, best.before, after, task.metric)
     elif options.recovery_steps:
         recovery = recover(task, model, dense, data, options.recovery_steps, experiment.settings.seed)
         model = recovery.model
-    exported = export.export(task, model, dense.model, data.validation, files, options.threads, options.runs)
+    exported: dict[str, export.Exported] = {}
+    left_out: dict[str, str] = {}
+    for name, file in files.items():
+        try:
+            one = export.export(task, model, dense.model, data.validation, {name: file}, options.threads, options.runs)
+        except UserError as error:
+            if not options.lenient:
+                raise
+            left_out[name] = str(error)
+        else:
+            exported |= one
     one_file = place in files.values()
     stem = place.with_suffix("") if one_file else place / "model"
     quantized = None
@@ -145,12 +158,14 @@ def finish(
         latency_ms={} if one_file else _latencies(experiment, task, dense, chosen, worth),
         files={name: each.file for name, each in exported.items()},
         exported=exported,
+        left_out=left_out,
         recovery=recovery,
         quantized=quantized,
         fine_tuned=fine_tuned,
         worth=worth,
     )
     if not one_file:
+        place.mkdir(parents=True, exist_ok=True)  # there may be no other file in it
         write_text(place / "front.csv", front_as_csv(experiment, final=final))
     cards = write_card(model_card(experiment, final), stem)
     return replace(final, cards=cards)

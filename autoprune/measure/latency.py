@@ -23,7 +23,7 @@ from torch import nn
 from autoprune.base import checked
 from autoprune.base.device import CPU, has_events, milliseconds, name_of, synchronise
 from autoprune.base.tree import beside, device_of, repeated
-from autoprune.errors import UserError, unknown
+from autoprune.errors import UserError
 from autoprune.measure import onnx
 from autoprune.measure.runtimes import RUNTIMES, Pass
 
@@ -144,6 +144,8 @@ def where(runtime: str, device: torch.device) -> str:
     """Return what runs a network that lies on a device in a runtime, and by what it is timed, in words."""
     if runtime == "onnxruntime":
         return f"ONNX Runtime, {onnx.provider(device)}"
+    if runtime == "openvino":
+        return "OpenVINO on the CPU"
     clock = f", by {'its events' if has_events(device) else 'the clock'}" if device != CPU else ""
     return f"PyTorch ({runtime}) on {name_of(device)}{clock}"
 
@@ -152,10 +154,9 @@ def check(runtime: str, batch_size: int, threads: int) -> None:
     """Check how a latency is to be measured.
 
     Raises:
-        UserError: an unknown runtime, or a batch size or number of threads that cannot be.
+        UserError: an unknown runtime, one that is not installed, or a batch size or number of threads that cannot be.
     """
-    if runtime not in RUNTIMES:
-        raise unknown("runtime", runtime, RUNTIMES)
+    RUNTIMES[runtime]
     checked.check("batch size", batch_size, checked.Batch)
     check_threads(threads)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from autoprune.base.files import cache_dir, data_dir
 from autoprune.base.machine import describe, versions
 from autoprune.base.places import check_folder
+from autoprune.base.progress import note, track
 from autoprune.errors import UserError
 from autoprune.results import units
 
@@ -50,7 +51,8 @@ def examine(port: int) -> Iterator[Finding]:
         "data": lambda: _folder("data", data_dir()),
         "experiments": lambda: _folder("experiments", Path("~/nni-experiments").expanduser()),
     }
-    for what, check in checks.items():
+    for what, check in track(checks.items(), "look", len(checks)):
+        note(str, what)
         try:
             yield check()
         except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +17,7 @@ from autoprune.base.tables import Table
 from autoprune.nni.registry import KnownExperiment
 from autoprune.nni.watch import Progress as Snapshot
 from autoprune.nni.watch import follow
-from autoprune.report.progress import best_so_far
+from autoprune.report.progress import best_so_far, doing
 from autoprune.report.waiting import EVERY, bars, time_left
 from autoprune.results import units
 from autoprune.results.candidate import renamed
@@ -26,13 +27,20 @@ from autoprune.results.shortness import too_short
 Answer = Literal["leave", "stop"]
 
 
-def watch(terminal: Console, folder: Path, port: int, prefix: str | None = None) -> Snapshot:
+def watch(
+    terminal: Console,
+    folder: Path,
+    port: int,
+    prefix: str | None = None,
+    seen: Callable[[Experiment], None] = lambda experiment: None,
+) -> Snapshot:
     """Show an experiment until it is over; without a terminal, as one line every ten seconds.
 
     Args:
         folder: the experiment's folder.
         port: its manager's.
         prefix: the path under which the manager serves, if any.
+        seen: called with the experiment at each look.
 
     Returns:
         The last that was seen.
@@ -42,6 +50,7 @@ def watch(terminal: Console, folder: Path, port: int, prefix: str | None = None)
 
         def say(now: Snapshot) -> None:
             nonlocal said, warned
+            seen(now.experiment)
             if not warned and (warning := too_short(now.experiment)):
                 warned = True
                 terminal.print(warning, markup=False, soft_wrap=True)
@@ -50,8 +59,14 @@ def watch(terminal: Console, folder: Path, port: int, prefix: str | None = None)
                 terminal.print(one_line(now))
 
         return follow(folder, port, say, prefix=prefix)
+
     with Live(console=terminal, refresh_per_second=2) as live:
-        return follow(folder, port, lambda now: live.update(picture(now)), prefix=prefix)
+
+        def draw(now: Snapshot) -> None:
+            live.update(picture(now))
+            seen(now.experiment)
+
+        return follow(folder, port, draw, prefix=prefix)
 
 
 def one_line(now: Snapshot) -> str:
@@ -119,12 +134,6 @@ def time_is_over(experiment: Experiment) -> str:
     """Say that a search has used its time, and how to go on."""
     limit = experiment.config["maxExperimentDuration"]
     return f"the time allowed, {limit}, was over; go on with `autoprune resume {experiment.id} --duration {limit}`"
-
-
-def doing(experiment: Experiment, most: int = 3) -> list[str]:
-    """Return what the trials that have run longest are doing, a line each."""
-    said = ((trial, trial.doing) for trial in experiment.trials if trial.status == "RUNNING")
-    return [f"trial {trial.id}: {words}" for trial, words in said if words][:most]
 
 
 def failures(experiment: Experiment) -> list[str]:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import chdir
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,19 +22,32 @@ from autoprune.errors import UserError, short
 from autoprune.nni.algorithms import Kind, one_line
 from autoprune.nni.config import load_config
 from autoprune.results.measures import METRIC
-from autoprune.results.pareto import DEFAULT_OBJECTIVES
+from autoprune.results.pareto import DEFAULT_OBJECTIVES, read_rule
 from autoprune.results.settings import TrialCommand
 
 if TYPE_CHECKING:
     from nni.experiment.config import AlgorithmConfig, ExperimentConfig
+    from torch import nn
 
-__all__ = ["check_algorithm", "check_and_complete", "load_config", "measure_what_is_asked"]
+    from autoprune.prune.groups import Groups
+    from autoprune.task.task import Task
+
+__all__ = ["check_algorithm", "check_and_complete", "check_rule", "load_config", "measure_what_is_asked"]
 
 TRY_LIMIT = 60
 """Seconds that a tuner of NNI's or somebody else's has to be made, on trial."""
 
 
-def check_and_complete(config: ExperimentConfig) -> None:
+@dataclass(frozen=True)
+class Checked:
+    """What was made for the check, and may serve others: the task, its untrained network, and that one's groups."""
+
+    task: Task
+    model: nn.Module
+    groups: Groups
+
+
+def check_and_complete(config: ExperimentConfig) -> Checked | None:
     """Check all that can be checked before an experiment starts: task, data, device, checkpoint, space and tuner.
 
     What task and machine say (the metric, the device, that a model comes trained) is written into the config's trial
@@ -44,12 +57,15 @@ def check_and_complete(config: ExperimentConfig) -> None:
     Args:
         config: as NNI takes it, with absolute paths.
 
+    Returns:
+        What was looked at; None if it is not AutoPrune's to judge.
+
     Raises:
         UserError: something is wrong.
     """
     settings = TrialCommand.parse(str(config.trial_command))
     if settings is None:
-        return
+        return None
     name = config.experiment_name or ""
     if name.startswith(".") or not re.fullmatch(r"[^/\\\x00-\x1f]*", name):
         raise UserError(f"experimentName {name!r} names a folder: it must not start with a dot or have slashes in it")
@@ -91,6 +107,7 @@ def check_and_complete(config: ExperimentConfig) -> None:
     check_algorithm("tuner", config.tuner, space, settings.warm_start)
     if config.assessor is not None:
         check_algorithm("assessor", config.assessor, space, settings.warm_start)
+    return Checked(task, model, groups)
 
 
 def measure_what_is_asked(
@@ -104,6 +121,23 @@ def measure_what_is_asked(
     settings = TrialCommand.parse(str(config.trial_command))
     if settings is not None and settings != (asked := settings.measuring(objectives, constraints)):
         config.trial_command = f"{config.trial_command} --also {asked.also}"
+
+
+def check_rule(config: ExperimentConfig, rule: str) -> None:
+    """Check the rule by which a model is chosen at the end, and let the trials measure what it names.
+
+    Raises:
+        UserError: it is not understood; or the task, whose metric it may name, cannot be loaded.
+    """
+    settings = TrialCommand.parse(str(config.trial_command))
+    if settings is None:
+        return
+    with chdir(config.trial_code_directory):
+        from autoprune.trial.setup import settings_task
+
+        metric = settings_task(settings).metric
+    if read_rule(rule, metric) is not None:
+        measure_what_is_asked(config, constraints=[rule])
 
 
 def _completed(

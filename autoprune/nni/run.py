@@ -6,11 +6,14 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import chdir
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoprune.base.places import check_folder
+from autoprune.base.printable import printable
 from autoprune.base.tables import listed
 from autoprune.errors import UserError
 from autoprune.finalize.confidence import DEFAULT, check_confidence
@@ -20,18 +23,27 @@ from autoprune.nni.new_search import find_config
 from autoprune.nni.registry import known_experiment
 from autoprune.nni.signals import Signalled, signals_raise
 from autoprune.nni.watch import Progress
+from autoprune.report import loggers
 from autoprune.report.terminal import Console, console
-from autoprune.report.waiting import waiting
+from autoprune.report.waiting import FINDING, told, waiting
 from autoprune.results.baselines import left_out
 from autoprune.results.experiment import Experiment, read_duration
-from autoprune.results.pareto import read_rule
 from autoprune.results.settings import TrialCommand
 
 if TYPE_CHECKING:
     from nni.experiment.config import ExperimentConfig
 
+    from autoprune.prune.groups import Groups
 
-def run(given: str, port: int, rule: str | None, output: Path, confidence: float = DEFAULT) -> int:
+
+def run(
+    given: str,
+    port: int,
+    rule: str | None,
+    output: Path,
+    confidence: float = DEFAULT,
+    log: str | None = None,
+) -> int:
     """Check a config, train the dense model, run the search, and take the chosen model home.
 
     Args:
@@ -39,6 +51,7 @@ def run(given: str, port: int, rule: str | None, output: Path, confidence: float
         rule: how to choose, see :func:`autoprune.finalize.choice.choose_trial`.
         output: the folder in which the results' folder is made.
         confidence: that a limit on the drop holds.
+        log: names of loggers, with commas between; see :mod:`autoprune.report.loggers`.
 
     Returns:
         The exit status: 0 (also if it was left running), 1 if the search failed, 130 if it was stopped by Ctrl-C or
@@ -49,13 +62,13 @@ def run(given: str, port: int, rule: str | None, output: Path, confidence: float
     """
     try:
         with signals_raise():
-            return _run(given, port, rule, output, confidence)
+            return _run(given, port, rule, output, confidence, loggers.checked(log))
     except Signalled as end:
         print(f"autoprune: ended by {end.name}", file=sys.stderr)
         return end.exit_status
 
 
-def _run(given: str, port: int, rule: str | None, output: Path, confidence: float) -> int:
+def _run(given: str, port: int, rule: str | None, output: Path, confidence: float, log_to: Sequence[str]) -> int:
     terminal = console()
     started = time.monotonic()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -64,21 +77,75 @@ def _run(given: str, port: int, rule: str | None, output: Path, confidence: floa
 
     logging.getLogger("nni").setLevel(logging.CRITICAL)  # what fails is raised
     bridge.register()
-    limit = None if rule is None else read_rule(rule)
     check_folder(output)
     check_confidence(confidence)
-    config = find_config(given)
+    with waiting(terminal, FINDING):
+        config = find_config(given)
     if TrialCommand.parse(str(config.trial_command)) is None:
         raise UserError(f"{given}: trialCommand must be `autoprune trial TASK`, not {config.trial_command!r}")
     bridge.check_port(port)
-    if rule is not None and limit is not None:
-        preflight.measure_what_is_asked(config, constraints=[rule])
-    preflight.check_and_complete(config)
+    if rule is not None:
+        preflight.check_rule(config, rule)
+    with waiting(terminal, f"Checking the task. {FINDING}"):
+        checked = preflight.check_and_complete(config)
     settings = TrialCommand.parse(str(config.trial_command))
-    assert settings is not None  # it was before
-    _say_how_long(terminal, config, settings)
-    _prepare_dense(terminal, settings, config.trial_code_directory)
-    memory.give_back()  # a device's is the trials' now
+    assert settings is not None and checked is not None  # it was before
+    formats = _formats(terminal, checked)
+    with _log(terminal, log_to, config) as log:
+        _say_how_long(terminal, config, settings, checked.groups)
+        del checked
+        with told(log.doing):
+            _prepare_dense(terminal, settings, config.trial_code_directory)
+        memory.give_back()  # a device's is the trials' now
+        return _search(terminal, config, port, _End(rule, confidence, output, formats, started, log))
+
+
+@dataclass(frozen=True)
+class _End:
+    """How a search ends: the rule that chooses, where the results go and in which formats, and who is told.
+
+    Args:
+        started: the beginning, by :func:`time.monotonic`.
+    """
+
+    rule: str | None
+    confidence: float
+    output: Path
+    formats: tuple[str, ...]
+    started: float
+    log: loggers.Log
+
+
+def _formats(terminal: Console, checked: preflight.Checked) -> tuple[str, ...]:
+    """Return the formats of the files at the end, without those of which it is clear now that they cannot be."""
+    from autoprune import export
+
+    usual = export.usual()
+    with waiting(terminal, "Trying whether the network can be exported"):
+        refused = export.refused(checked.task, checked.model, usual)
+    for why in dict.fromkeys(refused.values()):
+        names = ", ".join(name for name, reason in refused.items() if reason == why)
+        print(printable(f"autoprune: at the end there will be no file of the format {names}: {why}"), file=sys.stderr)
+    return tuple(name for name in usual if name not in refused)
+
+
+def _log(terminal: Console, names: Sequence[str], config: ExperimentConfig) -> loggers.Log:
+    about = {
+        "trial command": config.trial_command,
+        "trials": config.max_trial_number,
+        "duration": config.max_experiment_duration,
+        "tuner": config.tuner.class_name or config.tuner.name,
+        **(config.tuner.class_args or {}),
+    }
+
+    def say(words: str) -> None:
+        terminal.print(words, markup=False, highlight=False, soft_wrap=True)
+
+    return loggers.Log(names, config.experiment_name or "search", about, say, lambda words: say(f"autoprune: {words}"))
+
+
+def _search(terminal: Console, config: ExperimentConfig, port: int, end: _End) -> int:
+    from autoprune.nni import bridge
 
     try:
         experiment_id = bridge.start(config, port)
@@ -91,10 +158,10 @@ def _run(given: str, port: int, rule: str | None, output: Path, confidence: floa
         f"Experiment [bold]{experiment_id}[/] runs; NNI's web UI: [link]{url}[/], the front: {url}/pareto/\n"
     )
     try:
-        last = live.watch(terminal, folder, port)
+        last = live.watch(terminal, folder, port, seen=end.log.see)
     except Signalled:
         bridge.stop(experiment_id)
-        _leave_report(terminal, folder, output, f"Stopped. Go on with `autoprune resume {experiment_id}`.")
+        _leave_report(terminal, folder, end.output, f"Stopped. Go on with `autoprune resume {experiment_id}`.")
         raise
     except KeyboardInterrupt:
         if live.ask(terminal, unasked="stop") == "leave":
@@ -107,12 +174,10 @@ def _run(given: str, port: int, rule: str | None, output: Path, confidence: floa
         return 130
     bridge.stop(experiment_id)
     status = live.how_it_ended(known_experiment(experiment_id), last)
-    if status is not None:
-        return status
-    return _take_home(terminal, load_experiment(folder), rule, output, port, started, confidence)
+    return _take_home(terminal, load_experiment(folder), port, end) if status is None else status
 
 
-def _say_how_long(terminal: Console, config: ExperimentConfig, settings: TrialCommand) -> None:
+def _say_how_long(terminal: Console, config: ExperimentConfig, settings: TrialCommand, groups: Groups) -> None:
     """Print how long everything will take, from a few timed steps, and warn if the config does not allow as much."""
     from autoprune.base.device import resolve
     from autoprune.measure import latency
@@ -123,7 +188,7 @@ def _say_how_long(terminal: Console, config: ExperimentConfig, settings: TrialCo
         task, device = settings_task(settings), resolve(settings.device)
         cores = max(1, os.cpu_count() or 1) if device.type == "cpu" else 1
         trials, at_once = config.max_trial_number, min(config.trial_concurrency, cores)
-        found = estimate(settings, task, task.splits(), config.search_space, trials or 0, at_once, device)
+        found = estimate(settings, task, task.splits(), groups, config.search_space, trials or 0, at_once, device)
     if found is None:
         return
     terminal.print(f"{'It will take' if trials else 'Before the candidates it will take'} {found.words}.", markup=False)
@@ -143,7 +208,7 @@ def _prepare_dense(terminal: Console, settings: TrialCommand, code: str | Path) 
         task, _, dense = load_settings(settings)
     m = dense.measures
     terminal.print(
-        f"Dense model of [bold]{task.name}[/]: validation {task.metric.noun} {m[task.metric.name]:.4f}, "
+        f"Dense model of [bold]{task.name}[/]: validation {task.metric.noun} {task.metric.write(m[task.metric.name])}, "
         f"{m['params']:,} parameters, {m['macs']:,} MACs ({time.monotonic() - start:.1f} s)"
     )
     if without := left_out(settings):
@@ -166,45 +231,41 @@ def _leave_report(terminal: Console, folder: Path, output: Path, how_to_go_on: s
         terminal.print(f"What was found so far: {write_report(experiment, None, place / 'report.html')}")
 
 
-def _take_home(
-    terminal: Console,
-    experiment: Experiment,
-    rule: str | None,
-    output: Path,
-    port: int,
-    started: float,
-    confidence: float,
-) -> int:
+def _take_home(terminal: Console, experiment: Experiment, port: int, end: _End) -> int:
     if not experiment.candidates:
+        end.log.see(experiment)
         return live.nothing_to_choose(terminal, experiment)
     from autoprune.finalize.finish import Options, finish
+    from autoprune.report.exported import on_test
     from autoprune.report.page import write_report
     from autoprune.report.table import front_table
 
-    folder = output / f"{experiment.name}-{experiment.id}"
-    with waiting(terminal, "Fine-tuning the front, and exporting"):
+    folder = end.output / f"{experiment.name}-{experiment.id}"
+    with waiting(terminal, "Fine-tuning the front, and exporting"), told(end.log.doing):
         try:
-            final = finish(experiment, rule, folder, Options(whole_front=True, confidence=confidence))
+            how = Options(end.formats, whole_front=True, lenient=True, confidence=end.confidence)
+            final = finish(experiment, end.rule, folder, how)
         except Signalled:
-            _leave_report(terminal, experiment.folder, output, _over(experiment))
+            _leave_report(terminal, experiment.folder, end.output, _over(experiment))
             raise
         except KeyboardInterrupt:
             terminal.print(_over(experiment))
             return 130
         page = write_report(experiment, final, folder / "report.html")
+    end.log.end(experiment, final)
     terminal.print(front_table(experiment, final))
-    terminal.print(
-        f"\nChosen: trial [bold]{final.chosen.id}[/] ({final.reason}). On the test split: {final.test_quality:.4f}, "
-        f"dense {final.dense_test_quality:.4f}."
-    )
+    said = on_test(final)
+    terminal.print(f"\nChosen: trial [bold]{final.chosen.id}[/] ({final.reason}). {said[:1].upper()}{said[1:]}.")
     if final.worth:
         terminal.print(final.worth.sentence(experiment.metric))
     terminal.print(
-        f"{len(experiment.trials)} trials, {len(experiment.failed)} failed, {time.monotonic() - started:.0f} s."
+        f"{len(experiment.trials)} trials, {len(experiment.failed)} failed, {time.monotonic() - end.started:.0f} s."
     )
     if Progress(experiment, "", (), 0.0).ran_out_of_time:
         terminal.print(live.time_is_over(experiment))
     files = {name: f"{file}  (loaded back: same outputs)" for name, file in final.files.items()}
+    if not files:
+        files = {"weights": f"{final.fine_tuned[final.chosen.id].file}  (a state dict)"}
     left = {"report": f"{page}  (open it in a browser)", **files}
     left |= {"front": str(folder / "front.csv"), "trials": str(experiment.folder)}
     terminal.print("", *listed(left), "\nNext:", sep="\n")
@@ -216,4 +277,6 @@ def _take_home(
         f"autoprune export {experiment.id} --choose knee   # another model of the front",
     ):
         terminal.print(f"  {command}")
-    return 0
+    for name, why in final.left_out.items():
+        print(printable(f"autoprune: there is no file of the format {name}: {why}"), file=sys.stderr)
+    return 1 if final.left_out else 0

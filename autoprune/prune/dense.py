@@ -19,10 +19,11 @@ from autoprune.errors import TrialFailure, UserError
 from autoprune.measure import measure
 from autoprune.prune.find import find_groups
 from autoprune.prune.groups import Groups
-from autoprune.results.measures import METRIC
+from autoprune.results.measures import METRIC, STANDARD
 from autoprune.task.task import Splits, Task
 from autoprune.train import evaluation, loop
 from autoprune.train.fit import check_data
+from autoprune.train.metrics import METERS
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def load_checkpoint(model: nn.Module, checkpoint: str | Path, task_name: str) ->
     """
     path = Path(checkpoint)
     if not path.is_file():
-        raise UserError(f"checkpoint {checkpoint} does not exist")
+        raise UserError(f"checkpoint {checkpoint} does not exist (looked in {Path.cwd()})")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:
@@ -169,6 +170,7 @@ def training_key(task: Task, data: Splits, model: nn.Module, seed: int, checkpoi
         forward=task.forward,
         distill=task.distill,
         evaluate=task.evaluate,
+        meter=_meter_of_a_package(task),
         metric=task.metric if task.metric != METRIC else None,
         fit=task.fit,
         recipe=task.training,
@@ -179,6 +181,12 @@ def training_key(task: Task, data: Splits, model: nn.Module, seed: int, checkpoi
         checkpoint=checkpoint,
         device=device.type if (device := device_of(model)).type != "cpu" else None,
     )
+
+
+def _meter_of_a_package(task: Task) -> Any:
+    """Return what computes a task's metric where another package does; None where the task or AutoPrune does."""
+    name = task.metric.name
+    return METERS[name] if task.evaluate is None and name not in STANDARD and name in METERS else None
 
 
 def _kind(leaf: Any) -> Any:

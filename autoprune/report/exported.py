@@ -12,6 +12,27 @@ from autoprune.measure.latency import Comparison, Timing
 from autoprune.results.measures import SIZES
 
 
+def on_test(final: Final) -> str:
+    """Return how good the chosen network and the dense one are on the test split: ``test RMSE 53.1, dense 50``."""
+    metric = final.chosen.metric
+    own, dense = (
+        "unknown" if each is None else metric.write(each) for each in (final.test_quality, final.dense_test_quality)
+    )
+    return f"test {metric.noun} {own}, dense {dense}"
+
+
+def outcome(final: Final) -> list[str]:
+    """Return what became of the chosen network on its way home, a line each."""
+    metric = final.chosen.metric
+    lines = [f"trial {final.chosen.id}, chosen by {final.reason}: {on_test(final)}"]
+    if more := final.recovery:
+        before, after = metric.write(more.before), metric.write(more.after)
+        lines.append(f"validation {metric.noun} {before}, after {more.steps} more steps {after}")
+    if final.quantized:
+        lines.append(f"eight-bit integers: {final.quantized.method}")
+    return lines
+
+
 def exported_table(final: Final) -> Table:
     """Return what is known of each exported file, a row for each."""
     metric, latency = final.chosen.metric, SIZES["latency_ms"]

@@ -37,6 +37,12 @@ def by_end(trials: Iterable[Trial]) -> list[Trial]:
     return sorted(trials, key=lambda trial: (trial.ended or math.inf, trial.sequence))
 
 
+def doing(experiment: Experiment, most: int = 3) -> list[str]:
+    """Return what the trials that have run longest are doing, a line each."""
+    said = ((trial, trial.doing) for trial in experiment.trials if trial.status == "RUNNING")
+    return [f"trial {trial.id}: {words}" for trial, words in said if words][:most]
+
+
 def best_so_far(experiment: Experiment, most: int = 3) -> str:
     """Return the first of the front in the measures that are searched for: ``front 99.7%@196k 98.9%@88k``."""
     searched = experiment.searched

@@ -18,6 +18,8 @@ from autoprune.base.files import write_text
 from autoprune.base.progress import Stage
 from autoprune.results import units
 
+FINDING = "Finding which channels go together (minutes for a large network)"
+
 EVERY = 10.0
 """Seconds between two lines where there is no terminal."""
 
@@ -51,6 +53,13 @@ def noted(file: Path) -> Iterator[None]:
             yield
     finally:
         file.unlink(missing_ok=True)
+
+
+@contextmanager
+def told(say: Callable[[str], None]) -> Iterator[None]:
+    """Tell ``say`` every ten seconds, in words, what goes on within."""
+    with progress.reported_to(_Words(say, EVERY)):
+        yield
 
 
 def bars(console: Console | None = None, heading: str = "") -> Progress:

@@ -13,12 +13,17 @@ from autoprune.results.measures import FRACTION, MEASURES, METRIC, SIZES, Measur
 DROP = "drop"
 """What limits call the distance of the metric from the dense model's; see :meth:`.Measure.drop`."""
 
-EXAMPLES = (
-    f"{DROP}<=1%, {METRIC.name}{METRIC.side}=0.98, macs<=20M (or {', '.join(name for name in SIZES if name != 'macs')})"
-)
-
 _FORM = re.compile(r"\s*(\w+)\s*([<>])=?\s*(\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+)\s*(%|[a-zA-Z]+)?\s*", re.ASCII)
 _TOLERANCE = 1e-9  # 0.99 - 0.98 is a little more than 0.01
+
+
+def examples(metric: Measure = METRIC) -> str:
+    """Return limits as one may write them, where ``metric`` judges."""
+    bound = "NUMBER"
+    if metric.is_share:
+        bound = "0.98" if metric.direction == "maximize" else "0.02"
+    sizes = ", ".join(name for name in SIZES if name != "macs")
+    return f"{DROP}<=1%, {metric.name}{metric.side}={bound}, macs<=20M (or {sizes})"
 
 
 @dataclass(frozen=True)
@@ -88,8 +93,8 @@ class Limit:
         return excess / self.bound
 
 
-def read_limits(words: Sequence[str]) -> tuple[Limit, ...]:
-    """Read the limits of a search.
+def read_limits(words: Sequence[str], metric: Measure = METRIC) -> tuple[Limit, ...]:
+    """Read the limits of a search that ``metric`` judges.
 
     Raises:
         UserError: one cannot be read or means nothing, or two are on the same measure.
@@ -100,7 +105,7 @@ def read_limits(words: Sequence[str]) -> tuple[Limit, ...]:
     for each in words:
         limit = Limit.read(each) if isinstance(each, str) else None
         if limit is None:
-            raise UserError(f"cannot read the constraint {short(each)}: write {EXAMPLES}")
+            raise UserError(f"cannot read the constraint {short(each)}: write {examples(metric)}")
         if limit.measure in [other.measure for other in limits]:
             raise UserError(f"constraints: there are two on {limit.measure}: keep one")
         limits.append(limit)

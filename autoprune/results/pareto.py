@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from autoprune.errors import UserError, short
-from autoprune.results.limits import DROP, EXAMPLES, Limit
+from autoprune.results.limits import DROP, Limit, examples
 from autoprune.results.measures import MEASURES, METRIC, Measure, value_of
 
 DEFAULT_OBJECTIVES = (METRIC.name, "macs")
@@ -69,15 +69,18 @@ def hypervolume(points: Iterable[tuple[float, float]]) -> float:
     return area
 
 
-def read_rule(rule: str) -> Limit | None:
+def read_rule(rule: str, metric: Measure = METRIC) -> Limit | None:
     """Read a rule that is no key: a limit, or None for ``knee``.
+
+    Args:
+        metric: the measure that judges.
 
     Raises:
         UserError: the rule is not understood.
     """
     limit = Limit.read(rule)
     if limit is None and rule.strip() != "knee":
-        raise UserError(f"cannot choose by {short(rule)}: use {EXAMPLES}, knee, or a trial's id")
+        raise UserError(f"cannot choose by {short(rule)}: use {examples(metric)}, knee, or a trial's id")
     return limit
 
 
@@ -85,7 +88,7 @@ def choose(
     rule: str,
     measures: Mapping[Key, Mapping[str, float]],
     dense: Mapping[str, float],
-    objectives: Sequence[str],
+    objectives: Sequence[str] = DEFAULT_OBJECTIVES,
     metric: Measure = METRIC,
 ) -> Key:
     """Pick one result by a rule.
@@ -105,7 +108,7 @@ def choose(
     if not measures:
         raise UserError("no trial has succeeded yet: there is nothing to choose from")
     size = size_of(objectives, "params", metric)
-    limit = read_rule(rule)
+    limit = read_rule(rule, metric)
     if limit is None:
         return _knee(measures, size, metric)
     fit = [key for key, m in measures.items() if limit.violation(m, dense.get(metric.name), metric) <= 0]

@@ -116,7 +116,7 @@ class TrialCommand:
 
     def measuring(self, objectives: Sequence[str], constraints: Sequence[str]) -> TrialCommand:
         """Return the settings with the optional measures that objectives and constraints ask for."""
-        limited = [limit.measure for limit in read_limits(constraints)]
+        limited = [limit.measure for limit in read_limits(constraints, self.measure)]
         asked = optional_among([*self.optional, *objectives, *limited])
         return replace(self, also=",".join(asked) or None)
 

@@ -17,6 +17,11 @@ from autoprune.task.task import Data, Task
 from autoprune.train import loading
 from autoprune.train.metrics import METERS, Meter, OfTorchmetrics
 
+WHY_NONE = (
+    "if the training diverged, lower the learning rate; if not, look for NaN in the data, and at how it is computed"
+)
+"""What can be done about a number that is none."""
+
 BATCH_SIZE = 512
 """Examples in a batch of an evaluation, where the data are no loader's."""
 
@@ -64,7 +69,7 @@ def quality_and_loss(task: Task, model: nn.Module, data: Data) -> tuple[float, f
             if meter is not None:
                 meter.add(outputs, batch)
     if not math.isfinite(loss):
-        raise TrialFailure(f"the loss at the evaluation is {loss}: lower the learning rate")
+        raise TrialFailure(f"the loss at the evaluation is {loss}: {WHY_NONE}")
     measured = quality(task, model, data) if meter is None else _checked(task, meter.result())[task.metric.name]
     return measured, loss / total
 
@@ -150,5 +155,5 @@ def _checked(task: Task, found: Any) -> dict[str, float]:
         except (TypeError, ValueError):
             raise UserError(f"task {task.name}: evaluate returns {short(value)} as {key}: no number") from None
     if not math.isfinite(numbers[name]):
-        raise TrialFailure(f"the {task.metric.noun} at the evaluation is {numbers[name]}: lower the learning rate")
+        raise TrialFailure(f"the {task.metric.noun} at the evaluation is {numbers[name]}: {WHY_NONE}")
     return numbers

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from autoprune.base import streams
 from autoprune.base.modes import evaluating
+from autoprune.base.progress import track
 from autoprune.base.tree import device_of, examples_in, to_device
 from autoprune.task.task import Data, Task
 from autoprune.train import loading
@@ -57,7 +58,8 @@ class Parts:
             Shape ``(draws,)``, double.
         """
         if self.sums is None:
-            values = [self._judged(draw) for draw in drawn.tolist()]
+            draws = track(drawn.tolist(), f"draw for the interval of the {self.task.metric.noun}", len(drawn))
+            values = [self._judged(draw) for draw in draws]
         else:
             weights = torch.zeros(len(drawn), self.count, dtype=torch.float64)
             weights.scatter_add_(1, drawn, torch.ones(drawn.shape).double())

@@ -15,7 +15,7 @@ from torch import nn
 from autoprune.base.progress import Stage, reported_to
 from autoprune.errors import TrialFailure
 from autoprune.prune import dense
-from autoprune.prune.find import find_groups
+from autoprune.prune.groups import Groups
 from autoprune.prune.schedules import get_schedule
 from autoprune.results import baselines, units
 from autoprune.results.candidate import Candidate
@@ -75,19 +75,26 @@ class Estimate:
 
 
 def estimate(
-    settings: TrialCommand, task: Task, data: Splits, space: Mapping[str, Any], trials: int, at_once: int, device: Any
+    settings: TrialCommand,
+    task: Task,
+    data: Splits,
+    groups: Groups,
+    space: Mapping[str, Any],
+    trials: int,
+    at_once: int,
+    device: Any,
 ) -> Estimate | None:
     """Time a few steps of each kind, and return how long a search takes; None if nobody can say.
 
     Args:
+        groups: of the task's network.
         trials: how many the config allows in all, the dense model's and the baselines' among them.
         at_once: how many run next to each other.
         device: where networks are trained.
     """
     if task.fit is not None:  # whose steps are not ours to cut short
         return None
-    model = task.build(settings.seed).to(device)
-    groups = find_groups(model.eval(), task.example, task.keep)
+    model = task.build(settings.seed).to(device).eval()
     is_trained = bool(settings.checkpoint) or task.is_trained
     training, recovery = (_a_step(task, model, data, recipe) for recipe in (task.training, task.recovery))
     started = time.monotonic()

@@ -100,7 +100,8 @@ def _search(task: Task, data: Splits, dense: Dense, trials: int, seed: int, roun
         found.append(tried)
         good = [each.quality for each in found if each.quality is not None]
         if good:
-            note(f"best {task.metric.noun} {{:.4f}}".format, min(good, key=task.metric.cost))
+            best = min(good, key=task.metric.cost)
+            note(lambda best: f"best {task.metric.noun} {task.metric.write(best)}", best)
     return found
 
 

@@ -59,7 +59,7 @@ def check_objectives(task: Task, objectives: Sequence[str], constraints: Sequenc
     Raises:
         UserError: an objective or a constraint is another metric.
     """
-    limited = [limit.measure for limit in read_limits(constraints or ())]
+    limited = [limit.measure for limit in read_limits(constraints or (), task.metric)]
     strange = [name for name in (*objectives, *limited) if name in METRICS and name != task.metric.name]
     if strange:
         raise UserError(

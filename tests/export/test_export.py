@@ -69,10 +69,56 @@ def test_the_card_says_what_the_files_are(home, model, digits_search):
     assert all(file["how to load"] in text for file in card["files"].values())
 
 
+def test_openvinos_two_files_run_in_its_own_runtime_with_the_same_outputs(digits_search, tmp_path):
+    openvino = pytest.importorskip("openvino")
+    final = digits_search.export("knee", tmp_path, recovery_steps=0, runs=3, formats=("openvino",))
+    assert {file.name for file in tmp_path.iterdir()} >= {"model.xml", "model.bin", "model_card.json"}
+    inputs = images(digits_search, 3)
+    with torch.no_grad():
+        expected = digits_search.model("knee")(inputs)
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}  # where the processor has bfloat16, OpenVINO takes that by default
+    found = openvino.compile_model(tmp_path / "model.xml", "CPU", exact)(inputs.numpy())[0]
+    assert torch.allclose(torch.tensor(found), expected, atol=1e-4)
+    card = json.loads((tmp_path / "model_card.json").read_text())
+    known = card["files"]["model.xml"]
+    assert known["bytes"] == sum((tmp_path / name).stat().st_size for name in ("model.xml", "model.bin"))
+    assert known["largest difference of outputs, relative"] < export.TOLERANCE and known["latency"]["speedup"] > 0
+    assert card["versions"]["openvino"] == openvino.__version__.partition("-")[0]
+    run_without_autoprune(tmp_path, "model.xml", inputs, expected)
+    assert final.exported["openvino"].quality == pytest.approx(known["validation accuracy"])
+
+
+def test_of_two_files_that_compute_something_else_neither_is_left(digits_search, model, tmp_path, monkeypatch):
+    def write_two(model, inputs, file):
+        file.write_text("")
+        file.with_suffix(".bin").write_text("")
+
+    task, data, dense = digits_search.loaded
+    broken = replace(export.FORMATS["openvino"], write=write_two, load=lambda *_: lambda inputs: model(inputs) * 1.01)
+    monkeypatch.setattr(export, "FORMATS", {**export.FORMATS, "openvino": broken})
+    with pytest.raises(export.ExportMismatch):
+        export.export(task, model, dense.model, data.validation, {"openvino": tmp_path / "net.xml"})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_format_whose_package_is_missing_is_refused_in_one_line_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr("autoprune.base.packages.find_spec", lambda module: None)
+    with pytest.raises(UserError, match=r"format openvino needs openvino: pip install 'autoprune\[openvino\]'"):
+        export.files_at(tmp_path, ("pt2", "openvino"))
+    assert export.formats_for(None, tmp_path) == ("pt2", "onnx", "state_dict")
+    assert export.formats_for(None, tmp_path / "net.xml") == ("openvino",)
+
+
 @pytest.mark.parametrize("name", ["model.pt2", "model.onnx"])
 def test_without_autoprune_the_cards_three_lines_run_the_model(home, model, digits_search, name):
     _, folder = home
     inputs = images(digits_search, 5)
+    with torch.no_grad():
+        run_without_autoprune(folder, name, inputs, model(inputs))
+
+
+def run_without_autoprune(folder, name, inputs, expected):
+    """Run the card's lines on a file where AutoPrune cannot be imported, and compare the outputs."""
     np.save(folder / "inputs.npy", inputs.numpy())
     lines = json.loads((folder / "model_card.json").read_text())["files"][name]["how to load"]
     assert len(lines.splitlines()) == 3
@@ -82,8 +128,7 @@ def test_without_autoprune_the_cards_three_lines_run_the_model(home, model, digi
     code += [f"inputs = {convert}", *others, "outputs = getattr(outputs, 'detach', lambda: outputs)()"]
     code += ["numpy.save('outputs.npy', numpy.asarray(outputs))"]
     subprocess.run([sys.executable, "-c", "\n".join(code)], cwd=folder, check=True, timeout=100)
-    with torch.no_grad():
-        assert np.allclose(np.load(folder / "outputs.npy"), model(inputs), atol=1e-4)
+    assert np.allclose(np.load(folder / "outputs.npy"), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["resnet18.v2-x7", "model.bin", "a.onnx.d"])
@@ -125,10 +170,46 @@ def test_a_file_that_computes_something_else_is_not_handed_out(digits_search, mo
     assert not file.exists()
 
 
-@pytest.mark.parametrize("formats, place, message", [("tflite", "x", "unknown format 'tflite': use pt2, onnx, state_")])
+@pytest.mark.parametrize(
+    "formats, place, message",
+    [("coreml", "x", "unknown format 'coreml': use pt2, onnx, state_"), ("onnx,tflite", "x", "no torch from 2.15 on")],
+)
 def test_an_unknown_format_is_refused(formats, place, message, tmp_path):
     with pytest.raises(UserError, match=message):
         export.formats_for(formats, tmp_path / place)
+
+
+def test_what_torch_export_refuses_is_known_before_a_search(digits):
+    class Choosy(torch.nn.Linear):
+        def forward(self, x):
+            return super().forward(x) if x.sum() > 0 else x.flatten(1)[:, :10]
+
+    task = digits[0]
+    model = torch.nn.Sequential(torch.nn.Flatten(), Choosy(64, 10)).train()
+    found = export.refused(task, model, export.usual())
+    assert set(found) == {"pt2", "onnx"} and "torch.export refuses this model: " in found["onnx"]
+    assert model.training and export.refused(task, task.build(), export.usual()) == {}
+
+
+def test_where_no_format_will_do_there_is_a_card_without_files(digits_search, tmp_path):
+    tmp_path = tmp_path / "new"
+    final = digits_search.export("knee", tmp_path, formats=(), recovery_steps=0)
+    assert final.files == {} and final.test_quality > 0
+    assert "## Files" not in (tmp_path / "model_card.md").read_text()
+    assert {file.name for file in tmp_path.iterdir()} == {"model_card.json", "model_card.md", "front.csv"}
+
+
+def test_a_format_that_fails_at_the_end_of_a_run_costs_its_own_file_only(digits_search, tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("no operator for this")
+
+    broken = replace(export.FORMATS["onnx"], write=fail)
+    monkeypatch.setattr(export, "FORMATS", {**export.FORMATS, "onnx": broken})
+    how = {"formats": ("onnx", "state_dict"), "recovery_steps": 0, "runs": 2}
+    with pytest.raises(UserError, match="format onnx cannot hold this model: RuntimeError: no operator"):
+        digits_search.export("knee", tmp_path / "strict", **how)
+    final = digits_search.export("knee", tmp_path / "lenient", lenient=True, **how)
+    assert list(final.files) == ["state_dict"] and "no operator" in final.left_out["onnx"]
 
 
 def test_one_file_for_two_formats_is_refused(tmp_path):
@@ -156,6 +237,15 @@ def test_further_recovery_that_harms_is_not_taken(digits):
     assert found.after < found.before
     assert not found.kept
     assert found.model is dense.model
+
+
+def test_of_a_metric_that_is_minimised_further_recovery_takes_the_lower(digits):
+    task, data, dense = digits
+    task = replace(task, metric="perplexity")
+    dense = replace(dense, measures={"perplexity": 0.0})
+    poor = task.build(1)
+    found = recover(task, poor, dense, data, steps=40)
+    assert found.after < found.before and found.kept and found.model is not poor
 
 
 def test_a_trial_that_shared_its_recovery_gets_one_of_its_own_before_the_export(digits, tmp_path):

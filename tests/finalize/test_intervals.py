@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import autoprune
 from autoprune import Metric, Recipe, Task
+from autoprune.base.progress import reported_to
 from autoprune.train import evaluation, interval
 from autoprune.train.interval import bootstrap
 
@@ -109,7 +110,10 @@ def test_what_finds_objects_is_judged_anew_by_all_that_was_drawn_unless_these_ar
     task = Task("boxes", Detections(), example=torch.zeros(1, 1, 4, 4), metric="mAP", **splits)
     monkeypatch.setattr(interval, "JUDGED", 20 * 20)
     monkeypatch.setattr(interval, "FEWEST", 20)
-    (low, high), how = bootstrap(task, task.model, loader)
+    heard = []
+    with reported_to(lambda stages: heard.extend((stage.what, stage.done, stage.total) for stage in stages)):
+        (low, high), how = bootstrap(task, task.model, loader)
+    assert heard[-1] == ("draw for the interval of the mAP", 20, 20)  # what takes long is shown
     assert 0 < low < evaluation.quality(task, task.model, loader) < high < 1
     assert how == "bootstrap over examples, 20 times"
     monkeypatch.setattr(interval, "FEWEST", 21)

@@ -45,6 +45,25 @@ def test_files_of_each_kind_are_timed_and_the_figures_say_where_and_how(files, s
     assert figures["repeat with"].endswith("--batch-sizes 1,3 --threads 1 --runs 5")
 
 
+def test_openvinos_files_are_timed_as_one(files, said, tmp_path):
+    pytest.importorskip("openvino")
+    from autoprune.measure import openvino
+
+    model, file = nn.Sequential(nn.Linear(6, 4), nn.ReLU()).eval(), tmp_path / "model.xml"
+    openvino.write(model, torch.zeros(2, 6), file)
+    status, out, _ = said(file, files[0], "--batch-sizes", "1,3", "--runs", 3, "-o", tmp_path / "figures.json")
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert status == 0 and figures["versions"]["openvino"]
+    assert [each["timing"]["runtime"] for each in figures["files"]] == ["openvino", "onnx"] * 2
+    digest = figures["files"][0]["sha256"]
+    file.with_suffix(".bin").write_bytes(bytes(len(file.with_suffix(".bin").read_bytes())))
+    (changed,) = bench.bench([file], runs=2)
+    assert changed.sha256 != digest  # other weights, the same .xml
+    file.with_suffix(".bin").unlink()
+    status, _, err = said(file)
+    assert status == 2 and "cannot be run on a batch of 1" in err and len(err.splitlines()) == 1
+
+
 def test_the_cards_figure_stands_beside_the_one_that_is_measured(files, said):
     timing = {"runtime": "onnx", "batch_size": 1, "threads": 1, "median_ms": 7.5, "low_ms": 7, "high_ms": 8, "runs": 50}
     card = {"machine": "a phone", "files": {"model.onnx": {"latency": {"pruned": timing}}}}

@@ -74,8 +74,12 @@ def test_a_machine_that_slows_down_and_speeds_up_does_not_move_the_speed_up(cloc
     assert found.speedup_low == pytest.approx(3)
 
 
-@pytest.mark.parametrize("runtime", ["eager", "onnxruntime", pytest.param("compile", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "runtime", ["eager", "onnxruntime", "openvino", pytest.param("compile", marks=pytest.mark.slow)]
+)
 def test_a_much_smaller_network_is_faster_in_every_runtime(runtime):
+    if runtime == "openvino":
+        pytest.importorskip("openvino")
     found = latency.compare(LARGE, SMALL, ONE, runtime, batch_size=8, runs=15, warmup=3)
     assert found.speedup > 2
     assert found.pruned.low_ms <= found.pruned.median_ms <= found.pruned.high_ms

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from autoprune import cli
+from autoprune.base.progress import reported_to
 from autoprune.nni import doctor
 
 
@@ -52,6 +53,9 @@ def test_a_taken_port_a_full_disk_and_another_version_are_said(examined, monkeyp
 def test_a_check_that_fails_is_something_wrong_and_keeps_no_other_from_being_made(monkeypatch, tmp_path):
     monkeypatch.setenv("NNI_CONFIG_DIR", str(tmp_path))
     monkeypatch.setattr(doctor, "describe", lambda: 1 / 0)
-    found = {each.what: each for each in doctor.examine(8080)}
+    heard = set()
+    with reported_to(lambda stages: heard.update(f"{stage.what}: {stage.note()}" for stage in stages)):
+        found = {each.what: each for each in doctor.examine(8080)}
+    assert "look: experiments" in heard  # whose size takes long to add up
     assert found["machine"].wrong.startswith("ZeroDivisionError")
     assert not found["manager"].wrong

@@ -93,6 +93,24 @@ def test_a_model_of_ones_own_gets_a_task_file_that_runs_once_its_data_are_there(
     preflight.check_and_complete(load_config(files[0]))
 
 
+def test_a_rule_may_name_the_metric_of_the_tasks_own(tmp_path):
+    from autoprune.nni import preflight
+
+    (tmp_path / "own.py").write_text(
+        "import autoprune\nfrom dataclasses import replace\nfrom autoprune.task.find import load_task\n"
+        "task = replace(load_task('digits'), evaluate=lambda model, batches: {'mistakes': 1.0}, "
+        "metric=autoprune.Metric('mistakes', direction='minimize'))\n"
+    )
+    (config, _), _ = write_search(Wanted("digits", tmp_path / "new"))
+    config.write_text(config.read_text().replace("autoprune trial digits", f"autoprune trial {tmp_path / 'own.py'}"))
+    found = load_config(config)
+    preflight.check_rule(found, "mistakes<=5")
+    with pytest.raises(UserError, match="cannot choose by 'accuracy<=2': use drop<=1%, mistakes<=NUMBER, macs"):
+        preflight.check_rule(found, "accuracy<=2")
+    preflight.check_rule(found, "memory<=2M")
+    assert found.trial_command.endswith("--also memory")
+
+
 def test_a_model_of_a_library_is_imported_from_there(tmp_path):
     (_, file, space), _ = write_search(Wanted("torchvision.models:resnet18", tmp_path / "new", shape="1,3,32,32"))
     text = file.read_text()

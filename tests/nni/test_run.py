@@ -14,6 +14,7 @@ import pytest
 import requests
 import yaml
 from conftest import wait_until
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from autoprune.nni.database import load_experiment
 
@@ -54,7 +55,9 @@ def call(nni, program, *words, **environment) -> subprocess.CompletedProcess:
 
 
 def test_a_run_ends_with_a_front_a_report_and_a_checked_model(nni_home, digits):
-    done = call(nni_home, "autoprune", "run", digits(), "--port", nni_home.port, "--choose", "knee")
+    done = call(
+        nni_home, "autoprune", "run", digits(), "--port", nni_home.port, "--choose", "knee", "--log", "tensorboard"
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"http://127.0.0.1:{nni_home.port}" in done.stdout
     assert "12 of 12 trials done, 0 failed" in done.stdout
@@ -85,6 +88,13 @@ def test_a_run_ends_with_a_front_a_report_and_a_checked_model(nni_home, digits):
     studies = [optuna.load_study(study_name=name, storage=storage) for name in ("autoprune", "autoprune rung 1")]
     told = {round(t.values[0], 6) for study in studies for t in study.get_trials(states=complete)}
     assert {round(trial.metrics["accuracy"], 6) for trial in experiment.candidates} <= told
+    (logged,) = (nni_home.home / "runs").iterdir()
+    found = EventAccumulator(str(logged)).Reload()
+    assert [point.step for point in found.Scalars("trial/macs")] == list(range(1, 13))
+    test_quality = found.Scalars("chosen/test accuracy")[0].value
+    assert (
+        test_quality == pytest.approx(card["test accuracy"]["pruned"]) and f"--logdir runs/{logged.name}" in done.stdout
+    )
     wait_until(lambda: not nni_home.processes(), what="the end of every process")
 
 

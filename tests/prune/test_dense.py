@@ -6,7 +6,8 @@ from torch import nn
 
 from autoprune.errors import UserError
 from autoprune.prune import dense
-from autoprune.train import loop
+from autoprune.results.measures import METRICS, Metric
+from autoprune.train import loop, metrics
 
 
 def test_a_second_call_takes_the_trained_model_from_the_cache(digits, monkeypatch):
@@ -22,6 +23,23 @@ def test_another_recipe_or_seed_is_another_model(digits):
     shorter = replace(task, training=replace(task.training, steps=2))
     assert dense.load_or_train(shorter, data).key != first.key
     assert dense.load_or_train(shorter, data, seed=1).key != dense.load_or_train(shorter, data).key
+
+
+def test_another_way_to_compute_a_packages_metric_is_another_model(digits, monkeypatch):
+    task, data, _ = digits
+    model = task.build()
+
+    def key(meter, metric, **of_task):
+        monkeypatch.setitem(metrics.METERS._loaded, metric.name, meter)
+        monkeypatch.setitem(metrics.METERS._places, metric.name, "a_package:Meter")
+        return dense.training_key(replace(task, metric=metric, **of_task), data, model, 0, False)
+
+    mine = Metric("of_a_package", form="percent")
+    assert key(lambda task: metrics.Accuracy(task), mine) != key(lambda task: metrics.Classified(task), mine)
+    judge = {"evaluate": lambda model, batches: {"of_a_package": 1.0}}  # the task computes it by itself
+    assert key(metrics.Accuracy, mine, **judge) == key(metrics.Classified, mine, **judge)
+    for metric in (METRICS["accuracy"], METRICS["F1"]):  # which came before: what is cached is found
+        assert key(metrics.Accuracy, metric) == key(metrics.Classified, metric)
 
 
 def test_a_checkpoint_takes_the_place_of_training(digits, tmp_path, monkeypatch):
@@ -58,6 +76,12 @@ WRAPPED = {
         "pytorch-lightning_version": "2.5",
     },
 }
+
+
+def test_a_checkpoint_that_is_missing_is_refused_with_where_it_was_looked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=rf"checkpoint nets/own.pt does not exist \(looked in {tmp_path}\)"):
+        dense.load_checkpoint(nn.Linear(2, 2), "nets/own.pt", "own")
 
 
 @pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)

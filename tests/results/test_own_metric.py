@@ -40,6 +40,19 @@ def test_a_metric_of_ones_own_reaches_another_process_by_the_trial_command():
     assert metric_among(["macs", "own_dice"]) is metric
 
 
+@pytest.mark.parametrize(
+    ("metric", "example"),
+    [("accuracy", "accuracy>=0.98"), ("rmse", "rmse<=NUMBER"), (Metric("error", "minimize", "percent"), "error<=0.02")],
+)
+def test_what_cannot_be_read_is_answered_by_an_example_in_the_metric_that_judges(metric, example):
+    metric = METRICS.get(metric, metric)
+    for wrong in (lambda: read_limits(["nonsense"], metric), lambda: choose("nonsense", FRONT, DENSE, metric=metric)):
+        with pytest.raises(UserError) as error:
+            wrong()
+        assert example in str(error.value)
+        assert ("accuracy" in str(error.value)) == (metric.name == "accuracy")
+
+
 @pytest.mark.parametrize("word", ["nothing", "a:b", "a:up:percent", "a:maximize:furlongs", "macs:maximize:number", ":"])
 def test_a_metric_that_is_none_is_refused(word):
     with pytest.raises(UserError):

@@ -104,6 +104,12 @@ def test_a_detector_learns_by_its_own_losses_and_is_judged_by_what_it_finds(scen
     assert [set(each) for each in task.run(model.model.eval(), batch)] == [{"boxes", "scores", "labels"}] * 8
 
 
+def test_that_a_detector_has_no_file_is_known_before_the_search(scenes):
+    task = from_torchvision(detector(), *map(Boxes, scenes), recovery=SHORT)
+    found = export.refused(task, task.build(), export.usual())
+    assert set(found) == set(export.usual()) and "no main tensor" in found["state_dict"]
+
+
 def test_a_name_is_built_untrained_and_a_loader_is_taken_as_it_is(scenes):
     data = [TensorDataset(each.images.expand(-1, 3, -1, -1), each.masks) for each in scenes]
     loader = DataLoader(data[0], 4, shuffle=True)

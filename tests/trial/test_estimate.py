@@ -21,7 +21,8 @@ def asked(digits, monkeypatch):
 
     def ask(command="autoprune trial digits", trials=60, at_once=2, space=SPACE, **changes):
         changed = replace(task, **changes)
-        return estimate(TrialCommand.parse(command), changed, digits[1], space, trials, at_once, "cpu")
+        groups = digits[2].groups
+        return estimate(TrialCommand.parse(command), changed, digits[1], groups, space, trials, at_once, "cpu")
 
     return ask
 

@@ -33,6 +33,10 @@ class Format:
         load: ``load(file, task, threads)`` returns a function that runs the file in its own runtime.
         how_to_load: lines of Python that load and run a file; ``{file}`` is its name.
         standalone: whether it runs without the code of the model's class.
+        traced: whether ``write`` begins with ``torch.export``, so that what that refuses no such file can hold.
+        package: what must be installed for it beyond what AutoPrune asks for, as it is imported and as AutoPrune's
+            extra is called; such a format is written only where it is named.
+        beside: endings of further files that ``write`` leaves beside the file, in the place of ``suffix``.
     """
 
     suffix: str
@@ -41,6 +45,14 @@ class Format:
     load: Callable[[Path, Task, int], Run]
     how_to_load: str
     standalone: bool = True
+    traced: bool = False
+    package: str = ""
+    beside: tuple[str, ...] = ()
+
+    def files(self, file: Path) -> list[Path]:
+        """Return ``file`` and those that belong to it."""
+        stem = file.name.removesuffix(self.suffix)
+        return [file, *(file.with_name(stem + suffix) for suffix in self.beside)]
 
 
 def runner(model: Callable[..., Any]) -> Run:

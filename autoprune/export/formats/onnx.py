@@ -21,6 +21,7 @@ FORMAT = Format(
     suffix="onnx",
     runtime="ONNX Runtime",
     write=write,
+    traced=True,
     load=load,
     how_to_load="import onnxruntime\n"
     'session = onnxruntime.InferenceSession("{file}")\n'

@@ -16,12 +16,17 @@ from autoprune.measure.onnx import batch_shapes
 from autoprune.task.task import Task
 
 
-def write(model: nn.Module, inputs: Any, file: Path) -> None:
-    """Write ``model`` with a dynamic batch dimension."""
+def traced(model: nn.Module, inputs: Any) -> torch.export.ExportedProgram:
+    """Return ``model`` as a program with a dynamic batch dimension."""
     with quiet(), evaluating(model):
         positional, named = as_arguments(inputs)
-        program = torch.export.export(model, positional, named or None, dynamic_shapes=batch_shapes(inputs))
-        torch.export.save(program, file)
+        return torch.export.export(model, positional, named or None, dynamic_shapes=batch_shapes(inputs))
+
+
+def write(model: nn.Module, inputs: Any, file: Path) -> None:
+    """Write ``model`` with a dynamic batch dimension."""
+    with quiet():
+        torch.export.save(traced(model, inputs), file)
 
 
 def load(file: Path, task: Task | None = None, threads: int = 1) -> Run:
@@ -35,5 +40,6 @@ FORMAT = Format(
     runtime="PyTorch (torch.export)",
     write=write,
     load=load,
+    traced=True,
     how_to_load='import torch\nmodel = torch.export.load("{file}").module()\noutputs = model(inputs)',
 )

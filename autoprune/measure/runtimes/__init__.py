@@ -21,6 +21,7 @@ RUNTIMES: Registry[MakePass] = Registry(
         "eager": "autoprune.measure.runtimes.eager:make_pass",
         "compile": "autoprune.measure.runtimes.compile:make_pass",
         "onnxruntime": "autoprune.measure.runtimes.onnxruntime:make_pass",
+        "openvino": "autoprune.measure.runtimes.openvino:make_pass",
     },
     "autoprune.runtimes",
 )

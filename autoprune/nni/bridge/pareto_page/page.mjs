@@ -4,7 +4,9 @@
 import { connectActions, showActions } from './actions.mjs';
 import { showDetails, showExports, showLog } from './details.mjs';
 import { ask, element, find } from './dom.mjs';
-import { drawFront, drawKept, drawSensitivity, drawVolume, savePicture } from './plots.mjs';
+import { refreshLearned, showLearned } from './learned.mjs';
+import { showNetwork } from './network.mjs';
+import { drawFront, drawKept, drawVolume, savePicture } from './plots.mjs';
 import { showFailed, showRunning } from './running.mjs';
 import { readPage } from './state.mjs';
 import { connectTable, saveTable, showTable } from './table.mjs';
@@ -52,8 +54,10 @@ function update(status, answer) {
     showRunning(state, status, openLog);
     if (answer.trials) {
         draw();
+        showNetwork(find('network'), ask, chosen);
         requestAnimationFrame(() => performance.measure('shown', { start: begun })); // see experiments/page_speed.py
     }
+    refreshLearned(find('learned'), ask);
 }
 
 function showStopped() {
@@ -97,12 +101,14 @@ function draw() {
     if (points > 0) {
         drawPoints();
     }
-    find('sensitivity-section').hidden = !state.sensitivity;
-    if (state.sensitivity) {
-        drawLater('sensitivity', [state.told.sensitivity], place => drawSensitivity(place, state));
-    }
     showFailed(state, pick);
     showTrials();
+}
+
+// Draws everything in other colours, or at another width.
+function drawAll() {
+    draw();
+    showLearned(find('learned'));
 }
 
 function drawPoints() {
@@ -147,6 +153,7 @@ function showTrials() {
 
 function select(id) {
     chosen = id;
+    showNetwork(find('network'), ask, chosen);
     if (!find('front').closest('section').hidden) {
         drawTheFront();
     }
@@ -186,7 +193,7 @@ async function chooseByRule(event) {
 // On paper: light, and as wide as the paper.
 function forPaper(isPrinted) {
     document.documentElement.classList.toggle('paper', isPrinted);
-    draw();
+    drawAll();
 }
 
 find('axes').addEventListener('change', draw);
@@ -194,7 +201,7 @@ find('axes').addEventListener('submit', event => event.preventDefault());
 find('front-png').addEventListener('click', () => savePicture(find('front'), `${state.id}-front`));
 find('choose').addEventListener('submit', chooseByRule);
 find('trials-csv').addEventListener('click', () => saveTable(state));
-matchMedia('(prefers-color-scheme: dark)').addEventListener('change', draw);
+matchMedia('(prefers-color-scheme: dark)').addEventListener('change', drawAll);
 matchMedia('(max-width: 40rem)').addEventListener('change', draw);
 addEventListener('beforeprint', () => forPaper(true));
 addEventListener('afterprint', () => forPaper(false));

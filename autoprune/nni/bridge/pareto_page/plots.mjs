@@ -3,7 +3,7 @@
 const BASELINE_COLORS = ['#d98200', '#00856a', '#9a6fd0', '#8a6d3b'];
 const BUTTONS = [['zoom2d', 'pan2d', 'resetScale2d', 'toImage']]; // none that would send data elsewhere
 const CONFIG = { displaylogo: false, responsive: true, modeBarButtons: BUTTONS };
-const PLAIN = { ...CONFIG, displayModeBar: false };
+export const PLAIN = { ...CONFIG, displayModeBar: false };
 
 // Text of the data's goes into plotly's labels, which read some HTML.
 function plain(text) {
@@ -18,7 +18,7 @@ const isOnPaper = () => document.documentElement?.classList.contains('paper') ??
 
 const themes = new Map(); // asking for the styles takes long where much has been drawn
 
-function theme() {
+export function theme() {
     const key = `${globalThis.matchMedia?.('(prefers-color-scheme: dark)').matches} ${isOnPaper()}`;
     if (!themes.has(key)) {
         const style = getComputedStyle(document.documentElement);
@@ -29,7 +29,7 @@ function theme() {
 }
 
 // Below the axis' title there is room for a legend of as many lines as its names need.
-function layout(element, colors, changes, names = []) {
+export function layout(element, colors, changes, names = []) {
     const narrow = isNarrow(element);
     const size = narrow ? 11 : 13;
     const axis = { gridcolor: colors.line, linecolor: colors.line, zeroline: false, automargin: true, nticks: narrow ? 6 : 0 };
@@ -170,17 +170,4 @@ export function drawKept(element, state, pick) {
         element.removeAllListeners('plotly_click');
         element.on('plotly_click', event => pick(front[event.points[0].pointIndex[0]].id));
     });
-}
-
-// sensitivity: { group: [[fraction removed, metric], ...] }
-export function drawSensitivity(element, state) {
-    const { noun, ticks } = state.declared.get(state.metric);
-    const traces = Object.entries(state.sensitivity).map(([group, curve]) => ({
-        x: curve.map(each => each[0]), y: curve.map(each => each[1]), name: plain(group), mode: 'lines+markers',
-    }));
-    const look = layout(element, theme(), {
-        xaxis: { title: { text: 'removed of this group alone' }, tickformat: '.0%' },
-        yaxis: { title: { text: noun }, tickformat: ticks },
-    }, traces.map(trace => trace.name));
-    Plotly.react(element, traces, look, PLAIN);
 }

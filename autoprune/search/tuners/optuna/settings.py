@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, SkipValidation
 from pydantic.dataclasses import dataclass
 
 from autoprune.base.checked import STRICT, Seed, Text, allowed_by
 from autoprune.errors import unknown
 from autoprune.results.limits import Limit, read_limits
+from autoprune.results.measures import metric_among
 from autoprune.results.pareto import DEFAULT_OBJECTIVES, check_objectives
 from autoprune.search.tuners.optuna.samplers import SAMPLERS, SCALAR
 from autoprune.search.tuners.optuna.storage import check_storage
@@ -19,10 +20,6 @@ from autoprune.search.tuners.optuna.storage import check_storage
 def _check_sampler(name: Any) -> None:
     if not isinstance(name, str) or name not in SAMPLERS:
         raise unknown("sampler", name, SAMPLERS)
-
-
-def _check_constraints(texts: Any) -> None:
-    read_limits(() if texts is None else texts)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -49,15 +46,19 @@ class OptunaSettings:
     sampler: Annotated[str, allowed_by(_check_sampler)] = "tpe"
     seed: Seed = 0
     storage: Annotated[str | None, allowed_by(check_storage)] = None
-    constraints: Annotated[Sequence[str] | None, allowed_by(_check_constraints)] = ()
+    constraints: SkipValidation[Sequence[str] | None] = ()
     rungs: bool = True
     reduction: Annotated[int, Field(ge=2, le=100)] = 3
     study: Annotated[Text, Field(max_length=200)] = "autoprune"
 
+    def __post_init__(self) -> None:
+        """Refuse constraints that cannot be read, in words of the metric among the objectives."""
+        read_limits(() if self.constraints is None else self.constraints, metric_among(self.objectives))
+
     @property
     def limits(self) -> tuple[Limit, ...]:
         """The constraints, read."""
-        return read_limits(self.constraints or ())
+        return read_limits(() if self.constraints is None else self.constraints, metric_among(self.objectives))
 
     @property
     def counts_a_drop(self) -> bool:

@@ -40,7 +40,7 @@ COSTLY_ATTEMPTS, COSTLY_REFUSALS = 4, 1
 
 NO_DENSE = (
     "constraints: a drop is counted from the dense model's metric, which the trial that prepares the "
-    "search measures: take --no-warm-start out of the trial command, or write accuracy>=0.98"
+    "search measures: take --no-warm-start out of the trial command, or limit the metric itself"
 )
 
 _log = logging.getLogger(__name__)
