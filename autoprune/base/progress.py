@@ -6,6 +6,7 @@ Nobody shows it by default: a library is silent. :mod:`autoprune.report.waiting`
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -90,6 +91,17 @@ def note(words: Callable[..., str], *values: Any) -> None:
     heard = _heard.get()
     if heard is not None and heard[0] == os.getpid() and heard[2]:
         heard[2][-1].note = partial(words, *values)
+
+
+def share(words: str) -> float | None:
+    """Return which share is done of what words about stages say; None where they say nothing of it.
+
+    The words are those of :func:`autoprune.report.waiting.noted`: the outermost stage first, each with its steps.
+    """
+    done = None
+    for steps, total in reversed(re.findall(r"(\d+) of (\d+)", words)):
+        done = min(1.0, (int(steps) + (done or 0)) / int(total)) if int(total) else done
+    return done
 
 
 def _tracked(items: Iterable[T], stage: Stage, stages: list[Stage], listener: Listener) -> Iterator[T]:

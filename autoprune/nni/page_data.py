@@ -3,7 +3,8 @@
 ``python -m autoprune.nni.page_data FOLDER`` is started by NNI's manager when a page first asks (bridge/page_data.js).
 It answers questions, one on each line of its input, until the input ends, which it does with the manager:
 
-    {"ask": "page"}                       all that the Pareto page shows, see :func:`page`
+    {"ask": "page", "since": VERSION}     what the Pareto page shows, see :meth:`Pages.answer`
+    {"ask": "trial", "trial": ID}         more of one trial, see :func:`details`
     {"ask": "names"}                      what trials are called, see :func:`names`
     {"ask": "choice", "rule": "knee"}     {"trial": ID, "reason": ...}, see :func:`choice`
     {"ask": "network", "trial": ID}       a drawing of it, or of the dense model, see :func:`network`
@@ -17,25 +18,29 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing, suppress
 from dataclasses import asdict, replace
-from itertools import combinations_with_replacement
+from functools import partial
+from itertools import combinations_with_replacement, islice
 from pathlib import Path
 from typing import Any
 
+from autoprune.base.progress import share
 from autoprune.errors import UserError
 from autoprune.finalize.choice import choose_trial
 from autoprune.finalize.final import fine_tuned_of
-from autoprune.nni.database import load_experiment
+from autoprune.nni.database import Reader
 from autoprune.nni.learned_data import Learned
 from autoprune.report.drawing import draw_network
 from autoprune.report.kept import channels, kept
 from autoprune.report.progress import by_end, hypervolume_by_trial
 from autoprune.report.rows import cell, name
+from autoprune.results.candidate import PREFIX
 from autoprune.results.experiment import Experiment, Trial
 from autoprune.results.fine_tuned import FineTuned
 from autoprune.results.measures import Measure
@@ -44,6 +49,12 @@ from autoprune.results.prepared import SENSITIVITY
 
 SEEN = (Path("db", "nni.sqlite"), Path(SENSITIVITY), Path("recovered.json"))
 """Files of an experiment's folder: where none of them has changed, no answer has."""
+
+Pair = tuple[str, ...]
+"""Measures whose front is asked for."""
+
+MOST_DOING = 8
+"""Trials under way of which the page says what they do."""
 
 NICE = 10
 """The search comes first."""
@@ -58,10 +69,12 @@ class Pages:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._reader = Reader(folder)
         self._stamp: object = None
-        self._known: dict[str, Trial] = {}
         self._experiment: Experiment | None = None
-        self._answers: dict[str, tuple[int, str]] = {}
+        self._names: tuple[int, str] | None = None
+        self._memory = Memory()
+        self._changes = Changes()
         self._learned = Learned(folder)
 
     def close(self) -> None:
@@ -69,16 +82,23 @@ class Pages:
         self._learned.close()
 
     def answer(self, question: Mapping[str, Any]) -> tuple[int, str]:
-        """Return an HTTP status and one line of JSON."""
+        """Return an HTTP status and one line of JSON.
+
+        The page's has a ``version``, by which the next question says what is known already: then ``trials`` are only
+        those that are new or have changed, and where nothing has, ``version`` and ``doing`` are all there is.
+        """
         try:
             experiment = self._load()
         except UserError as error:  # the database: the next look may find it whole
             return 503, _to_json({"error": str(error)})
         match question:
-            case {"ask": "page" | "names" as what}:
-                if what not in self._answers:
-                    self._answers[what] = _answer(page if what == "page" else names, experiment)
-                return self._answers[what]
+            case {"ask": "page", **more}:
+                return _answer(self._page, experiment, more.get("since"))
+            case {"ask": "names"}:
+                self._names = self._names or _answer(names, experiment)
+                return self._names
+            case {"ask": "trial", "trial": str(trial)}:
+                return _answer(details, experiment, trial)
             case {"ask": "choice", "rule": str(rule)}:
                 return _answer(choice, experiment, rule)
             case {"ask": "network"}:
@@ -86,6 +106,11 @@ class Pages:
             case {"ask": "learned"}:
                 return 200, _to_json(self._what_was_learned(experiment, question.get("known")))
         return 400, _to_json({"error": "no such question"})
+
+    def _page(self, experiment: Experiment, since: object) -> dict[str, Any]:
+        if not self._changes.are_known:
+            self._changes.learn(page(experiment, self._memory))
+        return self._changes.since(since) | {"doing": doing(experiment)}
 
     def _what_was_learned(self, experiment: Experiment, known: object) -> dict[str, Any]:
         others = [_stamp(self._folder / each) for each in SEEN[1:]]
@@ -96,12 +121,79 @@ class Pages:
         """Read the experiment if it has changed; of trials that have not, what was read of them stays."""
         stamp = [_stamp(self._folder / each) for each in SEEN]
         if self._experiment is None or stamp != self._stamp:
-            found = load_experiment(self._folder)
-            trials = [known if (known := self._known.get(t.id)) == t else t for t in found.trials]
-            self._experiment = replace(found, trials=trials)
-            self._known = {trial.id: trial for trial in trials}
-            self._stamp, self._answers = stamp, {}
+            self._experiment = self._reader.read()
+            self._stamp, self._names = stamp, None
+            self._changes.are_known = False
         return self._experiment
+
+
+class Changes:
+    """What a page was told, so that it need not be told again."""
+
+    def __init__(self) -> None:
+        self.are_known = False
+        self._run, self._version = "", 0
+        self._others: dict[str, tuple[int, Any]] = {}
+        self._trials: dict[str, tuple[int, dict[str, Any]]] = {}
+
+    def learn(self, content: dict[str, Any]) -> None:
+        """Take what the page shows now; versions go up with each."""
+        self._version += 1
+        trials = {trial["id"]: trial for trial in content["trials"]}
+        if not self._run or self._trials.keys() - trials.keys():  # another database: who asks is told everything
+            self._run, self._trials, self._others = secrets.token_hex(4), {}, {}
+        self._note(self._trials, trials)
+        self._note(self._others, {key: value for key, value in content.items() if key != "trials"})
+        self.are_known = True
+
+    def _note(self, known: dict[str, tuple[int, Any]], now: Mapping[str, Any]) -> None:
+        for key, value in now.items():
+            if key not in known or (known[key][1] is not value and known[key][1] != value):
+                known[key] = self._version, value
+
+    def since(self, version: object) -> dict[str, Any]:
+        """Return what is new to somebody who knows a version; everything, if that is none of ours."""
+        run, _, number = str(version or "").partition(".")
+        now = {"version": f"{self._run}.{self._version}"}
+        if version == now["version"]:
+            return now
+        known = int(number) if run == self._run and number.isdecimal() else 0
+        others = {key: value for key, (changed, value) in self._others.items() if changed > known}
+        trials = [trial for changed, trial in self._trials.values() if changed > known]
+        return now | others | {"trials": trials, "whole": not known}
+
+
+class Memory:
+    """What was worked out of an experiment, and is right as long as the trials that it is about stay what they are."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str], tuple[Trial, object, Any]] = {}
+        self._seen: dict[str, Trial] = {}
+        self._dense: dict[str, float] | None = None
+        self._fronts: dict[Pair, list[str]] = {}
+
+    def recall(self, kind: str, trial: Trial, context: object, work_out: Callable[[], Any]) -> Any:
+        """Return something about a trial; ``context`` is all else that it depends on."""
+        known = self._found.get((kind, trial.id))
+        if known is None or known[0] is not trial or known[1] != context:
+            self._found[kind, trial.id] = known = trial, context, work_out()
+        return known[2]
+
+    def fronts(self, experiment: Experiment, pairs: Iterable[Pair]) -> dict[Pair, list[str]]:
+        """Return the ids of the front of each pair of measures.
+
+        What others dominate stays dominated: only those on a front before, and those that are new, are looked at.
+        """
+        trials = {trial.id: trial for trial in experiment.trials}
+        is_as_before = all(trials.get(key) is trial for key, trial in self._seen.items())
+        fewer = experiment
+        if is_as_before and self._dense == experiment.dense and self._fronts:
+            wanted = {key for front in self._fronts.values() for key in front} | (trials.keys() - self._seen.keys())
+            first = next((trial.id for trial in experiment.trials if trial.record.get("dense")), None)
+            fewer = replace(experiment, trials=[t for t in experiment.trials if t.id in wanted or t.id == first])
+        self._fronts = {pair: [trial.id for trial in fewer.front(pair)] for pair in pairs}
+        self._seen, self._dense = {trial.id: trial for trial in experiment.candidates}, experiment.dense
+        return self._fronts
 
 
 def _answer(work_out: Callable[..., dict[str, Any]], *arguments: Any) -> tuple[int, str]:
@@ -114,15 +206,34 @@ def _answer(work_out: Callable[..., dict[str, Any]], *arguments: Any) -> tuple[i
         return 500, _to_json({"error": f"{type(error).__name__}: {' '.join(str(error).split())}"})
 
 
-def page(experiment: Experiment) -> dict[str, Any]:
-    """Return all that the Pareto page shows, as plain values: trials, which of them are what, and words for all."""
+def page(experiment: Experiment, memory: Memory | None = None) -> dict[str, Any]:
+    """Return all that the Pareto page shows, as plain values: trials, which of them are what, and words for all.
+
+    Args:
+        memory: of when the same experiment was last asked for.
+    """
+    memory = memory or Memory()
     metric, dense = experiment.metric, experiment.dense
     size = size_of(check_objectives(experiment.objectives), metric=metric)
     measures, groups = _measures(experiment), channels(experiment)
     begin = min((trial.started for trial in experiment.trials if trial.started), default=0)
-    minutes = [trial.ended and (trial.ended - begin) / 60_000 for trial in by_end(experiment.candidates)]
+    minutes = [trial.ended and round((trial.ended - begin) / 60_000, 5) for trial in by_end(experiment.candidates)]
     volumes = hypervolume_by_trial(experiment, size)
     recovered = fine_tuned_of(experiment)
+    pairs = list(combinations_with_replacement(measures, 2))
+    fronts = memory.fronts(experiment, {*pairs, experiment.objectives})
+    by_id = {trial.id: trial for trial in experiment.trials}
+    front = [by_id[key] for key in fronts[experiment.objectives]]
+    about = dense, groups, {key: [trial.id for trial in trials] for key, trials in experiment.baselines.items()}
+
+    def entry(trial: Trial) -> dict[str, Any]:
+        own = groups if trial.id in on_front else {}, recovered.get(trial.id)
+        return memory.recall("entry", trial, (about, own), partial(_trial, experiment, trial, *own))
+
+    def shares(trial: Trial) -> list[float | None]:
+        return [kept(experiment, trial, group, total)[0] for group, total in groups.items()]
+
+    on_front = {trial.id for trial in front}
     return {
         "metric": metric.name,
         "measures": [each.declaration() for each in measures.values()],
@@ -133,20 +244,14 @@ def page(experiment: Experiment) -> dict[str, Any]:
         "counts": experiment.counts,
         "constraints": [limit.words for limit in experiment.constraints],
         "dense": dense and {"measures": dense, "texts": [each.write(dense[key]) for key, each in measures.items()]},
-        "trials": [_trial(experiment, trial, groups, recovered.get(trial.id)) for trial in experiment.trials],
+        "trials": [entry(trial) for trial in experiment.trials],
         "candidates": [trial.id for trial in experiment.candidates],
         "baselines": {key: [trial.id for trial in trials] for key, trials in experiment.baselines.items()},
-        "front": [trial.id for trial in experiment.front()],
-        "fronts": {
-            " ".join(pair): [trial.id for trial in experiment.front(pair)]
-            for pair in combinations_with_replacement(measures, 2)
-        },
-        "volume": {"size": size, "minutes": minutes[: len(volumes)], "values": volumes},
+        "front": [trial.id for trial in front],
+        "fronts": {" ".join(pair): fronts[pair] for pair in pairs},
+        "volume": {"size": size, "minutes": minutes[: len(volumes)], "values": [round(each, 7) for each in volumes]},
         "groups": list(groups),
-        "kept": {
-            trial.id: [kept(experiment, trial, group, total)[0] for group, total in groups.items()]
-            for trial in experiment.front()
-        },
+        "kept": {trial.id: memory.recall("kept", trial, about, partial(shares, trial)) for trial in front},
     }
 
 
@@ -159,7 +264,9 @@ def _trial(
         "name": f"{trial.sequence}: {name(experiment, trial)}",
         "status": trial.status,
         "reason": trial.reason,
-        "parameters": ", ".join(f"{key} {value}" for key, value in trial.parameters.items()),
+        "parameters": ", ".join(
+            f"{key} {value}" for key, value in trial.parameters.items() if not key.startswith(PREFIX)
+        ),
     }
     if not trial.succeeded:
         return values | {"measures": None}
@@ -175,6 +282,36 @@ def _trial(
         "kept": [kept(experiment, trial, group, total)[1] for group, total in groups.items()],
         "recovered": {split: ", ".join(map(metric.write, each)) for split, each in tried.items()},
     }
+
+
+def details(experiment: Experiment, trial_id: str) -> dict[str, Any]:
+    """Return what the page shows of a trial beside its measures: its parameters and what it keeps, in words.
+
+    Raises:
+        UserError: there is no such trial.
+    """
+    trial = experiment.trial(trial_id)
+    groups = channels(experiment) if trial.succeeded else {}
+    return {
+        "id": trial.id,
+        "parameters": {key: str(value) for key, value in trial.parameters.items()},
+        "kept": {group: kept(experiment, trial, group, total)[1] for group, total in groups.items()},
+    }
+
+
+def doing(experiment: Experiment) -> list[dict[str, Any]]:
+    """Return what the trials that have run longest are doing, in words, and which share of it is done, if known."""
+    running = (trial for trial in experiment.trials if trial.status == "RUNNING")
+    return [
+        {
+            "id": trial.id,
+            "name": f"{trial.sequence}: {name(experiment, trial)}",
+            "started": trial.started,
+            "words": (words := trial.doing),
+            "share": share(words),
+        }
+        for trial in islice(running, MOST_DOING)
+    ]
 
 
 def names(experiment: Experiment) -> dict[str, Any]:

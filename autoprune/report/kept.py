@@ -8,13 +8,12 @@ from autoprune.results.experiment import Experiment, Trial
 
 def channels(experiment: Experiment) -> dict[str, int]:
     """Return each group's channels in the dense model: as a trial recorded them, or as a trial that removed none."""
-    found: dict[str, int] = {}
-    for trial in experiment.trials:
-        if trial.succeeded:
-            found |= trial.record.get("channels") or (
-                trial.record.get("kept", {}) if is_sparse(experiment, trial) else {}
-            )
-    return found
+    succeeded = [trial for trial in experiment.trials if trial.succeeded]
+    recorded = next((channels for trial in succeeded if (channels := trial.record.get("channels"))), None)
+    if recorded is not None:
+        return dict(recorded)
+    sparse = (trial for trial in succeeded if is_sparse(experiment, trial))
+    return next((dict(kept) for trial in sparse if (kept := trial.record.get("kept"))), {})
 
 
 def is_sparse(experiment: Experiment, trial: Trial) -> bool:

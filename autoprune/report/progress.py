@@ -22,11 +22,13 @@ def hypervolume_by_trial(experiment: Experiment, size: str = "macs") -> list[flo
     ordered = by_end(experiment.candidates)
     points = [(trial.measures[size] / dense[size], metric.gain(trial.quality, dense[metric.name])) for trial in ordered]
     front: list[tuple[float, float]] = []  # what others dominate adds nothing
-    values = []
+    values: list[float] = []
     for cost, gain in points:
         if not any(a <= cost and b >= gain for a, b in front):
             front = [(a, b) for a, b in front if a < cost or b > gain] + [(cost, gain)]
-        values.append(hypervolume(front))
+            values.append(hypervolume(front))
+        else:
+            values.append(values[-1])
     return values
 
 

@@ -60,13 +60,13 @@ class Trial:
     ended: int | None
     metric: Measure = field(default=METRIC, repr=False, kw_only=True)
 
-    @property
+    @cached_property
     def succeeded(self) -> bool:
         """Whether it has a result."""
         needed = [self.metric.name, *(name for name, size in SIZES.items() if not size.optional)]
         return all(finite.is_finite(self.metrics.get(name)) for name in needed)
 
-    @property
+    @cached_property
     def measures(self) -> dict[str, float]:
         """What it reported that is declared: its metric, then its sizes."""
         names = (name for name in SIZES if name in self.metrics)

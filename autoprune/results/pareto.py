@@ -43,7 +43,9 @@ def pareto_front(
     points = {key: costs(m, objectives) for key, m in measures.items()}
     front: list[Key] = []
     for key in sorted(points, key=points.__getitem__):  # whatever dominates a point comes before it
-        if not any(all(a <= b for a, b in zip(points[other], points[key], strict=True)) for other in front):
+        # Of two objectives, the last of the front so far is the best in the second one.
+        rivals = front[-1:] if len(objectives) == 2 else front
+        if not any(all(a <= b for a, b in zip(points[other], points[key], strict=True)) for other in rivals):
             front.append(key)
     return front
 

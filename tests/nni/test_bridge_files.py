@@ -62,6 +62,19 @@ def test_links_lead_nowhere_out_of_a_trials_folder(ended):
     assert (answer.status_code, SECRET in answer.text) == (500, False)
 
 
+def test_of_a_trials_log_the_page_gets_the_last_lines_and_no_link_leads_out_of_it(ended):
+    trial, folder = trial_of(ended)
+    (folder / "trial.stdout").unlink()
+    (folder / "trial.stdout").symlink_to(ended.home / "elsewhere" / "secret.txt")
+    answer = get(ended, f"api/v1/autoprune/log/{trial}")
+    assert (answer.json()["stdout"], SECRET in answer.text) == (None, False)
+    (folder / "trial.stdout").unlink()
+    (folder / "trial.stdout").write_text("a line\n" * 100_000 + "the last\n")
+    answer = get(ended, f"api/v1/autoprune/log/{trial}").json()["stdout"]
+    assert answer.startswith("a line\n") and answer.endswith("the last\n") and len(answer) <= 64 * 1024
+    assert get(ended, "api/v1/autoprune/log/..%2f..%2flog").status_code in (400, 404)
+
+
 def test_links_and_pipes_lead_nowhere_out_of_what_the_page_is_told(ended):
     trial, folder = trial_of(ended)
     with closing(sqlite3.connect(ended.folder / "db" / "nni.sqlite")) as database, database:

@@ -199,6 +199,51 @@ def test_what_has_changed_is_read_again_and_a_damaged_database_is_said_in_one_li
     assert told()[1]["front"] == ["T2ZDq", "N7qAz", "LKUAp", "jRRec"]
 
 
+def test_who_knows_a_version_is_told_what_has_changed_since(stopped):
+    pages, file = Pages(stopped), stopped / "db" / "nni.sqlite"
+
+    def told(since=None):
+        return json.loads(pages.answer({"ask": "page", "since": since})[1])
+
+    def change(statement):
+        with closing(sqlite3.connect(file)) as database, database:
+            database.execute(statement)
+
+    first = told()
+    assert (first["whole"], len(first["trials"])) == (True, 18)
+    assert told(first["version"]) == {key: first[key] for key in ("version", "doing")}
+    change("delete from MetricData where trialJobId = 'YUN8Y'")
+    second = told(first["version"])
+    assert second["whole"] is False
+    assert [(trial["id"], trial["status"]) for trial in second["trials"]] == [("YUN8Y", "FAILED")]
+    assert second["counts"].startswith("17 of 24 trials done, 1 failed")
+    for unknown in ("", "x", "x.1", 7):
+        assert len(told(unknown)["trials"]) == 18
+    change("delete from TrialJobEvent where trialJobId = 'YUN8Y'")  # a page cannot forget it bit by bit
+    third = told(second["version"])
+    assert (third["whole"], len(third["trials"])) == (True, 17)
+
+
+def test_of_one_trial_parameters_and_what_it_keeps_are_told_when_asked(stopped):
+    pages = Pages(stopped)
+    status, answer = pages.answer({"ask": "trial", "trial": "jRRec"})
+    assert (status, json.loads(answer)["kept"]) == (200, {"stem.0": "8/16", "down.0": "8/32", "hidden": "8/32"})
+    assert json.loads(answer)["parameters"]["sparsity.down.0"] == "0.75"
+    assert pages.answer({"ask": "trial", "trial": "../x"})[0] == 422
+    assert pages.answer({"ask": "trial"})[0] == 400
+
+
+def test_it_is_told_what_runs_and_how_much_of_it_is_done(stopped):
+    pages = Pages(stopped)
+    ((trial),) = json.loads(pages.answer({"ask": "page"})[1])["doing"]
+    assert (trial["id"], trial["words"], trial["share"]) == ("hPJTs", "", None)
+    note = stopped / "environments" / "local-env" / "trials" / "hPJTs" / "progress.txt"
+    note.parent.mkdir(exist_ok=True)
+    note.write_text("epoch 1 of 4, training step 50 of 100, loss 0.4, 12/s, about 8 s left")
+    ((trial),) = json.loads(pages.answer({"ask": "page"})[1])["doing"]
+    assert (trial["words"], trial["share"]) == (note.read_text(), 0.375)
+
+
 def test_an_objective_that_nobody_declared_and_a_fault_of_ours_are_said_in_one_line(stopped, monkeypatch, capsys):
     monkeypatch.setattr("autoprune.nni.page_data.channels", lambda experiment: {}["two\nlines"])
     status, answer = Pages(stopped).answer({"ask": "page"})

@@ -99,4 +99,4 @@ function names(folder) {
     return isOwnFolder(folder) ? fs.readdirSync(folder) : [];
 }
 
-module.exports = { Exports };
+module.exports = { Exports, TRIAL_ID };

@@ -6,7 +6,6 @@ const fs = require('node:fs');
 const path = require('node:path');
 
 const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = fs.constants;
-const MOST_BYTES = 32 * 1024 * 1024;
 
 // What a trial may have written is shown and never run: not a script, not a page of ours.
 const UNTRUSTED = {
@@ -30,13 +29,19 @@ function isOwnFolder(folder) {
     return fs.lstatSync(folder, { throwIfNoEntry: false })?.isDirectory() ?? false;
 }
 
-// Returns the text of a regular file, or null if it is not there, a link, a pipe, or absurdly large.
-function readText(file) {
+// Returns the last whole lines of a regular file, of at most that many bytes, or null if it is not there, a link or a pipe.
+function readEnd(file, bytes) {
     let descriptor;
     try {
         descriptor = fs.openSync(file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
         const status = fs.fstatSync(descriptor);
-        return status.isFile() && status.size <= MOST_BYTES ? fs.readFileSync(descriptor, 'utf8') : null;
+        if (!status.isFile()) {
+            return null;
+        }
+        const buffer = Buffer.alloc(Math.min(status.size, bytes));
+        const count = fs.readSync(descriptor, buffer, 0, buffer.length, status.size - buffer.length);
+        const text = buffer.toString('utf8', 0, count);
+        return status.size > bytes ? text.slice(text.indexOf('\n') + 1) : text;
     } catch {
         return null;
     } finally {
@@ -53,4 +58,4 @@ function writeWhole(file, text) {
     fs.renameSync(draft, file);
 }
 
-module.exports = { UNTRUSTED, fileInside, isOwnFolder, readText, writeWhole };
+module.exports = { UNTRUSTED, fileInside, isOwnFolder, readEnd, writeWhole };

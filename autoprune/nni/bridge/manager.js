@@ -16,10 +16,11 @@ const files = require('./files.js');
 const guard = require('./guard.js');
 const page = require('./page.js');
 const server = require('./server.js');
+const slots = require('./slots.js');
 const { Turns } = require('./turns.js');
 
 // Questions whose answers grow with the number of trials.
-const COSTLY = new RegExp('^/api/v1/(autoprune/(page|names|choice|exports)/?$|nni/(trial-jobs|metric-data|job-statistics|'
+const COSTLY = new RegExp('^/api/v1/(autoprune/(page|names|choice|trial|exports)/?$|nni/(trial-jobs|metric-data|job-statistics|'
     + 'export-data|experiment/imported-data|experiment-metadata|experiments-info|trial-file))', 'i');
 const QUICK = /^\/api\/v1\/nni\//i;
 const DIED = 'the tuner process died; see log/dispatcher.log and log/nnictl_stderr.log';
@@ -197,6 +198,7 @@ const FIXES = [
         },
     },
     ...ends.FIXES,
+    ...slots.FIXES,
     {
         name: 'sequence',
         fault: 'After a resume, sequence numbers of earlier trials are given out again.',

@@ -5,22 +5,20 @@
 
 const fs = require('node:fs');
 const path = require('node:path');
-const { Exports } = require('./exports.js');
-const { UNTRUSTED, fileInside } = require('./files.js');
+const { Exports, TRIAL_ID } = require('./exports.js');
+const { UNTRUSTED, fileInside, isOwnFolder, readEnd } = require('./files.js');
 const { PageData } = require('./page_data.js');
 
 const PAGE = path.join(__dirname, 'pareto_page');
 const PLOTLY = process.env.AUTOPRUNE_PLOTLY; // the script in Python's plotly package; see patches.py
-const FILES = new Map(Object.entries({
-    '': [path.join(PAGE, 'index.html'), 'text/html'],
-    'page.css': [path.join(PAGE, 'page.css'), 'text/css'],
-    'page.mjs': [path.join(PAGE, 'page.mjs'), 'text/javascript'],
-    'plots.mjs': [path.join(PAGE, 'plots.mjs'), 'text/javascript'],
-    'state.mjs': [path.join(PAGE, 'state.mjs'), 'text/javascript'],
-    'learned.mjs': [path.join(PAGE, 'learned.mjs'), 'text/javascript'],
-    'network.mjs': [path.join(PAGE, 'network.mjs'), 'text/javascript'],
-    'plotly.js': [PLOTLY, 'text/javascript'],
-}));
+const TYPES = { '.html': 'text/html', '.css': 'text/css', '.mjs': 'text/javascript' };
+const FILES = new Map([
+    ['', [path.join(PAGE, 'index.html'), 'text/html']],
+    ...fs.readdirSync(PAGE).map(name => [name, [path.join(PAGE, name), TYPES[path.extname(name)]]]),
+    ['plotly.js', [PLOTLY, 'text/javascript']],
+]);
+
+const MOST_OF_A_LOG = 64 * 1024; // bytes
 
 const WEBUI = path.join(__dirname, 'webui');
 const WEBUI_FILES = new Map(Object.entries({
@@ -43,6 +41,16 @@ const WEBUI_POLICY = "default-src 'self'; script-src 'self' 'unsafe-inline' 'uns
 function webuiPage() {
     const page = fs.readFileSync(path.resolve('static', 'index.html'), 'utf8'); // as NNI's own rest_server finds it
     return page.replace('<head>', `<head>${IN_WEBUI}`);
+}
+
+// Returns the end of what a trial printed, or null if it has no folder here.
+function trialLog(root, trial) {
+    const folder = path.join(root, 'environments', 'local-env', 'trials', trial);
+    if (!isOwnFolder(folder)) {
+        return null;
+    }
+    const [stdout, stderr] = ['stdout', 'stderr'].map(name => readEnd(path.join(folder, `trial.${name}`), MOST_OF_A_LOG));
+    return { stdout, stderr };
 }
 
 // Adds the routes to `router`, an express router; `nni` returns the manager's globals.
@@ -93,11 +101,19 @@ function addRoutes(router, nni) {
             response.type(type).sendFile(path.join(WEBUI, request.params.name));
         }
     });
-    router.get('/api/v1/autoprune/:ask(page|names|choice|network|learned)', async (request, response) => {
+    router.get('/api/v1/autoprune/:ask(page|names|choice|trial|network|learned)', async (request, response) => {
         data ??= new PageData(nni());
-        const { rule, trial, known } = request.query;
-        const [status, answer] = await data.ask({ ask: request.params.ask, rule, trial, known });
+        const { since, rule, trial, known } = request.query;
+        const [status, answer] = await data.ask({ ask: request.params.ask, since, rule, trial, known });
         response.status(status).type('json').send(answer);
+    });
+    router.get('/api/v1/autoprune/log/:trial', (request, response) => {
+        const log = TRIAL_ID.test(request.params.trial) ? trialLog(nni().paths.experimentRoot, request.params.trial) : null;
+        if (log === null) {
+            response.status(404).json({ error: 'no trial of this id has a folder on this machine' });
+        } else {
+            response.json(log);
+        }
     });
     router.get('/api/v1/autoprune/exports', (_request, response) => {
         exports ??= new Exports(nni());

@@ -65,8 +65,10 @@ function draw(place, { data, layout: own, height, about, least }) {
     place.style.height = `${height}px`;
     place.style.minWidth = least ? `${least}px` : '';
     place.parentNode.tabIndex = least ? 0 : -1; // it scrolls where there is little room
-    const small = { l: 50, r: 16, t: 16, b: 44 };
-    Plotly.react(place, data, layout(theme(), { margin: small, height, ...own }), PLAIN);
+    const names = data.filter(trace => trace.name && trace.showlegend !== false).map(trace => trace.name);
+    const look = layout(place, theme(), own, own.showlegend === false || names.length < 2 ? [] : names);
+    const margin = own.margin ?? { l: 50, r: 16, t: 16, b: look.margin.b };
+    Plotly.react(place, data, { ...look, height, margin }, PLAIN);
 }
 
 function say(place, { error, working }) {

@@ -1,62 +1,69 @@
 // The Pareto page: asks the manager every two seconds, and shows what is new. What a front is, what a rule chooses and how
 // a number is written is for autoprune/nni/page_data.py to say.
 
+import { connectActions, showActions } from './actions.mjs';
+import { showDetails, showExports, showLog } from './details.mjs';
+import { ask, element, find } from './dom.mjs';
 import { refreshLearned, showLearned } from './learned.mjs';
 import { showNetwork } from './network.mjs';
-import { drawFront, drawKept, drawVolume } from './plots.mjs';
+import { drawFront, drawKept, drawVolume, savePicture } from './plots.mjs';
+import { showFailed, showRunning } from './running.mjs';
 import { readPage } from './state.mjs';
+import { connectTable, saveTable, showTable } from './table.mjs';
 
 const POLL_MS = 2000;
-const find = id => document.getElementById(id);
 
 let state = null; // see readPage
-let exports = {};
 let chosen = null; // a trial's id
-let sorting = { column: 'number', descending: true };
-let shown = ''; // what the plots and the table show, to redraw only what changed
+let beside = null; // the id of a trial that it is compared with
+let isStopped = false; // from here
+const drawn = new Map(); // by plot: what it shows, and how
 
 // Asking ------------------------------------------------------------------------------------------------------------
-
-async function ask(path) {
-    const response = await fetch(`../api/v1/${path}`);
-    const answer = await response.json().catch(() => ({}));
-    if (!response.ok) {
-        throw new Error(answer.error ?? `the manager answers ${response.status}`);
-    }
-    return answer;
-}
 
 async function poll() {
     try {
         const status = await ask('nni/check-status').catch(error => {
             throw new Error(`${error.message}. Has the experiment been stopped?`);
         });
-        const [page, exported] = await Promise.all(['autoprune/page', 'autoprune/exports'].map(ask));
+        const version = state ? `?since=${encodeURIComponent(state.version)}` : '';
+        const [answer, exported] = await Promise.all([`autoprune/page${version}`, 'autoprune/exports'].map(path => ask(path)));
         find('trouble').hidden = true;
-        update(status, page);
-        exports = exported;
-        showExport();
+        update(status, answer);
+        showExports(exported);
+        await showLog();
     } catch (error) {
-        find('trouble').textContent = `No news: ${error.message}`;
-        find('trouble').hidden = false;
+        if (!isStopped) {
+            find('trouble').textContent = `No news: ${error.message}`;
+            find('trouble').hidden = false;
+        }
     }
-    setTimeout(poll, POLL_MS);
+    if (!isStopped) {
+        setTimeout(poll, POLL_MS);
+    }
 }
 
-function update(status, page) {
-    const isFirst = state === null;
-    state = readPage(page);
+function update(status, answer) {
+    const [isFirst, begun] = [state === null, performance.now()];
+    state = readPage(answer, state);
     if (isFirst) {
         showMeasures();
     }
     showProgress(status);
-    const now = JSON.stringify(page);
-    if (now !== shown) {
-        shown = now;
+    showActions(state, status);
+    showRunning(state, status, openLog);
+    if (answer.trials) {
         draw();
         showNetwork(find('network'), ask, chosen);
+        requestAnimationFrame(() => performance.measure('shown', { start: begun })); // see experiments/page_speed.py
     }
     refreshLearned(find('learned'), ask);
+}
+
+function showStopped() {
+    isStopped = true;
+    find('progress').textContent = `stopped; \`autoprune resume ${state.id}\` goes on, \`nnictl view ${state.id}\` shows this page again`;
+    find('running').hidden = true;
 }
 
 // Showing -----------------------------------------------------------------------------------------------------------
@@ -74,11 +81,13 @@ function showMeasures() {
 function showProgress(status) {
     const { ended, counts, front, id, name } = state;
     const total = state.total ?? '?';
-    const word = status.status.toLowerCase().replaceAll('_', ' ');
+    const word = status.paused ? 'paused' : status.status.toLowerCase().replaceAll('_', ' ');
     find('name').textContent = `${name} (${id})`;
     document.title = `${ended}/${total} ${name}: Pareto front`;
-    const words = [word, counts, `${front.length} on the front`];
-    find('progress').textContent = [...words, ...status.errors].join(', ');
+    const words = [[word, counts, `${front.length} on the front`, ...status.errors].join(', ')];
+    if (words[0] !== find('progress').textContent) { // it is read out
+        find('progress').textContent = words[0];
+    }
     find('bar').max = state.total || Math.max(ended, 1);
     find('bar').value = ended;
 }
@@ -87,145 +96,85 @@ function draw() {
     if (state === null) {
         return;
     }
-    const view = { x: find('x').value, y: find('y').value, xlog: find('xlog').checked, ylog: find('ylog').checked,
-        others: find('others').checked, chosen };
-    drawFront(find('front'), state, view, select);
+    const points = state.candidates.length + Object.values(state.baselines).flat().length;
+    document.querySelectorAll('[data-needs=points]').forEach(section => { section.hidden = points === 0; });
+    if (points > 0) {
+        drawPoints();
+    }
+    showFailed(state, pick);
+    showTrials();
+}
+
+// Draws everything in other colours, or at another width.
+function drawAll() {
+    draw();
+    showLearned(find('learned'));
+}
+
+function drawPoints() {
+    drawTheFront();
     find('constraints').textContent = state.constraints.length === 0 ? '' :
         `It keeps within the search's constraints: ${state.constraints.join(', ')}.`;
-    drawVolume(find('volume'), state);
-    drawKept(find('kept'), state, select);
-    showTable();
-    showDetails();
-    const failed = state.trials.filter(trial => trial.status === 'FAILED').slice(-8);
-    find('failures-title').hidden = failed.length === 0;
-    find('failures').replaceChildren(...failed.map(trial => element('li', `${trial.name}: ${trial.reason ?? 'no result'}`)));
+    drawLater('volume', [state.told.volume], place => drawVolume(place, state));
+    drawLater('kept', [state.told.kept, state.told.groups], place => drawKept(place, state, select));
 }
+
+// Draws a plot further down once what is above has been shown, and only if `content` or how it is drawn has changed.
+function drawLater(id, content, drawIt) {
+    const place = find(id);
+    const looks = [place.clientWidth, document.documentElement.className, matchMedia('(prefers-color-scheme: dark)').matches];
+    const now = [...content, ...looks];
+    if (drawn.get(id)?.every((each, i) => each === now[i])) {
+        return;
+    }
+    drawn.set(id, now);
+    if (document.documentElement.classList.contains('paper')) {
+        drawIt(place); // it is printed at once
+    } else {
+        setTimeout(() => drawIt(place));
+    }
+}
+
+function drawTheFront() {
+    const view = { x: find('x').value, y: find('y').value, xlog: find('xlog').checked, ylog: find('ylog').checked,
+        others: find('others').checked, chosen };
+    find('front-words').textContent = drawFront(find('front'), state, view, select);
+}
+
+function showTrials() {
+    if (state !== null) {
+        find('trial').hidden = state.candidates.length === 0 && chosen === null;
+        showTable(state, chosen, pick);
+        showDetails(state, chosen, beside, { compare, again: showTrials });
+    }
+}
+
+// Selecting ---------------------------------------------------------------------------------------------------------
 
 function select(id) {
     chosen = id;
-    draw();
     showNetwork(find('network'), ask, chosen);
-}
-
-function element(tag, text = '', attributes = {}) {
-    const made = document.createElement(tag);
-    made.textContent = text;
-    Object.assign(made, attributes);
-    return made;
-}
-
-// The table ---------------------------------------------------------------------------------------------------------
-
-function columns() {
-    const margins = [...new Set(state.candidates.flatMap(trial => Object.keys(trial.margins)))];
-    return [
-        { key: 'number', title: 'trial', value: trial => trial.number, text: trial => trial.name },
-        { key: 'id', title: 'id', value: trial => trial.id, words: true },
-        { key: 'status', title: 'status', value: trial => trial.status.toLowerCase(), words: true },
-        ...state.measures.map(({ name, noun }, i) => ({ key: name, title: noun, value: trial => trial.measures?.[name],
-            text: trial => trial.texts?.[i] ?? '-' })),
-        ...margins.map(name => ({ key: name, title: name.replaceAll('_', ' '), value: trial => trial.margins?.[name]?.[0],
-            text: trial => trial.margins?.[name]?.[1] })),
-    ];
-}
-
-function showTable() {
-    if (state === null) {
-        return;
+    if (!find('front').closest('section').hidden) {
+        drawTheFront();
     }
-    const all = columns();
-    find('trials').tHead.replaceChildren(element('tr'));
-    for (const column of all) {
-        const arrow = sorting.column === column.key ? (sorting.descending ? ' ▼' : ' ▲') : '';
-        const heading = element('th', '', { className: column.words ? 'text' : '', scope: 'col' });
-        heading.append(element('button', column.title + arrow, { type: 'button', onclick: () => sortBy(column.key) }));
-        find('trials').tHead.rows[0].append(heading);
-    }
-    const words = find('filter').value.toLowerCase().split(/\s+/).filter(Boolean);
-    const front = new Set(state.front.map(trial => trial.id));
-    const wanted = state.trials.filter(trial => {
-        const text = [trial.id, trial.name, trial.status, trial.reason, trial.parameters].join(' ').toLowerCase();
-        return words.every(word => text.includes(word)) && (!find('front-only').checked || front.has(trial.id));
-    });
-    const { value } = all.find(column => column.key === sorting.column) ?? all[0];
-    const missing = trial => value(trial) === undefined;
-    const sign = sorting.descending ? -1 : 1;
-    wanted.sort((a, b) => missing(a) - missing(b) || sign * (value(a) > value(b) ? 1 : value(a) < value(b) ? -1 : 0));
-    find('trials').tBodies[0].replaceChildren(...wanted.map(trial => row(trial, all, front.has(trial.id))));
+    showTrials();
 }
 
-function row(trial, all, onFront) {
-    const names = [trial.id === chosen && 'chosen', onFront && 'front', trial.status === 'FAILED' && 'failed'];
-    const made = element('tr', '', { className: names.filter(Boolean).join(' '), onclick: () => select(trial.id) });
-    made.dataset.trial = trial.id;
-    made.append(...all.map(column => element(
-        'td', (column.text ?? column.value)(trial) ?? '', { className: column.words ? 'text' : '' })));
-    return made;
+// Selects a trial from a list, and goes to its details.
+function pick(id) {
+    select(id);
+    find('trial-name')?.focus();
 }
 
-function sortBy(key) {
-    sorting = { column: key, descending: sorting.column === key ? !sorting.descending : key !== 'id' };
-    showTable();
+function openLog(id) {
+    pick(id);
+    find('log')?.setAttribute('open', '');
 }
 
-// One trial ---------------------------------------------------------------------------------------------------------
-
-function showDetails() {
-    const trial = state.byId.get(chosen);
-    if (!trial) {
-        return;
-    }
-    const list = element('dl');
-    const add = (title, text) => list.append(element('dt', title), element('dd', text));
-    const { noun, comparison } = state.declared.get(state.metric);
-    const unit = comparison === 'points' ? ' points' : '';
-    add('id', trial.id);
-    if (trial.measures) {
-        state.measures.forEach((each, i) => {
-            add(each.noun, trial.texts[i] + (trial.compared[i] && ` (${trial.compared[i]})`));
-        });
-        Object.entries(trial.recovered).forEach(([split, text]) => add(`${split} ${noun}, fine-tuned to the end`, text));
-        Object.entries(trial.margins).forEach(([name, [, text]]) => add(name.replaceAll('_', ' '), text + unit));
-        state.groups.forEach((group, i) => trial.kept[i] && add(`kept of ${group}`, trial.kept[i]));
-    } else {
-        add('status', [trial.status.toLowerCase(), trial.reason].filter(Boolean).join(': '));
-    }
-    add('parameters', trial.parameters);
-    const button = element('button', 'Export this model', { id: 'export', className: 'main', type: 'button',
-        disabled: !trial.measures, onclick: () => startExport(trial.id) });
-    find('details').replaceChildren(element('h3', trial.name), list, button, element('div', '', { id: 'exported' }));
-    showExport();
-}
-
-async function startExport(trial) {
-    find('export').disabled = true;
-    const response = await fetch('../api/v1/autoprune/exports', {
-        method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ trial }),
-    });
-    const answer = await response.json();
-    exports[trial] = response.ok ? answer : { state: 'failed', message: answer.error, files: [] };
-    showExport();
-}
-
-function showExport() {
-    const place = find('exported');
-    if (!place) {
-        return;
-    }
-    const known = exports[chosen];
-    find('export').disabled = known?.state === 'running' || !state.byId.get(chosen)?.measures;
-    const words = { running: 'Exporting, and comparing each file with the model ...', done: 'Exported:',
-        failed: `Not exported: ${known?.message}` }[known?.state];
-    place.replaceChildren(element('p', words ?? '', { className: known?.state === 'failed' ? 'error' : 'note' }));
-    place.dataset.state = known?.state ?? '';
-    const list = element('ul');
-    for (const file of known?.state === 'done' ? known.files : []) {
-        const item = element('li');
-        const href = `../api/v1/autoprune/exports/${encodeURIComponent(chosen)}/${encodeURIComponent(file)}`;
-        item.append(element('a', file, { href, download: file }));
-        list.append(item);
-    }
-    place.append(list);
+function compare(id) {
+    beside = id;
+    showTrials();
+    find('compare')?.focus();
 }
 
 // Controls ----------------------------------------------------------------------------------------------------------
@@ -241,14 +190,21 @@ async function chooseByRule(event) {
     }
 }
 
+// On paper: light, and as wide as the paper.
+function forPaper(isPrinted) {
+    document.documentElement.classList.toggle('paper', isPrinted);
+    drawAll();
+}
+
 find('axes').addEventListener('change', draw);
 find('axes').addEventListener('submit', event => event.preventDefault());
+find('front-png').addEventListener('click', () => savePicture(find('front'), `${state.id}-front`));
 find('choose').addEventListener('submit', chooseByRule);
-find('filter').form.addEventListener('submit', event => event.preventDefault());
-find('filter').addEventListener('input', showTable);
-find('front-only').addEventListener('change', showTable);
-matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
-    draw();
-    showLearned(find('learned'));
-});
+find('trials-csv').addEventListener('click', () => saveTable(state));
+matchMedia('(prefers-color-scheme: dark)').addEventListener('change', drawAll);
+matchMedia('(max-width: 40rem)').addEventListener('change', draw);
+addEventListener('beforeprint', () => forPaper(true));
+addEventListener('afterprint', () => forPaper(false));
+connectTable(showTrials);
+connectActions(showStopped);
 poll();

@@ -10,30 +10,59 @@ function plain(text) {
     return String(text).replace(/[<>&]/g, c => ({ '<': '&lt;', '>': '&gt;', '&': '&amp;' })[c]);
 }
 
+const NARROW = 520; // pixels
+const MOST_POINTS = 500; // of candidates that others beat: more take long to draw, and cover one another
+const isNarrow = element => element.clientWidth > 0 && element.clientWidth < NARROW;
+
+const isOnPaper = () => document.documentElement?.classList.contains('paper') ?? false;
+
+const themes = new Map(); // asking for the styles takes long where much has been drawn
+
 export function theme() {
-    const style = getComputedStyle(document.documentElement);
-    return Object.fromEntries(['ink', 'soft', 'line', 'accent', 'error', 'paper'].map(
-        name => [name, style.getPropertyValue(`--${name}`).trim()]));
+    const key = `${globalThis.matchMedia?.('(prefers-color-scheme: dark)').matches} ${isOnPaper()}`;
+    if (!themes.has(key)) {
+        const style = getComputedStyle(document.documentElement);
+        themes.set(key, Object.fromEntries(['ink', 'soft', 'line', 'accent', 'error', 'paper'].map(
+            name => [name, style.getPropertyValue(`--${name}`).trim()])));
+    }
+    return themes.get(key);
 }
 
-export function layout(colors, changes) {
-    const axis = { gridcolor: colors.line, linecolor: colors.line, zeroline: false, automargin: true };
+// Below the axis' title there is room for a legend of as many lines as its names need.
+export function layout(element, colors, changes, names = []) {
+    const narrow = isNarrow(element);
+    const size = narrow ? 11 : 13;
+    const axis = { gridcolor: colors.line, linecolor: colors.line, zeroline: false, automargin: true, nticks: narrow ? 6 : 0 };
+    const entries = Math.max(1, Math.floor((element.clientWidth || 900) / (Math.max(0, ...names.map(name => name.length)) * size * 0.55 + 50)));
+    const lines = Math.ceil(names.length / entries);
     return {
+        width: isOnPaper() ? element.clientWidth : undefined, // else the element's, whatever becomes of it
         paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)',
-        font: { color: colors.ink, family: 'system-ui, sans-serif', size: 13 },
-        margin: { l: 70, r: 20, t: 10, b: 50 }, hoverlabel: { align: 'left' },
-        legend: { orientation: 'h', y: -0.22 },
+        font: { color: colors.ink, family: 'system-ui, sans-serif', size },
+        margin: { l: narrow ? 45 : 70, r: narrow ? 8 : 20, t: 10, b: 50 + lines * (size + 8) }, hoverlabel: { align: 'left' },
+        legend: { orientation: 'h', yref: 'container', y: 0, yanchor: 'bottom', x: 0, xanchor: 'left' },
         modebar: { bgcolor: 'rgba(0,0,0,0)', color: colors.soft, activecolor: colors.accent },
         ...changes,
         xaxis: { ...axis, ...changes.xaxis }, yaxis: { ...axis, ...changes.yaxis },
     };
 }
 
+const hovers = new WeakMap();
+
 // Hover text of a trial: its name and measures.
 function hover(state, trial) {
-    const lines = state.measures.map(({ noun }, i) => `${noun}: ${trial.texts[i]}`);
-    const heading = [`<b>${plain(trial.name)}</b>`, trial.id && `trial ${plain(trial.id)}`].filter(Boolean);
-    return [...heading, ...lines].join('<br>');
+    if (!hovers.has(trial)) {
+        const lines = state.measures.map(({ noun }, i) => `${noun}: ${trial.texts[i]}`);
+        const heading = [`<b>${plain(trial.name)}</b>`, trial.id && `trial ${plain(trial.id)}`].filter(Boolean);
+        hovers.set(trial, [...heading, ...lines].join('<br>'));
+    }
+    return hovers.get(trial);
+}
+
+// At most that many of a list, evenly.
+function thinned(all, most) {
+    const step = Math.max(1, all.length / most);
+    return step === 1 ? all : Array.from({ length: most }, (_, i) => all[Math.floor(i * step)]);
 }
 
 function points(state, trials, view, look) {
@@ -44,14 +73,15 @@ function points(state, trials, view, look) {
     };
 }
 
-// view: { x, y, xlog, ylog, others, chosen } of the controls; pick is called with the id of a clicked trial.
+// view: { x, y, xlog, ylog, others, chosen } of the controls; pick is called with the id of a clicked trial. Returns the line
+// in words.
 export function drawFront(element, state, view, pick) {
     const colors = theme();
     const sorted = trials => [...trials].sort((a, b) => a.measures[view.x] - b.measures[view.x]);
     const front = sorted(state.fronts[`${view.x} ${view.y}`] ?? state.fronts[`${view.y} ${view.x}`]);
     const traces = [];
     if (view.others) {
-        traces.push(points(state, state.candidates, view, { name: 'candidates', marker: { color: colors.soft, opacity: 0.45 } }));
+        traces.push(points(state, thinned(state.candidates, MOST_POINTS), view, { name: 'candidates', marker: { color: colors.soft, opacity: 0.45 } }));
     }
     Object.entries(state.baselines).forEach(([name, trials], i) => {
         const color = BASELINE_COLORS[i % BASELINE_COLORS.length];
@@ -70,26 +100,47 @@ export function drawFront(element, state, view, pick) {
     traces.push(points(state, chosen, view, { name: 'selected', marker: ring, hoverinfo: 'skip', showlegend: chosen.length > 0 }));
     const axis = (name, log) => ({
         title: { text: state.declared.get(name).noun + (log ? ' (log scale)' : '') }, type: log ? 'log' : 'linear',
-        tickformat: state.declared.get(name).ticks, ...(log ? { dtick: 'D2' } : {}),
+        tickformat: state.declared.get(name).ticks, ...(log && !isNarrow(element) ? { dtick: 'D2' } : {}),
     });
-    const look = layout(colors, {
+    const look = layout(element, colors, {
         xaxis: axis(view.x, view.xlog), yaxis: axis(view.y, view.ylog),
         uirevision: [view.x, view.y, view.xlog, view.ylog].join(), // a zoom survives new points
-    });
+    }, traces.filter(trace => trace.showlegend !== false).map(trace => trace.name));
     Plotly.react(element, traces, look, CONFIG).then(() => {
         element.removeAllListeners('plotly_click');
         element.on('plotly_click', event => event.points[0].customdata && pick(event.points[0].customdata));
     });
+    return inWords(state, front, view);
+}
+
+// What the line says, for those who do not see it.
+function inWords(state, front, { x, y, others }) {
+    const few = others && state.candidates.length > MOST_POINTS ? ` Of ${state.candidates.length} candidates, ${MOST_POINTS} are drawn.` : '';
+    const at = name => state.measures.findIndex(each => each.name === name);
+    const say = trial => `${state.declared.get(y).noun} ${trial.texts[at(y)]} at ${state.declared.get(x).noun} ${trial.texts[at(x)]}`;
+    if (front.length < 2) {
+        return front.length ? `One trial: ${say(front[0])}.` : 'It has no trial yet.';
+    }
+    return `${front.length} trials, from ${say(front[0])} to ${say(front.at(-1))}.${few}`;
+}
+
+// Saves what a plot shows, on paper's or the screen's colour.
+export function savePicture(element, filename) {
+    const look = { ...element.layout, paper_bgcolor: theme().paper };
+    const { clientWidth: width, clientHeight: height } = element;
+    return Plotly.downloadImage({ data: element.data, layout: look }, { format: 'png', scale: 2, width, height, filename });
 }
 
 export function drawVolume(element, state) {
     const colors = theme();
     const { size, minutes, values } = state.volume;
+    const isMany = values.length > MOST_POINTS; // then only where it has grown, and its end
+    const wanted = values.map((_, i) => i).filter(i => !isMany || values[i] !== values[i - 1] || i === values.length - 1);
     const trace = {
-        x: minutes, y: values, mode: 'lines+markers', line: { shape: 'hv', color: colors.accent }, marker: { size: 5 },
+        x: wanted.map(i => minutes[i]), y: wanted.map(i => values[i]), mode: isMany ? 'lines' : 'lines+markers', line: { shape: 'hv', color: colors.accent }, marker: { size: 5 },
         hovertemplate: 'after %{x:.1f} min: %{y:.4f}<extra></extra>',
     };
-    const look = layout(colors, {
+    const look = layout(element, colors, {
         xaxis: { title: { text: 'minutes since the start' }, rangemode: 'tozero' },
         yaxis: { title: { text: `of ${state.declared.get(state.metric).noun} and ${state.declared.get(size).noun}` } },
     });
@@ -99,20 +150,20 @@ export function drawVolume(element, state) {
 export function drawKept(element, state, pick) {
     const colors = theme();
     const front = state.front.filter(trial => state.kept[trial.id]);
-    const few = state.groups.length <= 16;
+    const few = state.groups.length <= 16 && (element.clientWidth || 900) / state.groups.length > 55;
     const metric = state.measures.findIndex(each => each.name === state.metric);
     const trace = {
-        type: 'heatmap', zmin: 0, zmax: 1, xgap: 2, ygap: 2, showscale: !few,
-        x: state.groups.map(plain), y: front.map(trial => `${plain(trial.id)}  ${trial.texts[metric]}`),
+        type: 'heatmap', zmin: 0, zmax: 1, xgap: few ? 2 : 0, ygap: few ? 2 : 0, showscale: !few,
+        x: state.groups.map(plain), y: front.map(trial => `${plain(trial.id)}${isNarrow(element) ? '<br>' : '  '}${trial.texts[metric]}`),
         z: front.map(trial => state.kept[trial.id]), text: front.map(trial => trial.kept.map(plain)),
         texttemplate: few ? '%{text}' : '', textfont: { color: '#1f2933' },
         colorscale: [[0, '#f7fafd'], [1, '#5b9bdd']], colorbar: { tickformat: '.0%', thickness: 12 },
         hovertemplate: 'trial %{y}<br>group %{x}<br>kept %{z:.0%} (%{text})<extra></extra>',
     };
-    const look = layout(colors, {
+    const look = layout(element, colors, {
         xaxis: { type: 'category', showgrid: false, title: { text: "coupled group, in the network's order" } },
         yaxis: { type: 'category', showgrid: false, autorange: 'reversed' },
-        height: 110 + 28 * Math.max(2, front.length), margin: { l: 120, r: 20, t: 10, b: 60 },
+        height: 110 + 28 * Math.max(2, front.length), margin: { l: isNarrow(element) ? 60 : 120, r: 8, t: 10, b: 60 },
     });
     element.style.height = `${look.height}px`;
     Plotly.react(element, [trace], look, PLAIN).then(() => {
