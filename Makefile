@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
 .PHONY: demo setup setup-dev test test-oldest test-slow test-many test-device test-gpu coverage lint zoo benchmark soak dist
-.PHONY: constraints clean
+.PHONY: constraints clean docs
 
 demo: setup
 	$(BIN)/autoprune run experiments/digits.yaml
@@ -24,8 +24,10 @@ setup-dev: .venv/.installed-dev
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+# SlipCover counts the lines that the tests run in their own process, at hardly any cost.
 test: setup-dev lint
-	$(BIN)/pytest -n 2 --dist worksteal --durations 10 -m "not slow"
+	$(BIN)/python -m slipcover --source autoprune --skip-covered --missing-width 40 -m pytest \
+		-n 2 --dist worksteal --durations 10 -m "not slow"
 
 # On the oldest versions that pyproject.toml allows, with Python 3.11, in an environment of their own.
 test-oldest: .venv-oldest/.installed
@@ -74,6 +76,10 @@ lint: setup-dev
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
+# The documentation as a site: open site/index.html. A link that leads nowhere ends it.
+docs: setup-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 # A wheel and a source distribution.
 dist: setup-dev
 	$(BIN)/python -m build
@@ -83,4 +89,4 @@ constraints: setup-dev
 	{ head -2 constraints.txt; $(BIN)/pip freeze --all --exclude-editable | grep -v ^pip=; } > constraints.new && mv constraints.new constraints.txt
 
 clean:
-	rm -rf .venv .venv-oldest outputs build dist *.egg-info
+	rm -rf .venv .venv-oldest outputs build dist site *.egg-info

@@ -79,6 +79,7 @@ def show(found: list[dict[str, dict[str, float] | None]]) -> None:
     for confidence in map(str, CONFIDENCES):
         chosen = [each[confidence] for each in found if each[confidence]]
         if not chosen:
+            print(f"confidence {confidence:<4}  chosen  0")
             continue
         kept = sum(each["drop"] <= 0.01 for each in chosen)
         low, high = binomtest(kept, len(chosen)).proportion_ci(method="wilson")
@@ -93,7 +94,7 @@ def show(found: list[dict[str, dict[str, float] | None]]) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--searches", type=int, default=40)
-    parser.add_argument("--validation", type=int, default=200)
+    parser.add_argument("--validation", type=int, default=600)
     parser.add_argument("--file", type=Path, default=Path("promise.json"))
     arguments = parser.parse_args()
     main(arguments.searches, arguments.validation, arguments.file)

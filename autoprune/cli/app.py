@@ -67,6 +67,7 @@ Confidence = Annotated[
 Objectives = Annotated[
     str | None, typer.Option(help="comma-separated, such as accuracy,params; the config's by default")
 ]
+Device = Annotated[str, typer.Option(help="where networks are trained: cpu, auto, cuda, cuda:1, mps or xpu")]
 Port = Annotated[int, typer.Option(min=1, max=65_535, help="of NNI's web UI, on 127.0.0.1")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads of the runtimes, at most the machine's cores")]
 

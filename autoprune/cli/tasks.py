@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from autoprune.base.printable import printable
-from autoprune.cli.app import PictureFile, Port, TaskName, app, checked_file
+from autoprune.cli.app import Device, PictureFile, Port, TaskName, app, checked_file
 from autoprune.errors import UserError
 
 
@@ -77,18 +77,21 @@ def sensitivity(
     criterion: Annotated[str, typer.Option(help="which channels go")] = "l1_norm",
     supernet: Annotated[bool, typer.Option("--supernet", "--shared", help="on the supernet's weights")] = False,
     plot: PictureFile = None,
+    device: Device = "cpu",
 ) -> None:
     """Print what a task's network loses without a part of each group alone, nothing fine-tuned."""
-    from autoprune.report.sensitivity import draw_sensitivity, sensitivity_table
+    from autoprune.base.device import resolve
+    from autoprune.report.sensitivity import draw_sensitivity, sensitivity_table, whose
     from autoprune.report.terminal import show, side_console
     from autoprune.report.waiting import waiting
     from autoprune.trial.sensitivity import task_curves
 
+    where = resolve(device)
     with waiting(side_console(), "Probing each group"):
-        curves = task_curves(task, criterion, supernet)
+        curves = task_curves(task, criterion, supernet, where)
     show(sensitivity_table(curves))
     if plot:
-        draw_sensitivity(curves, plot)
+        draw_sensitivity(curves, plot, title=f"Sensitivity of the {whose('supernet' if supernet else '')}")
         print(plot)
 
 
@@ -97,8 +100,10 @@ def recipe(
     task: TaskName,
     trials: Annotated[int, typer.Option(min=1, max=10**9, help="how many recipes are tried")] = 8,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 0,
+    device: Device = "cpu",
 ) -> None:
     """Search a task's recovery recipe: the learning rate, its schedule, the distillation's weight and temperature."""
+    from autoprune.base.device import resolve
     from autoprune.base.tables import Table
     from autoprune.prune import dense
     from autoprune.report.terminal import show, side_console
@@ -106,10 +111,10 @@ def recipe(
     from autoprune.task.find import load_task
     from autoprune.trial.recipe_search import SEARCHED, search_recipe
 
-    found = load_task(task)
+    found, where = load_task(task), resolve(device)
     data = found.splits()
     with waiting(side_console(), "Searching a recipe"):
-        tried = search_recipe(found, data, dense.load_or_train(found, data, seed=seed), trials, seed)
+        tried = search_recipe(found, data, dense.load_or_train(found, data, seed=seed, device=where), trials, seed)
     table = Table(*SEARCHED, found.metric.noun)
     for each in tried:
         table.add_row(

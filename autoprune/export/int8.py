@@ -60,7 +60,7 @@ def export_int8(
         UserError: quantisation-aware fine-tuning without torchao.
     """
     dense_model = on_cpu(dense.model)
-    asked = Request(task, on_cpu(model), dense_model, data, qat_steps, seed)
+    asked = Request(task, on_cpu(model), dense.model, data, qat_steps, seed)
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, pinned(threads):
         files = {}

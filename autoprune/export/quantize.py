@@ -23,9 +23,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from autoprune.base.device import CPU
 from autoprune.base.quiet import quiet
 from autoprune.base.registry import Registry
-from autoprune.base.tree import as_arguments, repeated, tensors_of
+from autoprune.base.tree import as_arguments, device_of, repeated, tensors_of, to_device
 from autoprune.errors import UserError
 from autoprune.export.formats import onnx
 from autoprune.measure import onnx as onnx_file
@@ -44,8 +45,8 @@ class Request:
     """What is to be quantised.
 
     Args:
-        model: the pruned network, in evaluation mode; stays as it is.
-        teacher: the dense network.
+        model: the pruned network, in evaluation mode, on the CPU; stays as it is.
+        teacher: the dense network, on the device where networks are trained.
         data: of which only the training split may be read.
         qat_steps: steps of quantisation-aware fine-tuning that were asked for; 0 for none.
     """
@@ -151,7 +152,7 @@ def quantization_aware(
     ``model`` stays as it is. Only the training split is read.
 
     Args:
-        teacher: the dense network, whose outputs the recovery's recipe distils.
+        teacher: the dense network, whose outputs the recovery's recipe distils; where it lies, training takes place.
         steps: optimiser steps of the task's recovery recipe, at :data:`LEARNING_RATE_SHARE` of its learning rate.
 
     Raises:
@@ -161,19 +162,23 @@ def quantization_aware(
     if importlib.util.find_spec("torchao") is None:
         raise UserError("quantisation-aware fine-tuning needs torchao: pip install 'autoprune[qat]'")
     with quiet():
+        from torch.export.passes import move_to_device_pass
         from torchao.quantization.pt2e import allow_exported_model_train_eval
         from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_qat_pt2e
 
         from autoprune.export.quantizer import Int8Quantizer
 
-        inputs = _calibration(task, model, data.train, seed)[0]
+        device, inputs = device_of(teacher), _calibration(task, model, data.train, seed)[0]
         batch = onnx_file.batch_shapes(inputs)
-        positional, named = as_arguments(inputs)
+
+        def traced(model: nn.Module, start: torch.device, end: torch.device) -> torch.export.ExportedProgram:
+            positional, named = as_arguments(to_device(inputs, start))
+            program = torch.export.export(model, positional, named or None, dynamic_shapes=batch)
+            return move_to_device_pass(program, end) if start != end else program
+
         with torch.enable_grad():
-            traced = torch.export.export(
-                copy.deepcopy(model).eval(), positional, named or None, dynamic_shapes=batch
-            ).module()
-            prepared = allow_exported_model_train_eval(prepare_qat_pt2e(traced, Int8Quantizer()))
+            trainable = traced(copy.deepcopy(model).eval(), CPU, device).module()
+            prepared = allow_exported_model_train_eval(prepare_qat_pt2e(trainable, Int8Quantizer())).to(device)
             recipe = replace(
                 task.recovery,
                 steps=steps,
@@ -183,7 +188,7 @@ def quantization_aware(
             loop.train(task, prepared, data.train, recipe, seed, teacher)
         converted = allow_exported_model_train_eval(convert_pt2e(prepared))
         converted.eval()
-        onnx.write(torch.export.export(converted, positional, named or None, dynamic_shapes=batch), inputs, file)
+        onnx.write(traced(converted, device, CPU), inputs, file)
 
 
 def _calibration(task: Task, model: nn.Module, data: Data, seed: int, batch_size: int = 64) -> list[Any]:

@@ -6,6 +6,8 @@ It answers questions, one on each line of its input, until the input ends, which
     {"ask": "page"}                       all that the Pareto page shows, see :func:`page`
     {"ask": "names"}                      what trials are called, see :func:`names`
     {"ask": "choice", "rule": "knee"}     {"trial": ID, "reason": ...}, see :func:`choice`
+    {"ask": "network", "trial": ID}       a drawing of it, or of the dense model, see :func:`network`
+    {"ask": "learned", "known": OF}       what the search learned, unless it is known, see :class:`.Learned`
 
 An answer is one line as well: an HTTP status, a space, and JSON; ``{"error": "one line"}`` if the status is not 200.
 PyTorch is not imported, nor is anything that takes long.
@@ -19,17 +21,18 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import replace
+from contextlib import closing, suppress
+from dataclasses import asdict, replace
 from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any
 
-from autoprune.base.files import read_object
 from autoprune.errors import UserError
 from autoprune.finalize.choice import choose_trial
 from autoprune.finalize.final import fine_tuned_of
 from autoprune.nni.database import load_experiment
+from autoprune.nni.learned_data import Learned
+from autoprune.report.drawing import draw_network
 from autoprune.report.kept import channels, kept
 from autoprune.report.progress import by_end, hypervolume_by_trial
 from autoprune.report.rows import cell, name
@@ -37,9 +40,9 @@ from autoprune.results.experiment import Experiment, Trial
 from autoprune.results.fine_tuned import FineTuned
 from autoprune.results.measures import Measure
 from autoprune.results.pareto import check_objectives, size_of
+from autoprune.results.prepared import SENSITIVITY
 
-SENSITIVITY = Path("log", "sensitivity.json")
-SEEN = (Path("db", "nni.sqlite"), SENSITIVITY, Path("recovered.json"))
+SEEN = (Path("db", "nni.sqlite"), Path(SENSITIVITY), Path("recovered.json"))
 """Files of an experiment's folder: where none of them has changed, no answer has."""
 
 NICE = 10
@@ -59,6 +62,11 @@ class Pages:
         self._known: dict[str, Trial] = {}
         self._experiment: Experiment | None = None
         self._answers: dict[str, tuple[int, str]] = {}
+        self._learned = Learned(folder)
+
+    def close(self) -> None:
+        """End what works in the background."""
+        self._learned.close()
 
     def answer(self, question: Mapping[str, Any]) -> tuple[int, str]:
         """Return an HTTP status and one line of JSON."""
@@ -73,7 +81,16 @@ class Pages:
                 return self._answers[what]
             case {"ask": "choice", "rule": str(rule)}:
                 return _answer(choice, experiment, rule)
+            case {"ask": "network"}:
+                return _answer(network, experiment, question.get("trial"))
+            case {"ask": "learned"}:
+                return 200, _to_json(self._what_was_learned(experiment, question.get("known")))
         return 400, _to_json({"error": "no such question"})
+
+    def _what_was_learned(self, experiment: Experiment, known: object) -> dict[str, Any]:
+        others = [_stamp(self._folder / each) for each in SEEN[1:]]
+        found = self._learned.latest(f"{len(experiment.candidates)} {others}")
+        return {key: found[key] for key in ("of", "working")} if found["of"] == known else found
 
     def _load(self) -> Experiment:
         """Read the experiment if it has changed; of trials that have not, what was read of them stays."""
@@ -130,7 +147,6 @@ def page(experiment: Experiment) -> dict[str, Any]:
             trial.id: [kept(experiment, trial, group, total)[0] for group, total in groups.items()]
             for trial in experiment.front()
         },
-        "sensitivity": read_object(experiment.folder / SENSITIVITY)[0] or None,
     }
 
 
@@ -176,6 +192,25 @@ def choice(experiment: Experiment, rule: str) -> dict[str, Any]:
     return {"trial": trial.id, "reason": reason}
 
 
+def network(experiment: Experiment, trial_id: str | None) -> dict[str, Any]:
+    """Return a drawing of a trial's network, or of the dense one: title, words and SVG; or why not, as ``refused``.
+
+    It is ``settled`` if the layers are known, not only their groups.
+
+    Raises:
+        UserError: there is no such trial.
+    """
+    trial = experiment.trial(trial_id) if trial_id else None
+    if trial and not trial.succeeded:
+        return {"refused": "This trial has no result."}
+    drawing = draw_network(experiment, trial)
+    if drawing is None and trial:
+        return {"refused": "What this network keeps is not known here: it is in a file of the trial's."}
+    if drawing is None:
+        return {"refused": "The network is known once the first trial has ended."}
+    return asdict(drawing) | {"settled": experiment.network is not None}
+
+
 def _measures(experiment: Experiment) -> dict[str, Measure]:
     return {experiment.metric.name: experiment.metric} | experiment.sizes
 
@@ -203,7 +238,7 @@ def main(folder: Path) -> None:
     os.nice(NICE)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the manager's
     pages = Pages(folder)
-    with os.fdopen(os.dup(1), "w") as answers, suppress(BrokenPipeError):
+    with closing(pages), os.fdopen(os.dup(1), "w") as answers, suppress(BrokenPipeError):
         os.dup2(2, 1)  # whatever else prints, prints into the log
         for line in sys.stdin:
             status, text = pages.answer(json.loads(line))

@@ -22,6 +22,7 @@ from autoprune.nni.bridge.serializer import load, receive_plain_json
 from autoprune.nni.channel import Channel, ManagerLost
 from autoprune.results import baselines
 from autoprune.results.candidate import renamed
+from autoprune.results.prepared import SENSITIVITY
 from autoprune.results.settings import TrialCommand
 from autoprune.search import loop
 
@@ -119,7 +120,7 @@ class Dispatcher(MsgDispatcher):
         self._prepared = True
         found = loop.prepare_tuner(self.tuner, sorted(self._folder.glob("environments/*/trials/*")))
         if found:
-            write_text(self._folder / "log" / "sensitivity.json", json.dumps(found[0].sensitivity))
+            write_text(self._folder / SENSITIVITY, json.dumps(found[0].sensitivity))
 
 
 def serve(dispatcher: MsgDispatcherBase, channel: Channel) -> None:

@@ -125,7 +125,7 @@ def load_checkpoint(model: nn.Module, checkpoint: str | Path, task_name: str) ->
     """
     path = Path(checkpoint)
     if not path.is_file():
-        raise UserError(f"checkpoint {checkpoint} does not exist")
+        raise UserError(f"checkpoint {checkpoint} does not exist (looked in {Path.cwd()})")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:

@@ -17,13 +17,16 @@ from plotly.offline import get_plotlyjs
 from autoprune.base.files import write_text
 from autoprune.base.machine import describe, versions
 from autoprune.finalize.final import Final, fine_tuned_of
+from autoprune.report.drawing import Drawing, draw_network
 from autoprune.report.fidelity import agreements
+from autoprune.report.figures import Figure, agreement_figure, sensitivity_figure
 from autoprune.report.fine_tuned import fine_tuned_rows
+from autoprune.report.learned import search_sections, sensitivity_title, sensitivity_words
 from autoprune.report.learning import read_episodes
-from autoprune.report.plots import DEEPEST_DROP, kept_plot, pareto_plot, progress_plot
+from autoprune.report.plots import DEEPEST_DROP, kept_plot, pareto_plot, progress_plot, style
 from autoprune.report.rows import Row, front_rows
 from autoprune.report.sensitivity import lost_by_group
-from autoprune.report.trust_plots import agreement_plot, learning_plot, sensitivity_plot
+from autoprune.report.trust_plots import learning_plot
 from autoprune.results import units
 from autoprune.results.baselines import left_out
 from autoprune.results.experiment import Experiment, Trial
@@ -70,7 +73,9 @@ def write_report(experiment: Experiment, final: Final | None, file: Path) -> Pat
         progress=_html(progress_plot(experiment), "progress") if experiment.candidates and experiment.dense else None,
         fine_tuned=fine_tuned_rows(experiment, final),
         agreements=agreed,
-        agreement_plot=_html(agreement_plot(agreed, experiment.metric), "agreement") if agreed else None,
+        agreement_plot=_html(_styled(agreement_figure(agreed, experiment.metric)), "agreement") if agreed else None,
+        drawings=_drawings(experiment, chosen),
+        learned=_learned(experiment),
         probes=_probes(experiment),
         recipes=list(dict.fromkeys(_yaml(dict(each.recipe)) for each in experiment.prepared if each.recipe)),
         learning=_html(learning_plot(episodes, experiment.metric), "learning") if episodes else None,
@@ -91,10 +96,40 @@ def _probes(experiment: Experiment) -> list[dict[str, Any]]:
     for number, prepared in enumerate(experiment.prepared):
         if prepared.sensitivity:
             headings, cells = lost_by_group(prepared.sensitivity, experiment.metric)
-            plot = _html(sensitivity_plot(prepared.sensitivity, experiment.metric), f"sensitivity-{number}")
-            found = {"criterion": prepared.criterion, "schedule": prepared.schedule, "plot": plot}
+            plot = _html(_styled(sensitivity_figure(prepared.sensitivity, experiment.metric)), f"sensitivity-{number}")
+            said = sensitivity_words(prepared.schedule, prepared.criterion)
+            title = sensitivity_title(prepared.schedule, prepared.criterion if len(experiment.prepared) > 1 else "")
+            found = {"title": title, "words": said, "plot": plot}
             probes.append(found | {"headings": headings, "cells": cells})
     return probes
+
+
+def _drawings(experiment: Experiment, chosen: Trial | None) -> list[tuple[Drawing, Markup]]:
+    """Return the dense network and the chosen one, as far as is known what they keep."""
+    drawn = [draw_network(experiment)] + ([draw_network(experiment, chosen)] if chosen else [])
+    return [(each, Markup(each.svg)) for each in drawn if each]  # noqa: S704  (its texts are escaped)
+
+
+def _learned(experiment: Experiment) -> list[dict[str, Any]]:
+    """Return what is learnt from the candidates, with figures as HTML."""
+    return [
+        {
+            "title": section.title,
+            "words": section.words,
+            "plots": [
+                {"html": _html(_styled(figure), f"{section.id}-{number}"), "least": figure.get("least", 0)}
+                for number, figure in enumerate(section.figures)
+            ],
+        }
+        for section in search_sections(experiment)
+    ]
+
+
+def _styled(spec: Figure) -> go.Figure:
+    """Return a figure that the page in the browser has too, in the look of this page."""
+    figure = go.Figure(spec["data"])
+    style(figure, spec["height"])
+    return figure.update_layout(spec["layout"])
 
 
 def _html(figure: go.Figure, div_id: str) -> Markup:

@@ -14,6 +14,7 @@ from autoprune.results import baselines, finite, prepared
 from autoprune.results.fine_tuned import read_fine_tuned
 from autoprune.results.limits import Limit, read_limits, satisfies
 from autoprune.results.measures import METRIC, SIZES, Measure, named
+from autoprune.results.network import Network, read_network
 from autoprune.results.pareto import DEFAULT_OBJECTIVES, pareto_front
 from autoprune.results.prepared import Prepared
 from autoprune.results.settings import TrialCommand
@@ -235,6 +236,12 @@ class Experiment:
     def prepared(self) -> list[Prepared]:
         """What was learnt before the search, one for each criterion with a supernet of its own."""
         return [each for each in self._prepared.values() if isinstance(each, Prepared)]
+
+    @cached_property
+    def network(self) -> Network | None:
+        """The dense network's layers, or None as long as its trial has not written them down."""
+        found = (read_network(trial.folder) for trial in self.trials if trial.baseline == baselines.DENSE)
+        return next(filter(None, found), None)
 
     @cached_property
     def _prepared(self) -> dict[str, Prepared | UserError]:

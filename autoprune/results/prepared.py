@@ -16,6 +16,9 @@ from autoprune.results.size_model import SizeModel
 FILE = "prepared.json"
 """In the folder of the trial that wrote it."""
 
+SENSITIVITY = "log/sensitivity.json"
+"""In the experiment's folder: the first probe, as the tuner's process leaves it for the pages."""
+
 UNSTRUCTURED = ("level", "level_global", "lamp", "snip", "movement", "random_weights", "synaptic_strength", "nm_2_4")
 """What removed no whole channels before :attr:`Prepared.unstructured` was written down."""
 

@@ -28,6 +28,11 @@ class Term:
     macs: float
     dims: tuple[Mapping[str, float], ...]
 
+    def left(self, lost: Mapping[str, float]) -> tuple[float, float]:
+        """Return the elements and MACs that stay where each group has lost this share of its channels."""
+        share = math.prod(1 - sum(share * lost[name] for name, share in dim.items()) for dim in self.dims)
+        return self.params * share, self.macs * share
+
 
 @dataclass(frozen=True)
 class SizeModel:
@@ -52,9 +57,9 @@ class SizeModel:
         lost = {name: 1 - kept / self.channels[name] for name, kept in self.kept(sparsity).items()}
         params = macs = 0.0
         for term in self.terms:
-            left = math.prod(1 - sum(share * lost[name] for name, share in dim.items()) for dim in term.dims)
-            params += term.params * left
-            macs += term.macs * left
+            of_params, of_macs = term.left(lost)
+            params += of_params
+            macs += of_macs
         return {"params": params, "macs": macs}
 
     def levels(self, group: str) -> list[float]:

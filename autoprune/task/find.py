@@ -88,4 +88,7 @@ def _import(place: str) -> ModuleType:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"task {place} cannot be imported: {type(error).__name__}: {error}") from error
+        hint = ""
+        if "attempted relative import" in str(error) and not Path(place).is_absolute():
+            hint = f": it belongs to a package, name it {'.'.join(Path(place).with_suffix('').parts)}:NAME"
+        raise UserError(f"task {place} cannot be imported: {type(error).__name__}: {error}{hint}") from error

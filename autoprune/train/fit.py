@@ -84,7 +84,8 @@ def _outputs(where: str, task: Task, model: nn.Module, batch: Any) -> Any:
         with torch.no_grad():
             return task.run(model.eval(), to_device(batch, device_of(model)))
     except Exception as error:
-        raise UserError(f"{where}: the model cannot take a batch, {said(batch)}: {_line(error)}") from error
+        hint = "" if task.forward else "; if it is called in another way, give the task a forward(model, batch)"
+        raise UserError(f"{where}: the model cannot take a batch, {said(batch)}: {_line(error)}{hint}") from error
 
 
 def _check_classes(where: str, task: Task, split: Data, outputs: Any, batch: Any) -> None:

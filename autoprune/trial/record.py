@@ -12,6 +12,7 @@ from autoprune.errors import TrialFailure, UserError
 from autoprune.results import finite
 from autoprune.results.experiment import FAILURE, MODEL, RESULT
 from autoprune.results.measures import METRIC, Measure
+from autoprune.results.network import FILE as NETWORK
 from autoprune.results.prepared import FILE as PREPARED
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def _prepare(
     settings: TrialCommand, loaded: tuple[Task, Splits, Dense], candidate: Candidate, folder: Path
 ) -> TrialResult:
     """Carry out the dense model's trial: prepare the search, and return the dense model as it is."""
+    from autoprune.prune.layers import network_of
     from autoprune.trial.preparation import prepare_search
     from autoprune.trial.run import TrialResult
 
@@ -94,6 +96,7 @@ def _prepare(
     recipe = asdict(task.recovery) if settings.recipe_trials else None
     prepared = prepare_search(task, data, dense, candidate, settings.seed, settings.round_to, recipe)
     write_json(folder / PREPARED, prepared.to_dict())
+    write_json(folder / NETWORK, network_of(dense.model, task.example, dense.groups, prepared.sizes).to_dict())
     return TrialResult(dense.model, dict(dense.measures), {group.name: group.channels for group in dense.groups})
 
 

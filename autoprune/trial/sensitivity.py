@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from autoprune.base.device import CPU
 from autoprune.base.progress import note, track
 from autoprune.errors import UserError
 from autoprune.prune import dense
@@ -76,12 +77,15 @@ def probe(
     return found
 
 
-def task_curves(reference: str, criterion: str = "l1_norm", on_supernet: bool = False) -> dict[str, Curve]:
+def task_curves(
+    reference: str, criterion: str = "l1_norm", on_supernet: bool = False, device: torch.device = CPU
+) -> dict[str, Curve]:
     """Return the accuracy of a task's dense model without a part of each group alone, by the group's name.
 
     Args:
         reference: of the task, see :func:`autoprune.task.find.load_task`.
         on_supernet: probe the supernet, which is trained now if the cache has none.
+        device: where the network is trained and judged.
 
     Raises:
         UserError: an unknown task or criterion, or one that removes no whole channels.
@@ -90,7 +94,7 @@ def task_curves(reference: str, criterion: str = "l1_norm", on_supernet: bool = 
     if not get_criterion(criterion).structured:
         raise UserError(f"criterion {criterion} removes no whole channels: use l1_norm, l2_norm, fpgm or another")
     data = task.splits()
-    trained = dense.load_or_train(task, data)
+    trained = dense.load_or_train(task, data, device=device)
     model = supernet.load_or_train(task, data, trained, trained.groups, criterion) if on_supernet else trained.model
     return probe(task, data, model, trained.model, trained.groups, criterion).quality
 

@@ -13,11 +13,13 @@ from models import _bert, _gpt2, _llama, _tokens
 from tiny import TinyNet, make_task
 from torch import nn
 from torch.utils.data import DataLoader
+from typer.testing import CliRunner
 
 import autoprune
 from autoprune.base import streams
 from autoprune.base.tree import device_of, to_device
-from autoprune.export import export, load_pruned
+from autoprune.cli import app
+from autoprune.export import export, load_pruned, quantize
 from autoprune.export.int8 import export_int8
 from autoprune.finalize import fine_tuning
 from autoprune.measure import latency, measure
@@ -217,6 +219,19 @@ def test_attention_heads_and_inputs_by_name(make, device, made_up):
     assert measure.macs(remove_channels(moved, tokens, groups, gone), tokens) == measure.macs(smaller, tokens)
 
 
+def test_a_tasks_sensitivity_and_recipes_from_the_command_line(tmp_path, device, monkeypatch):
+    used = set()
+    for module, name in ((evaluation, "evaluate"), (loop, "train")):
+        original = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, _f=original, **k: (used.add(device_of(a[1])), _f(*a, **k))[1])
+    monkeypatch.setenv("AUTOPRUNE_CACHE", str(tmp_path / "cache"))
+    Path(tmp_path, "tinytask.py").write_text("from tiny import make_task\ntask = make_task()[0]\n")
+    for name, *more in (("sensitivity",), ("recipe", "--trials", "1")):
+        found = CliRunner().invoke(app, [name, f"{tmp_path}/tinytask.py", *more, "--device", str(device)])
+        assert found.exit_code == 0, found.output
+    assert used == {device}
+
+
 def test_the_preparation_of_a_search(there):
     task, data, dense = there
     prepared = prepare_search(task, data, dense, Candidate(schedule="supernet"), round_to=2)
@@ -243,6 +258,16 @@ def test_exported_files_are_written_and_compared_on_the_cpu(tmp_path, device, th
     assert all(tensor.device.type == "cpu" for tensor in weights.values())
     quantized = export_int8(task, result.model, dense, data, tmp_path / "model.int8.onnx", runs=2)
     assert quantized.exported.bytes > 0
+
+
+def test_quantisation_aware_fine_tuning_takes_place_on_the_device(tmp_path, device, there, monkeypatch):
+    task, data, dense = there
+    pruned, trained_on = run_trial(task, Candidate(uniform=0.5), data, dense, round_to=2).model, []
+    train = quantize.loop.train
+    monkeypatch.setattr(quantize.loop, "train", lambda *a: (trained_on.append(device_of(a[1])), train(*a))[1])
+    found = export_int8(task, pruned, dense, data, tmp_path / "int8.onnx", qat_steps=2, runs=1)
+    assert trained_on == [device] and device_of(pruned) == device
+    assert "quantisation-aware, 2 steps" in found.tried and found.exported.file.is_file()
 
 
 def test_a_whole_search_and_its_end(tmp_path, device, monkeypatch):

@@ -155,7 +155,6 @@ def test_the_process_answers_a_line_for_a_line_until_its_input_ends(stopped):
     assert told["front"] == ["ifL5U", "LKUAp", "jRRec"]
     assert told["groups"] == ["stem.0", "down.0", "hidden"]
     assert told["kept"]["jRRec"] == [0.5, 0.25, 0.25]
-    assert told["sensitivity"] == {"stem": [[0, None]]}  # NaN is no JSON
     assert named["names"]["pSCKc"] == "l1_filter 50%"
     assert chosen == {"trial": "ifL5U", "reason": "knee"}
     assert again == told
@@ -264,14 +263,13 @@ globalThis.getComputedStyle = () => ({{ getPropertyValue: () => ' #123' }});
 const drawn = {{}};
 const react = (place, traces, layout) => {{ drawn[place.id] = [traces, layout]; return {{ then() {{}} }}; }};
 globalThis.Plotly = {{ react }};
-const {{ drawFront, drawKept, drawSensitivity, drawVolume }} = await import('{plots}');
+const {{ drawFront, drawKept, drawVolume }} = await import('{plots}');
 const {{ readPage }} = await import('{state}');
 const state = readPage(JSON.parse(readFileSync(0, 'utf8')));
 const place = id => ({{ id, style: {{}} }});
 drawFront(place('front'), state, {{ x: 'params', y: 'accuracy', xlog: true, others: true, chosen: 'jRRec' }}, null);
 drawVolume(place('volume'), state);
 drawKept(place('kept'), state, null);
-drawSensitivity(place('sensitivity'), state);
 console.log(JSON.stringify(drawn));
 """
 
@@ -300,4 +298,3 @@ def test_the_plots_draw_what_they_are_told(stopped, tmp_path):
     ((heat,), _) = drawn["kept"]
     assert heat["text"][-1] == ["8/16", "8/32", "8/32"]
     assert heat["y"][0].startswith("ifL5U  97.22 %")
-    assert [trace["name"] for trace in drawn["sensitivity"][0]] == ["stem.0", "down.0", "hidden"]

@@ -137,7 +137,7 @@ def check_sensitivity(browser, nni_home):
     curves = {"<b>first</b>": [[0, 0.99], [0.5, 0.9]], "hidden": [[0, 0.99], [0.25, 0.985], [0.5, 0.7]]}
     (nni_home.log / "sensitivity.json").write_text(json.dumps(curves))
     shown = "(document.getElementById('sensitivity').data || [])"
-    browser.wait_for(f"{shown}.length === 2 && {shown}[1].x.length === 3", 20)
+    browser.wait_for(f"{shown}.length === 2 && {shown}[1].x.length === 3", 60)  # it is worked out in the background
     drawn = browser.evaluate(f"{shown}.map(({{ name, x, y }}) => [name, x.map((each, i) => [each, y[i]])])")
     assert drawn == [["&lt;b&gt;first&lt;/b&gt;", curves["<b>first</b>"]], ["hidden", curves["hidden"]]]
     assert browser.evaluate("document.getElementById('sensitivity').getBoundingClientRect().height") > 100

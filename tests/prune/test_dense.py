@@ -78,6 +78,12 @@ WRAPPED = {
 }
 
 
+def test_a_checkpoint_that_is_missing_is_refused_with_where_it_was_looked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=rf"checkpoint nets/own.pt does not exist \(looked in {tmp_path}\)"):
+        dense.load_checkpoint(nn.Linear(2, 2), "nets/own.pt", "own")
+
+
 @pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)
 def test_a_state_dict_is_found_within_a_checkpoint_and_behind_a_prefix(digits, tmp_path, wrap):
     task, _, first = digits

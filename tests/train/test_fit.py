@@ -55,7 +55,7 @@ REFUSED = {
     ),
     "out of range": (task_on(y=Y + 1), "labels go from 1 to 4, but the model has 4 outputs: labels are 0 to 3"),
     "negative": (task_on(y=Y - 1), "labels go from -1 to 2"),
-    "other names": (task_on(data=Dicts()), "the model cannot take a batch, a dictionary of pixels, label: TypeError"),
+    "other names": (task_on(data=Dicts()), r"a dictionary of pixels, label: TypeError.*; .* forward\(model, batch\)"),
     "ragged": (task_on(data=Ragged()), "examples cannot be read as a batch: RuntimeError"),
     "empty": (task_on(X[:0], Y[:0]), "train split: it is empty"),
     "not data": (task_on(data=iter([1])), "has no length"),

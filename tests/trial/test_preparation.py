@@ -14,6 +14,7 @@ from autoprune.finalize.choice import choose_trial, members
 from autoprune.finalize.finish import Options, finish
 from autoprune.results.candidate import Candidate
 from autoprune.results.fine_tuned import FineTuned
+from autoprune.results.network import read_network
 from autoprune.results.prepared import FILE, Prepared
 from autoprune.results.settings import TrialCommand
 from autoprune.train import evaluation, loading
@@ -36,6 +37,9 @@ def test_the_dense_models_trial_writes_down_what_a_tuner_may_know(digits, tmp_pa
     for curve in prepared.sensitivity.values():
         assert curve[0][0] == 0 and all(a[0] < b[0] for a, b in zip(curve, curve[1:], strict=False))
     assert all(Candidate.from_parameters(p).schedule == "supernet" for p in prepared.first)
+    network = read_network(tmp_path)
+    assert network.channels == channels
+    assert sum(params for _, params, _ in network.kept(channels)) == digits[2].measures["params"]
 
 
 def test_a_probe_is_not_done_twice(digits, tmp_path, monkeypatch):

@@ -17,6 +17,8 @@ const FILES = new Map(Object.entries({
     'page.mjs': [path.join(PAGE, 'page.mjs'), 'text/javascript'],
     'plots.mjs': [path.join(PAGE, 'plots.mjs'), 'text/javascript'],
     'state.mjs': [path.join(PAGE, 'state.mjs'), 'text/javascript'],
+    'learned.mjs': [path.join(PAGE, 'learned.mjs'), 'text/javascript'],
+    'network.mjs': [path.join(PAGE, 'network.mjs'), 'text/javascript'],
     'plotly.js': [PLOTLY, 'text/javascript'],
 }));
 
@@ -91,9 +93,10 @@ function addRoutes(router, nni) {
             response.type(type).sendFile(path.join(WEBUI, request.params.name));
         }
     });
-    router.get('/api/v1/autoprune/:ask(page|names|choice)', async (request, response) => {
+    router.get('/api/v1/autoprune/:ask(page|names|choice|network|learned)', async (request, response) => {
         data ??= new PageData(nni());
-        const [status, answer] = await data.ask({ ask: request.params.ask, rule: request.query.rule });
+        const { rule, trial, known } = request.query;
+        const [status, answer] = await data.ask({ ask: request.params.ask, rule, trial, known });
         response.status(status).type('json').send(answer);
     });
     router.get('/api/v1/autoprune/exports', (_request, response) => {

@@ -1,7 +1,9 @@
 // The Pareto page: asks the manager every two seconds, and shows what is new. What a front is, what a rule chooses and how
 // a number is written is for autoprune/nni/page_data.py to say.
 
-import { drawFront, drawKept, drawSensitivity, drawVolume } from './plots.mjs';
+import { refreshLearned, showLearned } from './learned.mjs';
+import { showNetwork } from './network.mjs';
+import { drawFront, drawKept, drawVolume } from './plots.mjs';
 import { readPage } from './state.mjs';
 
 const POLL_MS = 2000;
@@ -52,7 +54,9 @@ function update(status, page) {
     if (now !== shown) {
         shown = now;
         draw();
+        showNetwork(find('network'), ask, chosen);
     }
+    refreshLearned(find('learned'), ask);
 }
 
 // Showing -----------------------------------------------------------------------------------------------------------
@@ -90,10 +94,6 @@ function draw() {
         `It keeps within the search's constraints: ${state.constraints.join(', ')}.`;
     drawVolume(find('volume'), state);
     drawKept(find('kept'), state, select);
-    find('sensitivity-section').hidden = !state.sensitivity;
-    if (state.sensitivity) {
-        drawSensitivity(find('sensitivity'), state);
-    }
     showTable();
     showDetails();
     const failed = state.trials.filter(trial => trial.status === 'FAILED').slice(-8);
@@ -104,6 +104,7 @@ function draw() {
 function select(id) {
     chosen = id;
     draw();
+    showNetwork(find('network'), ask, chosen);
 }
 
 function element(tag, text = '', attributes = {}) {
@@ -246,5 +247,8 @@ find('choose').addEventListener('submit', chooseByRule);
 find('filter').form.addEventListener('submit', event => event.preventDefault());
 find('filter').addEventListener('input', showTable);
 find('front-only').addEventListener('change', showTable);
-matchMedia('(prefers-color-scheme: dark)').addEventListener('change', draw);
+matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
+    draw();
+    showLearned(find('learned'));
+});
 poll();

@@ -3,20 +3,20 @@
 const BASELINE_COLORS = ['#d98200', '#00856a', '#9a6fd0', '#8a6d3b'];
 const BUTTONS = [['zoom2d', 'pan2d', 'resetScale2d', 'toImage']]; // none that would send data elsewhere
 const CONFIG = { displaylogo: false, responsive: true, modeBarButtons: BUTTONS };
-const PLAIN = { ...CONFIG, displayModeBar: false };
+export const PLAIN = { ...CONFIG, displayModeBar: false };
 
 // Text of the data's goes into plotly's labels, which read some HTML.
 function plain(text) {
     return String(text).replace(/[<>&]/g, c => ({ '<': '&lt;', '>': '&gt;', '&': '&amp;' })[c]);
 }
 
-function theme() {
+export function theme() {
     const style = getComputedStyle(document.documentElement);
     return Object.fromEntries(['ink', 'soft', 'line', 'accent', 'error', 'paper'].map(
         name => [name, style.getPropertyValue(`--${name}`).trim()]));
 }
 
-function layout(colors, changes) {
+export function layout(colors, changes) {
     const axis = { gridcolor: colors.line, linecolor: colors.line, zeroline: false, automargin: true };
     return {
         paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)',
@@ -119,17 +119,4 @@ export function drawKept(element, state, pick) {
         element.removeAllListeners('plotly_click');
         element.on('plotly_click', event => pick(front[event.points[0].pointIndex[0]].id));
     });
-}
-
-// sensitivity: { group: [[fraction removed, metric], ...] }
-export function drawSensitivity(element, state) {
-    const { noun, ticks } = state.declared.get(state.metric);
-    const traces = Object.entries(state.sensitivity).map(([group, curve]) => ({
-        x: curve.map(each => each[0]), y: curve.map(each => each[1]), name: plain(group), mode: 'lines+markers',
-    }));
-    const look = layout(theme(), {
-        xaxis: { title: { text: 'removed of this group alone' }, tickformat: '.0%' },
-        yaxis: { title: { text: noun }, tickformat: ticks },
-    });
-    Plotly.react(element, traces, look, PLAIN);
 }
