@@ -13,7 +13,7 @@ import torch
 from nni.algorithms.hpo.gridsearch_tuner import GridSearchTuner
 
 import autoprune
-from autoprune import api
+from autoprune.api import search as api
 from autoprune.errors import UserError
 from autoprune.nni.tuners import NniTuner
 from autoprune.report import waiting

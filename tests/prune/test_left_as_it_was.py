@@ -7,7 +7,7 @@ import torch
 from tiny import TinyNet, make_task
 from torch import nn
 
-from autoprune import api
+from autoprune.api import search as api
 from autoprune.measure import latency
 from autoprune.prune.criteria import CRITERIA, Context, choose_channels, choose_weights
 from autoprune.prune.dense import Dense

@@ -93,7 +93,7 @@ def test_a_failed_trial_is_logged_with_its_reason(heard, task, monkeypatch):
     def diverge(*_):
         raise autoprune.errors.TrialFailure("the loss became nan")
 
-    monkeypatch.setattr("autoprune.api.execute", diverge)
+    monkeypatch.setattr("autoprune.api.engine.execute", diverge)
     search(task, log="heard")
     first = heard.runs[0].said[0][1]
     assert first.failed and first.texts["failed"] == "the loss became nan" and "trial/accuracy" not in first.numbers

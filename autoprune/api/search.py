@@ -6,38 +6,35 @@ import inspect
 import shlex
 import sys
 import tempfile
-import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from autoprune import search
+from autoprune.api.engine import Engine
+from autoprune.api.result import SearchResult
 from autoprune.base.checked import Count, check
 from autoprune.base.device import resolve
 from autoprune.base.places import check_folder
-from autoprune.base.progress import note, track
+from autoprune.base.progress import track
 from autoprune.base.quiet import quiet_loggers
 from autoprune.base.tree import device_of
 from autoprune.errors import UserError, short
 from autoprune.measure import latency
 from autoprune.prune import dense
-from autoprune.prune.dense import Dense
 from autoprune.prune.find import find_groups
 from autoprune.report import loggers
-from autoprune.report.progress import best_so_far
 from autoprune.report.terminal import side_console
 from autoprune.report.waiting import told, waiting
 from autoprune.results import baselines as baselines_
-from autoprune.results.candidate import Candidate
-from autoprune.results.experiment import Experiment, Trial
+from autoprune.results.experiment import Trial
 from autoprune.results.pareto import DEFAULT_OBJECTIVES
 from autoprune.results.settings import TrialCommand
-from autoprune.results.shortness import too_short
 from autoprune.search import loop
 from autoprune.search.quiet import quiet_optuna
 from autoprune.search.space import build_space
@@ -45,106 +42,11 @@ from autoprune.search.tuners import TUNERS
 from autoprune.search.tuners.base import Tuner
 from autoprune.search.tuners.optuna.tuner import OptunaTuner
 from autoprune.task.find import load_task
-from autoprune.task.task import Splits, Task
-from autoprune.trial.record import execute, record_failure
+from autoprune.task.task import Task
 from autoprune.trial.setup import check_objectives, check_task_space, default_schedules, in_precision
 
 if TYPE_CHECKING:
-    from autoprune.finalize.final import Final
-
-
-@dataclass(frozen=True)
-class SearchResult(Experiment):
-    """What a search found: an :class:`~autoprune.results.experiment.Experiment` that can be taken home.
-
-    Args:
-        loaded: the task, its data and its dense model.
-        keeper: the temporary folder, deleted with the result; None if the caller named a folder.
-
-    Example:
-        >>> import autoprune
-        >>> result = autoprune.run_search("digits", trials=2, baselines=False)
-        >>> best = result.choose("macs<=2M")
-        >>> result.model(best)(result.loaded[0].example_input).shape
-        torch.Size([1, 10])
-    """
-
-    loaded: tuple[Task, Splits, Dense] = field(repr=False)
-    keeper: Any = field(default=None, repr=False)
-
-    def choose(self, rule: str | None = None, confidence: float = 0.9) -> Trial:
-        """Return the trial that a rule picks from the front.
-
-        Args:
-            rule: ``drop<=1%`` (also if None, or the most accurate trial where none is that good), ``knee``,
-                ``macs<=20M`` and the like, or a trial's id.
-            confidence: that a limit on the drop holds for the true drop, once the front was fine-tuned to the end; 0
-                takes drops as measured.
-
-        Raises:
-            UserError: the rule is not understood or nothing satisfies it.
-        """
-        from autoprune.finalize.choice import choose_trial
-
-        return choose_trial(self, rule, confidence)[0]
-
-    def model(self, choice: Trial | str | None = None) -> nn.Module:
-        """Return a trial's pruned network in evaluation mode, on the CPU.
-
-        Args:
-            choice: a trial, or a rule as in :meth:`choose`.
-        """
-        from autoprune.export import load_pruned
-
-        trial = choice if isinstance(choice, Trial) else self.choose(choice)
-        return load_pruned(self.loaded[0], trial.model_file)
-
-    def export(self, rule: str | None = None, folder: str | Path = "outputs", **options: Any) -> Final:
-        """Write a model's files and its card, each file loaded back by its own runtime and compared with the model.
-
-        Args:
-            rule: as in :meth:`choose`.
-            folder: of the files; made if need be. Or one file, such as ``model.onnx``.
-            **options: of :class:`autoprune.finalize.finish.Options`, such as ``formats=("onnx",)``.
-
-        Raises:
-            UserError: nothing satisfies the rule, or an option is wrong.
-        """
-        from autoprune.export import formats_for
-        from autoprune.finalize.finish import Options, finish
-
-        place = Path(folder)
-        options = {"formats": formats_for(None, place)} | options
-        return finish(self, rule, place, Options(**options), self.loaded)
-
-    def report(self, file: str | Path = "report.html", final: Final | None = None) -> Path:
-        """Write the report, one HTML page that needs nothing else, and return its path.
-
-        Args:
-            final: what :meth:`export` returned, to be marked in the report.
-        """
-        from autoprune.report.page import write_report
-
-        return write_report(self, final, Path(file))
-
-    def show(self) -> None:
-        """Print the front beside the dense model and the baselines."""
-        from autoprune.report.table import front_table
-        from autoprune.report.terminal import show
-
-        show(front_table(self))
-
-    def __str__(self) -> str:
-        """Return what :meth:`show` prints, as wide as the terminal."""
-        from autoprune.report.table import front_text
-
-        return front_text(self)
-
-    def _repr_html_(self) -> str:
-        """Return the front as a picture and a table, for a notebook."""
-        from autoprune.report.notebook import front_html
-
-        return front_html(self)
+    pass
 
 
 def run_search(
@@ -290,7 +192,7 @@ def run_search(
             total = trials + len(first)
             numbers = iter(track(range(total), "trial", total))
             result = SearchResult(place.name, place, config, [], loaded, keeper, metric=found.metric)
-            engine = _Engine(settings, loaded, channels, place, on_trial, numbers, result, logs)
+            engine = Engine(settings, loaded, channels, place, on_trial, numbers, result, logs)
             with suppress(KeyboardInterrupt):
                 loop.search(proposes, engine.run, range(trials), first, engine.folders)
         result = replace(result, trials=engine.trials)
@@ -359,55 +261,6 @@ def _storage(kind: type[Tuner], place: Path) -> dict[str, str]:
     return {"storage": str(place / ("optuna.journal" if kind is OptunaTuner else "checkpoint"))}
 
 
-@dataclass
-class _Engine:
-    """Runs trials one after the other and keeps them."""
-
-    settings: TrialCommand
-    loaded: tuple[Task, Splits, Dense]
-    channels: dict[str, int]
-    folder: Path
-    on_trial: Callable[[Trial], None] | None
-    numbers: Iterator[int]
-    found: Experiment
-    log: loggers.Log
-    trials: list[Trial] = field(default_factory=list)
-    warned: bool = False
-
-    def run(self, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Run one trial; return its metrics, or None if it failed."""
-        trial = self.trial(dict(parameters))
-        return dict(trial.metrics) if trial.succeeded else None
-
-    def folders(self) -> list[Path]:
-        """Return the folders of the trials that have ended, in their order."""
-        return [trial.folder for trial in self.trials]
-
-    def trial(self, parameters: dict[str, Any]) -> Trial:
-        """Run one trial; a failure is recorded, not raised."""
-        number = next(self.numbers)
-        note(lambda: best_so_far(replace(self.found, trials=self.trials)))
-        folder = self.folder / "trials" / f"t{number:04}"
-        folder.mkdir(parents=True)
-        started, metrics, reason = _now(), {}, None
-        try:
-            candidate = Candidate.from_parameters(parameters)
-            metrics = execute(self.settings, self.loaded, self.channels, candidate, folder, lambda quality: None)
-        except Exception as error:
-            reason = record_failure(error, folder)
-        status = "FAILED" if reason else "SUCCEEDED"
-        metric = self.loaded[0].metric
-        trial = Trial(folder.name, number, parameters, status, metrics, reason, folder, started, _now(), metric=metric)
-        self.trials.append(trial)
-        self.log.see(replace(self.found, trials=self.trials))
-        if not self.warned and (warning := too_short(replace(self.found, trials=self.trials))):
-            self.warned = True
-            warnings.warn(warning, stacklevel=2)
-        if self.on_trial:
-            self.on_trial(trial)
-        return trial
-
-
 def _new_folder(folder: Path) -> Path:
     if (folder / "trials").exists():
         raise UserError(f"{folder} holds a search already: name another folder")
@@ -439,7 +292,3 @@ def _config(
         "trainingService": {"platform": "local"},
         "searchSpace": dict(space),
     }
-
-
-def _now() -> int:
-    return int(time.time() * 1000)
