@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import sys
 import time
@@ -90,7 +91,7 @@ def _run(given: str, port: int, rule: str | None, output: Path, confidence: floa
         checked = preflight.check_and_complete(config)
     settings = TrialCommand.parse(str(config.trial_command))
     assert settings is not None and checked is not None  # it was before
-    formats = _formats(terminal, checked)
+    formats = _formats(checked)
     with _log(terminal, log_to, config) as log:
         _say_how_long(terminal, config, settings, checked.groups)
         del checked
@@ -116,13 +117,34 @@ class _End:
     log: loggers.Log
 
 
-def _formats(terminal: Console, checked: preflight.Checked) -> tuple[str, ...]:
+def _refused(checked: preflight.Checked, formats: tuple[str, ...]) -> dict[str, str]:
+    """Return what :func:`autoprune.export.refused` does, from a process of its own; nothing if that dies.
+
+    After ``torch.export`` no process that is forked can train: PyTorch's autograd refuses. Those of the front must.
+    """
+    from autoprune import export
+
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(
+        target=lambda: sender.send(export.refused(checked.task, checked.model, formats)), daemon=True
+    )
+    process.start()
+    sender.close()
+    try:
+        return receiver.recv()
+    except EOFError:
+        return {}
+    finally:
+        process.join()
+
+
+def _formats(checked: preflight.Checked) -> tuple[str, ...]:
     """Return the formats of the files at the end, without those of which it is clear now that they cannot be."""
     from autoprune import export
 
     usual = export.usual()
-    with waiting(terminal, "Trying whether the network can be exported"):
-        refused = export.refused(checked.task, checked.model, usual)
+    refused = _refused(checked, usual)
     for why in dict.fromkeys(refused.values()):
         names = ", ".join(name for name, reason in refused.items() if reason == why)
         print(printable(f"autoprune: at the end there will be no file of the format {names}: {why}"), file=sys.stderr)

@@ -60,7 +60,7 @@ def test_a_run_ends_with_a_front_a_report_and_a_checked_model(nni_home, digits):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"http://127.0.0.1:{nni_home.port}" in done.stdout
-    assert "12 of 12 trials done, 0 failed" in done.stdout
+    assert "12 of 12 trials done, 0 failed" in done.stdout and "Traceback" not in done.stdout + done.stderr
     assert re.search(r"It will take about \d+ (s|min) at most", done.stdout)
 
     experiment = load_experiment(nni_home.folder)
