@@ -66,13 +66,15 @@ def choose_trial(experiment: Experiment, rule: str | None, confidence: float = D
     reason, limit = rule or DEFAULT_RULE, Limit.read(rule or DEFAULT_RULE)
     if front and limit is not None and limit.measure == DROP:
         measured = [key for key, m in front.items() if limit.violation(m, dense.get(metric.name), metric) <= 0]
-        drops = _drops(experiment, known, _by_size(front, experiment.objectives, metric)) if is_tuned else {}
+        drops = (
+            _drops(experiment, known, _by_size(front, experiment.objectives, metric)) if is_tuned and confidence else {}
+        )
         holding = measured
-        if drops and confidence:
+        if drops:
             sure, reason = kept(drops, limit.bound, confidence), f"{reason}, {confidence:.0%} sure"
             holding = [key for key in measured if key in sure]
+        nearest = min((at_most(*each, confidence) for each in drops.values()), default=0.0)
         if measured and not holding and rule:
-            nearest = min(at_most(*each, confidence) for each in drops.values())
             raise UserError(
                 f"{rule}: {len(measured)} trials are measured to keep it, but on so few validation examples none does "
                 f"with {confidence:.0%} confidence (the nearest drops by at most {nearest:.2%}): loosen it, give more "
@@ -80,8 +82,10 @@ def choose_trial(experiment: Experiment, rule: str | None, confidence: float = D
             )
         if not holding and rule is None:
             best = min(front, key=lambda key: metric.cost(front[key][metric.name]))
-            how = f" with {confidence:.0%} confidence" if measured else ""
-            return experiment.trial(best), f"the {metric.best}: no trial is within 1 % of the dense {metric.noun}{how}"
+            reason = f"the {metric.best}: no trial is within 1 % of the dense {metric.noun}"
+            if measured:
+                reason += f" for {confidence:.0%} sure: fine-tuned, the nearest drops by at most {nearest:.2%}"
+            return experiment.trial(best), reason
         front = {key: front[key] for key in holding or front}
     return experiment.trial(choose(rule or DEFAULT_RULE, front, dense, experiment.objectives, metric)), reason
 

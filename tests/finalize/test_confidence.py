@@ -50,7 +50,7 @@ def test_where_none_is_sure_a_rule_is_refused_and_without_one_the_best_is_taken(
     with pytest.raises(UserError, match="3 trials are measured to keep it.*drops by at most 2.56%.*--confidence 0"):
         choose_trial(search, "drop<=1%")
     trial, reason = choose_trial(search, None)
-    assert trial.id == "large" and "with 90% confidence" in reason
+    assert trial.id == "large" and "for 90% sure: fine-tuned, the nearest drops by at most 2.56%" in reason
 
 
 def test_without_an_error_drops_count_as_measured(tmp_path):
