@@ -1,5 +1,6 @@
 """What `autoprune run` tries before a search leaves its process fit for what follows."""
 
+import os
 import subprocess
 import sys
 
@@ -23,5 +24,6 @@ print(os.wait()[1])
 
 
 def test_processes_that_are_forked_after_the_formats_were_tried_can_train():
-    done = subprocess.run([sys.executable, "-c", TRIED], capture_output=True, text=True, timeout=200)
+    alone = os.environ | {"OMP_NUM_THREADS": "1"}  # as `autoprune run` has it
+    done = subprocess.run([sys.executable, "-c", TRIED], env=alone, capture_output=True, text=True, timeout=200)
     assert done.stdout == "('pt2', 'onnx', 'state_dict')\n0\n", done.stderr

@@ -74,14 +74,14 @@ def test_without_the_bridge_a_tuner_that_fails_later_hangs_the_experiment(nni_ho
     assert nni_home.create(config, without="dispatcher").returncode == 0
     log = nni_home.log / "dispatcher.log"
     wait_until(lambda: log.exists() and "ZeroDivisionError" in log.read_text(), what="the exception")
-    assert nni_home.status() == {"status": "RUNNING", "errors": []}
+    assert nni_home.status() == {"status": "RUNNING", "errors": [], "paused": False}
     assert nni_home.dispatchers()
 
 
 def test_a_tuner_may_take_longer_than_ten_seconds_to_start_and_its_death_is_noticed(nni_home):
     tuner = nni_home.tuner("def __init__(self):\n    super().__init__()\n    time.sleep(10.5)")
     assert nni_home.create(nni_home.config("--sleep 20", tuner=tuner)).returncode == 0
-    assert nni_home.status() == {"status": "RUNNING", "errors": [], "tuner": "ready"}
+    assert nni_home.status() == {"status": "RUNNING", "errors": [], "tuner": "ready", "paused": False}
     for process in nni_home.dispatchers():
         assert "NODE_OPTIONS" not in process.environ()  # the preload is the manager's alone
         process.kill()

@@ -42,7 +42,11 @@ def test_a_metric_of_ones_own_reaches_another_process_by_the_trial_command():
 
 @pytest.mark.parametrize(
     ("metric", "example"),
-    [("accuracy", "accuracy>=0.98"), ("rmse", "rmse<=NUMBER"), (Metric("error", "minimize", "percent"), "error<=0.02")],
+    [
+        ("accuracy", "accuracy>=0.98"),
+        ("rmse", "rmse<=NUMBER"),
+        (Metric("own_error", "minimize", "percent"), "own_error<=0.02"),
+    ],
 )
 def test_what_cannot_be_read_is_answered_by_an_example_in_the_metric_that_judges(metric, example):
     metric = METRICS.get(metric, metric)

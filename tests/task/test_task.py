@@ -57,6 +57,7 @@ def test_an_unknown_task_is_refused_with_the_near_matches(reference, message):
 
 def test_a_file_of_a_package_is_told_the_name_that_it_goes_by(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "nets" / "small").mkdir(parents=True)
     (tmp_path / "nets" / "small" / "net.py").write_text("from .layers import Block")
     with pytest.raises(UserError, match="relative import.*: it belongs to a package, name it nets.small.net:NAME$"):

@@ -14,7 +14,8 @@ const PLOTLY = process.env.AUTOPRUNE_PLOTLY; // the script in Python's plotly pa
 const TYPES = { '.html': 'text/html', '.css': 'text/css', '.mjs': 'text/javascript' };
 const FILES = new Map([
     ['', [path.join(PAGE, 'index.html'), 'text/html']],
-    ...fs.readdirSync(PAGE).map(name => [name, [path.join(PAGE, name), TYPES[path.extname(name)]]]),
+    ...fs.readdirSync(PAGE).filter(name => name !== 'index.html')
+        .map(name => [name, [path.join(PAGE, name), TYPES[path.extname(name)]]]),
     ['plotly.js', [PLOTLY, 'text/javascript']],
 ]);
 
