@@ -57,8 +57,11 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """An estimate from how long the trials took, or None before the first has ended; it outlives a pause."""
-        took = [t.ended - t.started for t in self.experiment.trials if t.started and t.ended]
+        """An estimate from how long the candidates took, or None before the first has ended; it outlives a pause.
+
+        What comes before them, the preparation above all, may take a hundred times as long and says nothing of them.
+        """
+        took = [t.ended - t.started for t in self.experiment.candidates if t.started and t.ended]
         if not took or not self.total:
             return None
         at_once = int(self.experiment.config.get("trialConcurrency") or 1)

@@ -13,6 +13,7 @@ from autoprune.results import finite
 from autoprune.results.baselines import DENSE
 from autoprune.results.candidate import renamed
 from autoprune.results.experiment import Experiment, Trial
+from autoprune.results.fine_tuned import FineTuned
 from autoprune.results.measures import Measure
 from autoprune.results.worth import Worth
 
@@ -63,6 +64,7 @@ def front_rows(
     """Return the dense model, the front (the best by the metric first) and the baselines (the largest first).
 
     A chosen trial that is not on the front stands after it, and then its rival of equal sparsities, where there is one.
+    What was fine-tuned to the end has the mean metric after that, by which one is chosen.
 
     Args:
         final: marks the chosen trial, and gives test results. Where it has latencies, they replace those of the
@@ -73,14 +75,14 @@ def front_rows(
     if final and final.chosen.id not in {trial.id for trial in front}:
         front.append(final.chosen)
     rows = [_dense_row(experiment, experiment.dense, final)] if experiment.dense else []
-    rows += [_row("front", experiment, trial, final) for trial in front]
+    fine_tuned, metric = fine_tuned_of(experiment, final), experiment.metric
+    rows += [_row("front", experiment, _as_fine_tuned(trial, fine_tuned), final) for trial in front]
     worth = final.worth if final and final.worth and not final.worth.is_equal else None
     if final and worth:
         rows.append(_equal_row(experiment, final, worth))
     for trials in experiment.baselines.values():
         largest_first = sorted(trials, key=lambda trial: -trial.measures["params"])
         rows += [_row("baseline", experiment, trial, final) for trial in largest_first]
-    fine_tuned, metric = fine_tuned_of(experiment, final), experiment.metric
     tested = {key: metric.spread(each.test) for key, each in fine_tuned.items()}
     if worth:
         tested["equal"] = metric.spread(worth.rival.test)
@@ -143,9 +145,14 @@ def _row(kind: Literal["front", "equal", "baseline"], experiment: Experiment, tr
     return Row(kind, trial.id, method(trial), final is not None and trial.id == final.chosen.id, cells, above)
 
 
+def _as_fine_tuned(trial: Trial, fine_tuned: Mapping[str, FineTuned]) -> Trial:
+    if trial.id not in fine_tuned:
+        return trial
+    return replace(trial, metrics=trial.metrics | {trial.metric.name: fmean(fine_tuned[trial.id].validation)})
+
+
 def _equal_row(experiment: Experiment, final: Final, worth: Worth) -> Row:
-    metrics = worth.trial.metrics | {experiment.metric.name: fmean(worth.rival.validation)}
-    row = _row("equal", experiment, replace(worth.trial, metrics=metrics), final)
+    row = _row("equal", experiment, _as_fine_tuned(worth.trial, {worth.trial.id: worth.rival}), final)
     return replace(row, label="equal", about=f"equal sparsities {worth.sparsity:.0%}, trained as long", margins={})
 
 

@@ -132,7 +132,7 @@ def _caption(shown: FrontTable, narrow: bool) -> str:
     if shown.experiment.baselines:
         notes.append(_above(shown.experiment.metric, list(shown.experiment.baselines) if narrow else []))
     if fine_tuned_of(shown.experiment, shown.final):
-        notes.append("test: recovered in full, mean and standard deviation over the seeds")
+        notes.append("front: fine-tuned to the end, mean over the seeds; test: with the standard deviation")
     if shown.final is None or not shown.final.latency_ms:
         notes.append("latency: as measured in the trial, while others ran")
     settings = TrialCommand.parse(shown.experiment.config.get("trialCommand", ""))  # None: another's experiment

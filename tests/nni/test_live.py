@@ -36,6 +36,21 @@ def test_a_search_that_has_no_result_yet_says_what_its_trials_are_doing(tmp_path
     assert lines[1:4] == [f"trial t{i}: training step {i} of [9], about 8 s left" for i in (0, 3, 4)]
 
 
+def test_the_time_left_goes_by_the_candidates_not_by_what_prepares_them(tmp_path):
+    def ended(number, seconds, **parameters):
+        measures = {"accuracy": 0.9, "params": 1, "macs": 1, "bytes": 1, "latency_ms": 1.0}
+        about = (f"t{number}", number, parameters, "SUCCEEDED", measures, None, tmp_path)
+        return Trial(*about, 1, int(1000 * seconds))
+
+    first = [ended(0, 900.0, baseline="dense"), ended(1, 100.0, baseline="l1_filter")]
+
+    def left(trials):
+        return Progress(Experiment("abc", tmp_path, {"maxTrialNumber": 13}, trials), "RUNNING", (), 1.0).seconds_left
+
+    assert left(first) is None  # what was said before the start still stands
+    assert 20 < left([*first, ended(2, 2.0)]) < 30
+
+
 def test_a_trials_note_is_no_way_out_of_its_folder(tmp_path):
     (trial,) = running(tmp_path, 1)
     (tmp_path / "secret").write_text("secret")

@@ -98,6 +98,7 @@ def test_the_recovered_front_stands_in_the_table_on_the_page_and_in_the_data(exp
     final = Final(first, "knee", 0.96, 0.985, fine_tuned=fine_tuned(experiment))
     lines = printed(front_table(experiment, final), width=160)
     assert "96.00 ± 1.41" in line_of(lines, f"* {first.id}")
+    assert first.quality == pytest.approx(0.991) and "98.00 %" in line_of(lines, f"* {first.id}")  # what is chosen by
     assert "98.50" in line_of(lines, "dense")
     narrow = printed(front_table(experiment, final), width=100)
     assert any("± 1.41" in line for line in narrow)
