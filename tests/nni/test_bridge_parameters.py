@@ -11,6 +11,7 @@ def run(nni_home, trials, without=""):
     return nni_home.parameters_run()
 
 
+@pytest.mark.slow
 def test_each_of_100_parallel_trials_runs_the_parameters_that_nni_shows_for_it(nni_home):
     ran = run(nni_home, 100)
     shown, stored = nni_home.parameters_in_api(), nni_home.parameters_in_database()

@@ -109,6 +109,7 @@ def generate_parameters(self, *args, **kwargs):
 """
 
 
+@pytest.mark.slow
 def test_a_tuner_knows_the_results_before_it_is_asked_also_where_a_resumed_trial_ends_at_once(nni_home):
     tuner = nni_home.tuner(SLOW_TUNER.replace('"calls.txt"', repr(str(nni_home.home / "calls.txt"))))
     config = nni_home.config("--first 60 --sleep 0.5", maxTrialNumber=9, trialConcurrency=2, tuner=tuner)
@@ -157,6 +158,7 @@ def status_in(registry, nni_home):
     return json.loads(registry.read_text())[nni_home.id]["status"]
 
 
+@pytest.mark.slow
 def test_a_trial_whose_result_was_stored_before_the_kill_is_not_run_again(nni_home):
     interrupt_the_first_of_four(nni_home)
     (first,) = [trial for trial in load_experiment(nni_home.folder).trials if trial.sequence == 0]

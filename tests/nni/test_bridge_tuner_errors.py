@@ -78,6 +78,7 @@ def test_without_the_bridge_a_tuner_that_fails_later_hangs_the_experiment(nni_ho
     assert nni_home.dispatchers()
 
 
+@pytest.mark.slow
 def test_a_tuner_may_take_longer_than_ten_seconds_to_start_and_its_death_is_noticed(nni_home):
     tuner = nni_home.tuner("def __init__(self):\n    super().__init__()\n    time.sleep(10.5)")
     assert nni_home.create(nni_home.config("--sleep 20", tuner=tuner)).returncode == 0

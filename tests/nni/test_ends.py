@@ -124,6 +124,7 @@ def test_a_run_that_is_told_to_end_leaves_a_report_and_neither_manager_nor_port(
     assert listed(nni_home)[2] == "stopped"
 
 
+@pytest.mark.slow
 def test_a_run_that_is_told_to_end_while_its_tuner_starts_leaves_no_manager(nni_home, digits):  # noqa: F811
     run = start_endless_run(nni_home, digits)
     wait_until(nni_home.managers, 60, "a manager")
@@ -156,6 +157,7 @@ def test_a_search_whose_tuner_was_killed_is_listed_as_failed_with_the_reason(nni
     assert f"{nni_home.id}: failed: the tuner process died" in told
 
 
+@pytest.mark.slow
 def test_a_resume_whose_manager_is_killed_while_it_starts_says_so_in_one_line(nni_home):
     assert nni_home.create(nni_home.config("--sleep 60")).returncode == 0
     assert autoprune(nni_home, "stop", nni_home.id).returncode == 0
@@ -166,6 +168,7 @@ def test_a_resume_whose_manager_is_killed_while_it_starts_says_so_in_one_line(nn
     assert re.fullmatch(r"autoprune: NNI's manager .*; see .*\n", said(nni_home))
 
 
+@pytest.mark.slow
 def test_a_search_whose_time_is_over_before_a_candidate_ends_says_so_and_goes_on_with_more(nni_home):
     config = nni_home.config("--first 100 --measures 1", maxExperimentDuration="1h", maxTrialNumber=2)
     assert nni_home.create(config).returncode == 0

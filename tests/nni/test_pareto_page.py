@@ -248,6 +248,7 @@ def test_the_declarations_are_served_and_an_export_takes_a_trials_id_and_nothing
         assert requests.get(f"{url}/{trial}/{path}", timeout=20).status_code in (400, 404)
 
 
+@pytest.mark.slow
 def test_the_manager_and_the_process_that_works_the_page_out_each_survive_the_others_death(nni_home):
     assert nni_home.create(nni_home.config("--measures 1", maxTrialNumber=2)).returncode == 0
     nni_home.wait_for_status("DONE")

@@ -120,6 +120,7 @@ task = autoprune.Task(
 """
 
 
+@pytest.mark.slow
 def test_a_metric_of_ones_own_is_minimised_by_the_tuner_and_shown_by_every_process(nni_home, digits):
     (nni_home.home / "own.py").write_text(OWN)
     tuner = {
