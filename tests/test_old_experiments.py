@@ -107,8 +107,11 @@ def test_another_front_is_drawn_from_its_trials(autoprune):
 def test_the_table_shows_front_baselines_and_what_was_fine_tuned_to_the_end(autoprune):
     lines = {line.split()[0]: line for line in autoprune("pareto", ID).splitlines() if line.split()}
     for trial, measures in FRONT.items():
-        assert f"{measures['accuracy']:.2%}".replace("%", " %") in lines[trial]
-    assert "97.87" in lines[RECOVERED]  # on the test split, the mean of its three fine-tunings
+        reached = (
+            0.962 if trial == RECOVERED else measures["accuracy"]
+        )  # validation, the mean of its three fine-tunings
+        assert f"{reached:.2%}".replace("%", " %") in lines[trial]
+    assert "97.87" in lines[RECOVERED]  # the same on the test split
     assert set(sum(BASELINES.values(), [])) <= set(lines)
 
 

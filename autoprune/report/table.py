@@ -132,7 +132,10 @@ def _caption(shown: FrontTable, narrow: bool) -> str:
     if shown.experiment.baselines:
         notes.append(_above(shown.experiment.metric, list(shown.experiment.baselines) if narrow else []))
     if fine_tuned_of(shown.experiment, shown.final):
-        notes.append("front: fine-tuned to the end, mean over the seeds; test: with the standard deviation")
+        judged = shown.experiment.metric.noun
+        notes.append(
+            f"where there is a test figure, {judged} and test are those after the last fine-tuning: means over seeds"
+        )
     if shown.final is None or not shown.final.latency_ms:
         notes.append("latency: as measured in the trial, while others ran")
     settings = TrialCommand.parse(shown.experiment.config.get("trialCommand", ""))  # None: another's experiment
