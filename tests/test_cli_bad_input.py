@@ -235,7 +235,7 @@ WORDS = {
     "a directory as the config": (["run", "folder"], "folder: cannot be read: is a directory"),
     "port": (["run", "config.yaml", "--port", "65536"], "Invalid value for '--port'"),
     "port 0": (["resume", "abc", "--port", "0"], "Invalid value for '--port'"),
-    "option": (["run", "config.yaml", "--prot", "1"], "No such option: --prot"),
+    "option": (["run", "config.yaml", "--prot", "1"], "No such option"),
     "command": (["rum"], "No such command 'rum'"),
     "nothing to run": (["run"], "Missing argument 'CONFIG'"),
     "picture": (["pareto", "abc", "--plot", "front.xyz"], "front.xyz: cannot draw a .xyz"),
