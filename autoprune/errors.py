@@ -25,6 +25,11 @@ class TrialFailure(Exception):
     """A candidate that cannot be carried through (a NaN loss, an emptied layer). Its text is the recorded reason."""
 
 
+def in_a_line(error: BaseException) -> str:
+    """Return the kind and the text of somebody else's error on one line, of 300 characters at most."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+
+
 def unknown(what: str, name: object, known: Iterable[str]) -> UserError:
     """Return the error for a name that is not in a registry, with the near matches, or all names if none is near."""
     known = list(known)

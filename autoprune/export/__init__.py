@@ -21,7 +21,7 @@ from autoprune.base.packages import require
 from autoprune.base.places import check_file, check_folder
 from autoprune.base.registry import Registry
 from autoprune.base.tree import as_inputs, call, examples, repeated, to_device
-from autoprune.errors import UserError
+from autoprune.errors import UserError, in_a_line
 from autoprune.export.formats import pt2
 from autoprune.export.formats.base import ExportMismatch, Format, Run
 from autoprune.export.formats.state_dict import load_pruned
@@ -141,7 +141,7 @@ def refused(task: Task, model: nn.Module, formats: Sequence[str]) -> dict[str, s
             if traced:
                 pt2.traced(model, inputs)
         except Exception as error:
-            return dict.fromkeys(traced, f"torch.export refuses this model: {_why(error)}")
+            return dict.fromkeys(traced, f"torch.export refuses this model: {in_a_line(error)}")
     return {}
 
 
@@ -183,7 +183,7 @@ def _export(name, task, model, dense, validation, inputs, file, threads, runs) -
         try:
             kind.write(model, inputs, draft)
         except Exception as error:
-            why = _why(error)
+            why = in_a_line(error)
             raise UserError(f"format {name} cannot hold this model: {why}: leave it out with --format") from error
     run = kind.load(file, task, threads)
     expected = main_output(call(model, inputs))
@@ -204,10 +204,6 @@ def _export(name, task, model, dense, validation, inputs, file, threads, runs) -
         time_beside_dense(name, task, run, dense, threads, runs),
         kind.how_to_load.format(file=file.name, task=task.name),
     )
-
-
-def _why(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 def time_beside_dense(name: str, task: Task, run: Run, dense: nn.Module, threads: int, runs: int) -> Comparison:

@@ -18,7 +18,7 @@ from autoprune.base.machine import describe, versions
 from autoprune.base.packages import require
 from autoprune.base.quiet import quiet
 from autoprune.base.tree import call, map_tensors
-from autoprune.errors import UserError
+from autoprune.errors import UserError, in_a_line
 from autoprune.measure import latency, onnx, openvino
 from autoprune.measure.latency import Timing
 from autoprune.measure.runtimes import Pass
@@ -131,8 +131,7 @@ def _checked_pass(file: Path, size: int, threads: int, shape: Sequence[int] | No
     except UserError:
         raise
     except Exception as error:  # a runtime's own, whatever they are
-        why = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UserError(f"{file}: cannot be run on a batch of {size}: {why[:300]}") from None
+        raise UserError(f"{file}: cannot be run on a batch of {size}: {in_a_line(error)}") from None
     return one_pass
 
 

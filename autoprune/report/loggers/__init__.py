@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoprune.base.packages import require
 from autoprune.base.registry import Registry
-from autoprune.errors import UserError
+from autoprune.errors import UserError, in_a_line
 from autoprune.finalize.choice import choose_trial
 from autoprune.finalize.final import Final
 from autoprune.finalize.front import front_as_csv
@@ -81,7 +81,7 @@ class Log:
                 say(logger.begin(name, words))
             except Exception as error:
                 self._close()
-                raise UserError(f"logger {each} cannot begin: {_why(error)}") from error
+                raise UserError(f"logger {each} cannot begin: {in_a_line(error)}") from error
             self._loggers[each] = logger
 
     def __enter__(self) -> Log:
@@ -122,15 +122,11 @@ class Log:
                 what(logger)
             except Exception as error:
                 del self._loggers[name]
-                self._warn(f"logger {name} failed and is left out from now on: {_why(error)}")
+                self._warn(f"logger {name} failed and is left out from now on: {in_a_line(error)}")
 
     def _close(self) -> None:
         self._tell(lambda logger: logger.close(self._complete))
         self._loggers.clear()
-
-
-def _why(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 def _log_trial(ended: Ended, logger: Logger) -> None:
