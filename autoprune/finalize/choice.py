@@ -97,8 +97,13 @@ def _drops(
     metric, dense = experiment.metric, experiment.dense
     if dense is None:
         return {}
-    drops = {key: known[key].drop(metric, dense[metric.name]) for key in trials if key in known}
-    return drops if len(drops) == len(trials) and all(error for _, error in drops.values()) else {}
+    drops = {}
+    for key in trials:
+        drop, error = known[key].drop(metric, dense[metric.name])
+        if error is None:
+            return {}
+        drops[key] = drop, error
+    return drops
 
 
 def _by_size(front: Mapping[str, Mapping[str, float]], objectives: Sequence[str], metric: Measure) -> list[str]:

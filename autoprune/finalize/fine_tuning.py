@@ -33,7 +33,7 @@ from autoprune.results.experiment import Experiment, Trial
 from autoprune.results.fine_tuned import FineTuned, write_fine_tuned
 from autoprune.task.task import Splits, Task
 from autoprune.train import evaluation
-from autoprune.train.interval import Parts, drop_error, parts_of
+from autoprune.train.interval import FEW, Parts, drop_error, parts_of
 from autoprune.trial.run import run_trial
 
 Loaded = tuple[Task, Splits, Dense]
@@ -101,9 +101,9 @@ _NOTHING = FineTuned(0.0, (), (), Path(), 0)
 
 
 def _parts(loaded: Loaded, model: nn.Module) -> Parts | None:
-    """Return what a model makes of each part of the validation split; None of a task with an evaluation of its own."""
+    """Return what a model makes of each part of the validation split; None where they are not to be told."""
     task, data, _ = loaded
-    return None if task.own_evaluation is not None else parts_of(task, model, data.validation)
+    return None if task.own_evaluation is not None else parts_of(task, model, data.validation, FEW)
 
 
 @dataclass(frozen=True, eq=False)

@@ -81,13 +81,13 @@ class FineTuned:
     failures: tuple[str, ...] = ()
     errors: tuple[float, ...] = ()
 
-    def drop(self, metric: Measure, dense: float) -> tuple[float, float]:
+    def drop(self, metric: Measure, dense: float) -> tuple[float, float | None]:
         """Return the mean drop from the dense model on validation data, and how far the truth may be from it.
 
-        The latter is a standard error: over the examples, and over the seeds, of which one is taken home. 0 where
-        nothing is known of it.
+        The latter is a standard error: over the examples, and over the seeds, of which one is taken home. None
+        where nothing is known of it.
         """
         drops = [metric.drop(value, dense) for value in self.validation]
         if len(self.errors) < len(drops):
-            return fmean(drops), 0.0
+            return fmean(drops), None
         return fmean(drops), math.hypot(_std(tuple(drops)), math.sqrt(fmean(error * error for error in self.errors)))

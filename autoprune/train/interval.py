@@ -78,11 +78,15 @@ class Parts:
 
 
 @torch.no_grad()
-def parts_of(task: Task, model: nn.Module, data: Data) -> Parts:
+def parts_of(task: Task, model: nn.Module, data: Data, fewest: int) -> Parts | None:
     """Put each part of a split through a model, by itself.
 
     Of more examples than :data:`PARTS`, a part is several; of a stream, or of a loader with batches of its own making,
     it is a batch.
+
+    Returns:
+        None of so many examples that a metric which is no function of sums cannot be judged anew ``fewest`` times: the
+        outputs for all of them are not kept.
     """
     batches, names = _batches(data)
     device, meter, examples = device_of(model), meter_of(task), 0
@@ -95,6 +99,8 @@ def parts_of(task: Task, model: nn.Module, data: Data) -> Parts:
             examples += examples_in(batch)
             if (own := meter.sums()) is None:
                 outputs.append((found, batch))
+                if len(outputs) > 1 and examples * fewest > JUDGED:
+                    return None
             else:
                 sums.append(own)
     count = len(sums) + len(outputs)
@@ -109,11 +115,13 @@ def bootstrap(task: Task, model: nn.Module, data: Data, seed: int = 0) -> tuple[
     """
     if task.own_evaluation is not None:
         return None, "none: the task's evaluate returns one number for all examples together"
-    parts = parts_of(task, model, data)
+    parts = parts_of(task, model, data, FEWEST)
+    if parts is None:
+        return None, f"none: too many examples to judge {FEWEST} times"
     count = parts.count
+    if count < 2:
+        return None, "none: there is one part only"
     times = min(TIMES, JUDGED // parts.examples) if parts.outputs else TIMES
-    if count < 2 or times < FEWEST:
-        return None, f"none: {'there is one part only' if count < 2 else f'too many examples to judge {FEWEST} times'}"
     values = parts.values(_drawn(times, count, seed))
     low, high = values[values.isfinite()].quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return (low, high), f"bootstrap over {parts.names}, {times} times"
@@ -127,11 +135,11 @@ def drop_error(parts: Parts, dense: Parts, seed: int = 0) -> float | None:
     of a few examples are not taken for equal.
 
     Returns:
-        None where there is no telling: of one part, or of too many examples to judge :data:`FEW` times.
+        None where there is no telling: of one part.
     """
     count, metric = parts.count, parts.task.metric
     times = FEW if parts.outputs else TIMES
-    if count < 2 or count != dense.count or (parts.outputs and JUDGED // parts.examples < FEW):
+    if count < 2 or count != dense.count:
         return None
     drawn = _drawn(times, count, seed)
     pairs = zip(parts.values(drawn).tolist(), dense.values(drawn).tolist(), strict=True)

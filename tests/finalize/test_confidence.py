@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -53,6 +54,13 @@ def test_where_none_is_sure_a_rule_is_refused_and_without_one_the_best_is_taken(
     assert trial.id == "large" and "for 90% sure: fine-tuned, the nearest drops by at most 2.56%" in reason
 
 
+def test_an_error_of_zero_is_known_and_the_others_are_tested_beside_it(tmp_path):
+    search = searched(tmp_path, validation=(0.995, 0.99, 0.985), error=0.004)
+    found = read_fine_tuned(tmp_path)[0]
+    write_fine_tuned(tmp_path, found | {"large": replace(found["large"], errors=(0.0, 0.0))})
+    assert choose_trial(search, "drop<=1%") == (search.trial("middle"), "drop<=1%, 90% sure")
+
+
 def test_without_an_error_drops_count_as_measured(tmp_path):
     search = searched(tmp_path, validation=(0.995, 0.99, 0.985), error=None)
     assert choose_trial(search, "drop<=1%") == (search.trial("small"), "drop<=1%")
@@ -89,7 +97,10 @@ def test_the_error_of_a_drop_is_over_pairs():
     task, data, dense = make_task()
     model = make_task()[2].model
     torch.nn.init.normal_(model.head.weight, generator=torch.Generator().manual_seed(1))
-    (x, y), (one, other) = data.validation[:], (parts_of(task, each, data.validation) for each in (model, dense.model))
+    (x, y), (one, other) = (
+        data.validation[:],
+        (parts_of(task, each, data.validation, 30) for each in (model, dense.model)),
+    )
     with torch.no_grad():
         right = [(each.eval()(x).argmax(1) == y).double() for each in (model, dense.model)]
     differences = right[1] - right[0]
