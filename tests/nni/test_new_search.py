@@ -108,6 +108,8 @@ def test_a_rule_may_name_the_metric_of_the_tasks_own(tmp_path):
     preflight.check_rule(found, "mistakes<=5", metric)
     with pytest.raises(UserError, match="cannot choose by 'accuracy<=2': use drop<=1%, mistakes<=NUMBER, macs"):
         preflight.check_rule(found, "accuracy<=2", metric)
+    with pytest.raises(UserError, match="cannot choose by 'accuracy>=0.9': use drop<=1%, mistakes<=NUMBER"):
+        preflight.check_rule(found, "accuracy>=0.9", metric)
     preflight.check_rule(found, "memory<=2M", metric)
     assert found.trial_command.endswith("--also memory")
 
