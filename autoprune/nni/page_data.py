@@ -18,13 +18,12 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from itertools import combinations_with_replacement, islice
 from pathlib import Path
@@ -36,6 +35,7 @@ from autoprune.finalize.choice import choose_trial
 from autoprune.finalize.final import fine_tuned_of
 from autoprune.nni.database import Reader
 from autoprune.nni.learned_data import Learned
+from autoprune.nni.page_memory import Changes, Memory
 from autoprune.report.drawing import draw_network
 from autoprune.report.kept import channels, kept
 from autoprune.report.progress import by_end, hypervolume_by_trial
@@ -49,9 +49,6 @@ from autoprune.results.prepared import SENSITIVITY
 
 SEEN = (Path("db", "nni.sqlite"), Path(SENSITIVITY), Path("recovered.json"))
 """Files of an experiment's folder: where none of them has changed, no answer has."""
-
-Pair = tuple[str, ...]
-"""Measures whose front is asked for."""
 
 MOST_DOING = 8
 """Trials under way of which the page says what they do."""
@@ -125,75 +122,6 @@ class Pages:
             self._stamp, self._names = stamp, None
             self._changes.are_known = False
         return self._experiment
-
-
-class Changes:
-    """What a page was told, so that it need not be told again."""
-
-    def __init__(self) -> None:
-        self.are_known = False
-        self._run, self._version = "", 0
-        self._others: dict[str, tuple[int, Any]] = {}
-        self._trials: dict[str, tuple[int, dict[str, Any]]] = {}
-
-    def learn(self, content: dict[str, Any]) -> None:
-        """Take what the page shows now; versions go up with each."""
-        self._version += 1
-        trials = {trial["id"]: trial for trial in content["trials"]}
-        if not self._run or self._trials.keys() - trials.keys():  # another database: who asks is told everything
-            self._run, self._trials, self._others = secrets.token_hex(4), {}, {}
-        self._note(self._trials, trials)
-        self._note(self._others, {key: value for key, value in content.items() if key != "trials"})
-        self.are_known = True
-
-    def _note(self, known: dict[str, tuple[int, Any]], now: Mapping[str, Any]) -> None:
-        for key, value in now.items():
-            if key not in known or (known[key][1] is not value and known[key][1] != value):
-                known[key] = self._version, value
-
-    def since(self, version: object) -> dict[str, Any]:
-        """Return what is new to somebody who knows a version; everything, if that is none of ours."""
-        run, _, number = str(version or "").partition(".")
-        now = {"version": f"{self._run}.{self._version}"}
-        if version == now["version"]:
-            return now
-        known = int(number) if run == self._run and number.isdecimal() else 0
-        others = {key: value for key, (changed, value) in self._others.items() if changed > known}
-        trials = [trial for changed, trial in self._trials.values() if changed > known]
-        return now | others | {"trials": trials, "whole": not known}
-
-
-class Memory:
-    """What was worked out of an experiment, and is right as long as the trials that it is about stay what they are."""
-
-    def __init__(self) -> None:
-        self._found: dict[tuple[str, str], tuple[Trial, object, Any]] = {}
-        self._seen: dict[str, Trial] = {}
-        self._dense: dict[str, float] | None = None
-        self._fronts: dict[Pair, list[str]] = {}
-
-    def recall(self, kind: str, trial: Trial, context: object, work_out: Callable[[], Any]) -> Any:
-        """Return something about a trial; ``context`` is all else that it depends on."""
-        known = self._found.get((kind, trial.id))
-        if known is None or known[0] is not trial or known[1] != context:
-            self._found[kind, trial.id] = known = trial, context, work_out()
-        return known[2]
-
-    def fronts(self, experiment: Experiment, pairs: Iterable[Pair]) -> dict[Pair, list[str]]:
-        """Return the ids of the front of each pair of measures.
-
-        What others dominate stays dominated: only those on a front before, and those that are new, are looked at.
-        """
-        trials = {trial.id: trial for trial in experiment.trials}
-        is_as_before = all(trials.get(key) is trial for key, trial in self._seen.items())
-        fewer = experiment
-        if is_as_before and self._dense == experiment.dense and self._fronts:
-            wanted = {key for front in self._fronts.values() for key in front} | (trials.keys() - self._seen.keys())
-            first = next((trial.id for trial in experiment.trials if trial.record.get("dense")), None)
-            fewer = replace(experiment, trials=[t for t in experiment.trials if t.id in wanted or t.id == first])
-        self._fronts = {pair: [trial.id for trial in fewer.front(pair)] for pair in pairs}
-        self._seen, self._dense = {trial.id: trial for trial in experiment.candidates}, experiment.dense
-        return self._fronts
 
 
 def _answer(work_out: Callable[..., dict[str, Any]], *arguments: Any) -> tuple[int, str]:
