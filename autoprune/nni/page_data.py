@@ -16,6 +16,7 @@ PyTorch is not imported, nor is anything that takes long.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -25,7 +26,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import asdict
 from functools import partial
-from itertools import combinations_with_replacement, islice
+from itertools import combinations_with_replacement, compress, islice, pairwise, repeat
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from autoprune.finalize.choice import choose_trial
 from autoprune.finalize.final import fine_tuned_of
 from autoprune.nni.database import Reader
 from autoprune.nni.learned_data import Learned
-from autoprune.nni.page_memory import Changes, Memory
+from autoprune.nni.page_memory import Changes, Memory, to_json
 from autoprune.report.drawing import draw_network
 from autoprune.report.kept import channels, kept
 from autoprune.report.progress import by_end, hypervolume_by_trial
@@ -52,6 +53,12 @@ SEEN = (Path("db", "nni.sqlite"), Path(SENSITIVITY), Path("recovered.json"))
 
 MOST_DOING = 8
 """Trials under way of which the page says what they do."""
+
+MOST_VOLUMES = 500
+"""Points of the hypervolume's plot that are all drawn."""
+
+YOUNG = 100_000
+"""Objects between two looks for garbage: of thousands of trials all stays, and looking takes as long as reading."""
 
 NICE = 10
 """The search comes first."""
@@ -87,10 +94,10 @@ class Pages:
         try:
             experiment = self._load()
         except UserError as error:  # the database: the next look may find it whole
-            return 503, _to_json({"error": str(error)})
+            return 503, to_json({"error": str(error)})
         match question:
             case {"ask": "page", **more}:
-                return _answer(self._page, experiment, more.get("since"))
+                return _answer(self._page, experiment, more.get("since"), write=str)
             case {"ask": "names"}:
                 self._names = self._names or _answer(names, experiment)
                 return self._names
@@ -101,13 +108,13 @@ class Pages:
             case {"ask": "network"}:
                 return _answer(network, experiment, question.get("trial"))
             case {"ask": "learned"}:
-                return 200, _to_json(self._what_was_learned(experiment, question.get("known")))
-        return 400, _to_json({"error": "no such question"})
+                return 200, to_json(self._what_was_learned(experiment, question.get("known")))
+        return 400, to_json({"error": "no such question"})
 
-    def _page(self, experiment: Experiment, since: object) -> dict[str, Any]:
+    def _page(self, experiment: Experiment, since: object) -> str:
         if not self._changes.are_known:
             self._changes.learn(page(experiment, self._memory))
-        return self._changes.since(since) | {"doing": doing(experiment)}
+        return self._changes.since(since, {"doing": doing(experiment)})
 
     def _what_was_learned(self, experiment: Experiment, known: object) -> dict[str, Any]:
         others = [_stamp(self._folder / each) for each in SEEN[1:]]
@@ -124,14 +131,14 @@ class Pages:
         return self._experiment
 
 
-def _answer(work_out: Callable[..., dict[str, Any]], *arguments: Any) -> tuple[int, str]:
+def _answer(work_out: Callable[..., Any], *arguments: Any, write: Callable[[Any], str] = to_json) -> tuple[int, str]:
     try:
-        return 200, _to_json(work_out(*arguments))
+        return 200, write(work_out(*arguments))
     except UserError as error:
-        return 422, _to_json({"error": str(error)})
+        return 422, to_json({"error": str(error)})
     except Exception as error:
         traceback.print_exc()
-        return 500, _to_json({"error": f"{type(error).__name__}: {' '.join(str(error).split())}"})
+        return 500, to_json({"error": f"{type(error).__name__}: {' '.join(str(error).split())}"})
 
 
 def page(experiment: Experiment, memory: Memory | None = None) -> dict[str, Any]:
@@ -145,8 +152,7 @@ def page(experiment: Experiment, memory: Memory | None = None) -> dict[str, Any]
     size = size_of(check_objectives(experiment.objectives), metric=metric)
     measures, groups = _measures(experiment), channels(experiment)
     begin = min((trial.started for trial in experiment.trials if trial.started), default=0)
-    minutes = [trial.ended and round((trial.ended - begin) / 60_000, 5) for trial in by_end(experiment.candidates)]
-    volumes = hypervolume_by_trial(experiment, size)
+    volumes = _growth(experiment, size)
     recovered = fine_tuned_of(experiment)
     pairs = list(combinations_with_replacement(measures, 2))
     fronts = memory.fronts(experiment, {*pairs, experiment.objectives})
@@ -173,14 +179,26 @@ def page(experiment: Experiment, memory: Memory | None = None) -> dict[str, Any]
         "constraints": [limit.words for limit in experiment.constraints],
         "dense": dense and {"measures": dense, "texts": [each.write(dense[key]) for key, each in measures.items()]},
         "trials": [entry(trial) for trial in experiment.trials],
-        "candidates": [trial.id for trial in experiment.candidates],
         "baselines": {key: [trial.id for trial in trials] for key, trials in experiment.baselines.items()},
         "front": [trial.id for trial in front],
         "fronts": {" ".join(pair): fronts[pair] for pair in pairs},
-        "volume": {"size": size, "minutes": minutes[: len(volumes)], "values": [round(each, 7) for each in volumes]},
+        "volume": {
+            "size": size,
+            "minutes": [ended and round((ended - begin) / 60_000, 5) for ended, _ in volumes],
+            "values": [round(volume, 7) for _, volume in volumes],
+        },
         "groups": list(groups),
         "kept": {trial.id: memory.recall("kept", trial, about, partial(shares, trial)) for trial in front},
     }
+
+
+def _growth(experiment: Experiment, size: str) -> list[tuple[int | None, float]]:
+    """Return when the hypervolume was which; of very many, only where it grew, and the last."""
+    volumes = hypervolume_by_trial(experiment, size)
+    ended = [trial.ended for trial in by_end(experiment.candidates)][: len(volumes)]
+    grown = [a != b for a, b in pairwise([None, *volumes])]
+    is_wanted = grown[:-1] + [True] if len(volumes) > MOST_VOLUMES else repeat(True)
+    return list(compress(zip(ended, volumes, strict=True), is_wanted))
 
 
 def _trial(
@@ -191,6 +209,7 @@ def _trial(
         "number": trial.sequence,
         "name": f"{trial.sequence}: {name(experiment, trial)}",
         "status": trial.status,
+        "baseline": trial.baseline,
         "reason": trial.reason,
         "parameters": ", ".join(
             f"{key} {value}" for key, value in trial.parameters.items() if not key.startswith(PREFIX)
@@ -290,17 +309,10 @@ def _stamp(file: Path) -> tuple[object, ...]:
         return ()
 
 
-def _to_json(content: Any) -> str:
-    """Return one line; what is no number in JSON (NaN, infinity) becomes null."""
-    try:
-        return json.dumps(content, allow_nan=False)
-    except ValueError:
-        return json.dumps(json.loads(json.dumps(content), parse_constant=lambda _: None))
-
-
 def main(folder: Path) -> None:
     """Answer until nobody asks any more."""
     os.nice(NICE)
+    gc.set_threshold(YOUNG)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the manager's
     pages = Pages(folder)
     with closing(pages), os.fdopen(os.dup(1), "w") as answers, suppress(BrokenPipeError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -21,14 +22,17 @@ class Changes:
         self._run, self._version = "", 0
         self._others: dict[str, tuple[int, Any]] = {}
         self._trials: dict[str, tuple[int, dict[str, Any]]] = {}
+        self._texts: dict[str, tuple[int, str]] = {}
 
     def learn(self, content: dict[str, Any]) -> None:
         """Take what the page shows now; versions go up with each."""
         self._version += 1
         trials = {trial["id"]: trial for trial in content["trials"]}
         if not self._run or self._trials.keys() - trials.keys():  # another database: who asks is told everything
-            self._run, self._trials, self._others = secrets.token_hex(4), {}, {}
+            self._run, self._trials, self._texts, self._others = secrets.token_hex(4), {}, {}, {}
         self._note(self._trials, trials)
+        changed = [(key, value) for key, (version, value) in self._trials.items() if version == self._version]
+        self._texts |= {key: (self._version, to_json(value)) for key, value in changed}
         self._note(self._others, {key: value for key, value in content.items() if key != "trials"})
         self.are_known = True
 
@@ -37,16 +41,21 @@ class Changes:
             if key not in known or (known[key][1] is not value and known[key][1] != value):
                 known[key] = self._version, value
 
-    def since(self, version: object) -> dict[str, Any]:
-        """Return what is new to somebody who knows a version; everything, if that is none of ours."""
+    def since(self, version: object, more: Mapping[str, Any]) -> str:
+        """Return as JSON what is new to somebody who knows a version, or everything, if that is none of ours.
+
+        Args:
+            more: what is always told.
+        """
         run, _, number = str(version or "").partition(".")
-        now = {"version": f"{self._run}.{self._version}"}
+        now = {"version": f"{self._run}.{self._version}", **more}
         if version == now["version"]:
-            return now
+            return to_json(now)
         known = int(number) if run == self._run and number.isdecimal() else 0
         others = {key: value for key, (changed, value) in self._others.items() if changed > known}
-        trials = [trial for changed, trial in self._trials.values() if changed > known]
-        return now | others | {"trials": trials, "whole": not known}
+        trials = ", ".join(text for changed, text in self._texts.values() if changed > known)
+        rest = to_json(now | others | {"whole": not known})
+        return f'{{"trials": [{trials}], {rest[1:]}'
 
 
 class Memory:
@@ -80,3 +89,11 @@ class Memory:
         self._fronts = {pair: [trial.id for trial in fewer.front(pair)] for pair in pairs}
         self._seen, self._dense = {trial.id: trial for trial in experiment.candidates}, experiment.dense
         return self._fronts
+
+
+def to_json(content: Any) -> str:
+    """Return one line; what is no number in JSON (NaN, infinity) becomes null."""
+    try:
+        return json.dumps(content, allow_nan=False)
+    except ValueError:
+        return json.dumps(json.loads(json.dumps(content), parse_constant=lambda _: None))

@@ -134,10 +134,8 @@ export function savePicture(element, filename) {
 export function drawVolume(element, state) {
     const colors = theme();
     const { size, minutes, values } = state.volume;
-    const isMany = values.length > MOST_POINTS; // then only where it has grown, and its end
-    const wanted = values.map((_, i) => i).filter(i => !isMany || values[i] !== values[i - 1] || i === values.length - 1);
     const trace = {
-        x: wanted.map(i => minutes[i]), y: wanted.map(i => values[i]), mode: isMany ? 'lines' : 'lines+markers', line: { shape: 'hv', color: colors.accent }, marker: { size: 5 },
+        x: minutes, y: values, mode: 'lines+markers', line: { shape: 'hv', color: colors.accent }, marker: { size: 5 },
         hovertemplate: 'after %{x:.1f} min: %{y:.4f}<extra></extra>',
     };
     const look = layout(element, colors, {
@@ -146,6 +144,8 @@ export function drawVolume(element, state) {
     });
     Plotly.react(element, [trace], look, PLAIN);
 }
+
+export const keptHeight = ({ front, kept }) => 110 + 28 * Math.max(2, front.filter(trial => kept[trial.id]).length); // pixels
 
 export function drawKept(element, state, pick) {
     const colors = theme();
@@ -163,9 +163,8 @@ export function drawKept(element, state, pick) {
     const look = layout(element, colors, {
         xaxis: { type: 'category', showgrid: false, title: { text: "coupled group, in the network's order" } },
         yaxis: { type: 'category', showgrid: false, autorange: 'reversed' },
-        height: 110 + 28 * Math.max(2, front.length), margin: { l: isNarrow(element) ? 60 : 120, r: 8, t: 10, b: 60 },
+        height: keptHeight(state), margin: { l: isNarrow(element) ? 60 : 120, r: 8, t: 10, b: 60 },
     });
-    element.style.height = `${look.height}px`;
     Plotly.react(element, [trace], look, PLAIN).then(() => {
         element.removeAllListeners('plotly_click');
         element.on('plotly_click', event => pick(front[event.points[0].pointIndex[0]].id));
