@@ -11,7 +11,8 @@ function plain(text) {
 }
 
 const NARROW = 520; // pixels
-const MOST_POINTS = 500; // of candidates that others beat: more take long to draw, and cover one another
+const MOST_POINTS = 500; // of candidates that are all drawn: more take long to draw, and cover one another
+const [COLUMNS, ROWS] = [25, 20]; // of the fields of which only one candidate is drawn where there are more
 const isNarrow = element => element.clientWidth > 0 && element.clientWidth < NARROW;
 
 const isOnPaper = () => document.documentElement?.classList.contains('paper') ?? false;
@@ -59,10 +60,34 @@ function hover(state, trial) {
     return hovers.get(trial);
 }
 
-// At most that many of a list, evenly.
-function thinned(all, most) {
-    const step = Math.max(1, all.length / most);
-    return step === 1 ? all : Array.from({ length: most }, (_, i) => all[Math.floor(i * step)]);
+// Of many candidates the first in each field of the plot: so a new one changes little.
+function thinned(trials, view) {
+    if (trials.length <= MOST_POINTS) {
+        return trials;
+    }
+    const [columns, rows] = [fields(trials, view.x, view.xlog, COLUMNS), fields(trials, view.y, view.ylog, ROWS)];
+    const first = new Map();
+    trials.forEach(trial => {
+        const field = columns(trial) * ROWS + rows(trial);
+        first.has(field) || first.set(field, trial);
+    });
+    return [...first.values()];
+}
+
+// Returns a function from a trial to its field, of `count` between the least and the greatest value of a measure.
+function fields(trials, name, isLog, count) {
+    const value = trial => (isLog ? Math.log(trial.measures[name]) : trial.measures[name]);
+    const [least, most] = trials.map(value).filter(Number.isFinite).reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [Infinity, -Infinity]);
+    return trial => Math.max(0, Math.min(count - 1, Math.floor(count * (value(trial) - least) / (most - least || 1))));
+}
+
+const shown = new WeakMap(); // by plot: what it shows, and how
+
+// Whether that is not what a plot shows; then it is from now on.
+function isNews(element, now) {
+    const before = shown.get(element);
+    shown.set(element, now);
+    return before?.length !== now.length || now.some((each, i) => each !== before[i]);
 }
 
 function points(state, trials, view, look) {
@@ -79,9 +104,16 @@ export function drawFront(element, state, view, pick) {
     const colors = theme();
     const sorted = trials => [...trials].sort((a, b) => a.measures[view.x] - b.measures[view.x]);
     const front = sorted(state.fronts[`${view.x} ${view.y}`] ?? state.fronts[`${view.y} ${view.x}`]);
+    const chosen = state.trials.filter(trial => trial.id === view.chosen && trial.measures);
+    const others = view.others ? thinned(state.candidates, view) : [];
+    const words = inWords(state, front, view, others);
+    const looks = [JSON.stringify(view), colors, element.clientWidth];
+    if (!isNews(element, [...looks, state.dense, ...front, ...others, ...chosen, ...Object.values(state.baselines).flat()])) {
+        return words;
+    }
     const traces = [];
     if (view.others) {
-        traces.push(points(state, thinned(state.candidates, MOST_POINTS), view, { name: 'candidates', marker: { color: colors.soft, opacity: 0.45 } }));
+        traces.push(points(state, others, view, { name: 'candidates', marker: { color: colors.soft, opacity: 0.45 } }));
     }
     Object.entries(state.baselines).forEach(([name, trials], i) => {
         const color = BASELINE_COLORS[i % BASELINE_COLORS.length];
@@ -95,7 +127,6 @@ export function drawFront(element, state, view, pick) {
         const star = { symbol: 'star', size: 16, color: colors.ink };
         traces.push(points(state, [dense], view, { name: 'dense model', marker: star }));
     }
-    const chosen = state.trials.filter(trial => trial.id === view.chosen && trial.measures);
     const ring = { symbol: 'circle-open', size: 21, color: colors.error, line: { width: 3 } };
     traces.push(points(state, chosen, view, { name: 'selected', marker: ring, hoverinfo: 'skip', showlegend: chosen.length > 0 }));
     const axis = (name, log) => ({
@@ -110,12 +141,13 @@ export function drawFront(element, state, view, pick) {
         element.removeAllListeners('plotly_click');
         element.on('plotly_click', event => event.points[0].customdata && pick(event.points[0].customdata));
     });
-    return inWords(state, front, view);
+    return words;
 }
 
 // What the line says, for those who do not see it.
-function inWords(state, front, { x, y, others }) {
-    const few = others && state.candidates.length > MOST_POINTS ? ` Of ${state.candidates.length} candidates, ${MOST_POINTS} are drawn.` : '';
+function inWords(state, front, { x, y }, others) {
+    const isPart = others.length > 0 && others.length < state.candidates.length;
+    const few = isPart ? ` Of ${state.candidates.length} candidates, ${others.length} are drawn: one where many are close.` : '';
     const at = name => state.measures.findIndex(each => each.name === name);
     const say = trial => `${state.declared.get(y).noun} ${trial.texts[at(y)]} at ${state.declared.get(x).noun} ${trial.texts[at(x)]}`;
     if (front.length < 2) {
