@@ -8,6 +8,8 @@ It answers questions, one on each line of its input, until the input ends, which
     {"ask": "names"}                      what trials are called, see :func:`names`
     {"ask": "choice", "rule": "knee"}     {"trial": ID, "reason": ...}, see :func:`choice`
     {"ask": "network", "trial": ID}       a drawing of it, or of the dense model, see :func:`network`
+    {"ask": "searches"}                   which other searches there are, see :class:`.Others`
+    {"ask": "beside", "other": ID}        this search and another one, see :func:`.versus`
     {"ask": "learned", "known": OF}       what the search learned, unless it is known, see :class:`.Learned`
 
 An answer is one line as well: an HTTP status, a space, and JSON; ``{"error": "one line"}`` if the status is not 200.
@@ -34,9 +36,9 @@ from autoprune.base.progress import share
 from autoprune.errors import UserError
 from autoprune.finalize.choice import choose_trial
 from autoprune.finalize.final import fine_tuned_of
-from autoprune.nni.database import Reader
 from autoprune.nni.learned_data import Learned
 from autoprune.nni.page_memory import Changes, Memory, to_json
+from autoprune.nni.page_source import SEEN, Others, Source, stamp_of
 from autoprune.report.drawing import draw_network
 from autoprune.report.kept import channels, kept
 from autoprune.report.progress import by_end, hypervolume_by_trial
@@ -46,10 +48,6 @@ from autoprune.results.experiment import Experiment, Trial
 from autoprune.results.fine_tuned import FineTuned
 from autoprune.results.measures import Measure
 from autoprune.results.pareto import check_objectives, size_of
-from autoprune.results.prepared import SENSITIVITY
-
-SEEN = (Path("db", "nni.sqlite"), Path(SENSITIVITY), Path("recovered.json"))
-"""Files of an experiment's folder: where none of them has changed, no answer has."""
 
 MOST_DOING = 8
 """Trials under way of which the page says what they do."""
@@ -73,8 +71,7 @@ class Pages:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._reader = Reader(folder)
-        self._stamp: object = None
+        self._source, self._others = Source(folder), Others(folder)
         self._experiment: Experiment | None = None
         self._names: tuple[int, str] | None = None
         self._memory = Memory()
@@ -92,9 +89,11 @@ class Pages:
         those that are new or have changed, and where nothing has, ``version`` and ``doing`` are all there is.
         """
         try:
-            experiment = self._load()
+            experiment = self._source.load()
         except UserError as error:  # the database: the next look may find it whole
             return 503, to_json({"error": str(error)})
+        if experiment is not self._experiment:
+            self._experiment, self._names, self._changes.are_known = experiment, None, False
         match question:
             case {"ask": "page", **more}:
                 return _answer(self._page, experiment, more.get("since"), write=str)
@@ -107,6 +106,10 @@ class Pages:
                 return _answer(choice, experiment, rule)
             case {"ask": "network"}:
                 return _answer(network, experiment, question.get("trial"))
+            case {"ask": "searches"}:
+                return _answer(self._others.listed)
+            case {"ask": "beside", "other": str(other)}:
+                return _answer(self._others.beside, experiment, other)
             case {"ask": "learned"}:
                 return 200, to_json(self._what_was_learned(experiment, question.get("known")))
         return 400, to_json({"error": "no such question"})
@@ -117,18 +120,9 @@ class Pages:
         return self._changes.since(since, {"doing": doing(experiment)})
 
     def _what_was_learned(self, experiment: Experiment, known: object) -> dict[str, Any]:
-        others = [_stamp(self._folder / each) for each in SEEN[1:]]
+        others = [stamp_of(self._folder / each) for each in SEEN[1:]]
         found = self._learned.latest(f"{len(experiment.candidates)} {others}")
         return {key: found[key] for key in ("of", "working")} if found["of"] == known else found
-
-    def _load(self) -> Experiment:
-        """Read the experiment if it has changed; of trials that have not, what was read of them stays."""
-        stamp = [_stamp(self._folder / each) for each in SEEN]
-        if self._experiment is None or stamp != self._stamp:
-            self._experiment = self._reader.read()
-            self._stamp, self._names = stamp, None
-            self._changes.are_known = False
-        return self._experiment
 
 
 def _answer(work_out: Callable[..., Any], *arguments: Any, write: Callable[[Any], str] = to_json) -> tuple[int, str]:
@@ -297,16 +291,6 @@ def network(experiment: Experiment, trial_id: str | None) -> dict[str, Any]:
 
 def _measures(experiment: Experiment) -> dict[str, Measure]:
     return {experiment.metric.name: experiment.metric} | experiment.sizes
-
-
-def _stamp(file: Path) -> tuple[object, ...]:
-    """Return what is another thing once a file has changed: SQLite counts its transactions at byte 24."""
-    try:
-        with file.open("rb") as opened:
-            status = os.fstat(opened.fileno())
-            return status.st_ino, status.st_mtime_ns, status.st_size, opened.read(28)[24:]
-    except OSError:
-        return ()
 
 
 def main(folder: Path) -> None:

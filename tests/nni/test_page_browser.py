@@ -171,6 +171,29 @@ def test_the_search_is_paused_goes_on_gets_more_trials_and_is_stopped_once_asked
     ]
 
 
+def test_more_trials_of_a_search_whose_time_is_over_need_more_time_too(search, tmp_path, browser):
+    with opened(browser, search, tmp_path, status="DONE", spent=95, maxExperimentDuration="90s") as site:
+        click(browser, "#more")
+        browser.wait_for("document.getElementById('more-time').checkVisibility()", 10)
+        assert "The time allowed, 90 s, is over" in text_of(browser, "#more-time")
+        assert browser.evaluate("document.getElementById('more-minutes').value") == "2"
+        browser.evaluate("document.getElementById('more-minutes').value = 0")
+        click(browser, "#more-dialog button[value=more]")
+        browser.wait_for("document.getElementById('trouble').checkVisibility()", 10)
+        assert (
+            text_of(browser, "#trouble") == "That was not done: the time allowed is over: give the search minutes too"
+        )
+        click(browser, "#more")
+        browser.wait_for("document.getElementById('more-minutes').value === '2'", 10)
+        click(browser, "#more-dialog button[value=more]")
+        wait_until(lambda: len(site.commands) == 2, 10, "the second command")
+        change = "/api/v1/nni/experiment?update_type="
+        assert site.commands == [
+            ["PUT", f"{change}MAX_EXEC_DURATION", {"params": {"maxExperimentDuration": "215s"}}],
+            ["PUT", f"{change}MAX_TRIAL_NUM", {"params": {"maxTrialNumber": 34}}],
+        ]
+
+
 @pytest.mark.parametrize(("status", "buttons"), [("DONE", ["more", "stop"]), ("VIEWED", ["stop"]), ("ERROR", ["stop"])])
 def test_of_a_search_that_is_over_only_what_can_be_done_is_offered(search, tmp_path, browser, status, buttons):
     with opened(browser, search, tmp_path, status=status):

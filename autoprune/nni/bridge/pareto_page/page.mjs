@@ -10,6 +10,7 @@ import { drawFront, drawKept, drawVolume, keptHeight, savePicture } from './plot
 import { showFailed, showRunning } from './running.mjs';
 import { readPage } from './state.mjs';
 import { connectTable, saveTable, showTable } from './table.mjs';
+import { compareSearches, connectVersus, offerSearches, otherSearch } from './versus.mjs';
 
 const POLL_MS = 2000;
 
@@ -29,7 +30,7 @@ async function poll() {
         find('trouble').hidden = true;
         update(status, answer);
         showExports(exported);
-        await showLog();
+        await Promise.all([showLog(), offerSearches(), compareSearches()]);
     } catch (error) {
         if (!isStopped) {
             const isGone = error instanceof TypeError; // nobody answered
@@ -135,7 +136,7 @@ function drawLater(id, content, drawIt) {
 
 function drawTheFront() {
     const view = { x: find('x').value, y: find('y').value, xlog: find('xlog').checked, ylog: find('ylog').checked,
-        others: find('others').checked, chosen };
+        others: find('others').checked, chosen, other: otherSearch() };
     find('front-words').textContent = drawFront(find('front'), state, view, select);
 }
 
@@ -207,5 +208,6 @@ matchMedia('(max-width: 40rem)').addEventListener('change', draw);
 addEventListener('beforeprint', () => forPaper(true));
 addEventListener('afterprint', () => forPaper(false));
 connectTable(showTrials);
+connectVersus(() => find('front').closest('section').hidden || drawTheFront());
 connectActions(showStopped);
 poll();

@@ -1,5 +1,6 @@
 // The page's figures, drawn by plotly.js, which the page loads before this module.
 
+const OTHER_COLOR = '#c2478a'; // of another search
 const BASELINE_COLORS = ['#d98200', '#00856a', '#9a6fd0', '#8a6d3b'];
 const BUTTONS = [['zoom2d', 'pan2d', 'resetScale2d', 'toImage']]; // none that would send data elsewhere
 const CONFIG = { displaylogo: false, responsive: true, modeBarButtons: BUTTONS };
@@ -98,16 +99,19 @@ function points(state, trials, view, look) {
     };
 }
 
-// view: { x, y, xlog, ylog, others, chosen } of the controls; pick is called with the id of a clicked trial. Returns the line
+const frontOf = ({ fronts }, { x, y }) => fronts[`${x} ${y}`] ?? fronts[`${y} ${x}`];
+
+// view: { x, y, xlog, ylog, others, chosen } of the controls, and other, a search beside this one, or null; pick is called with the id of a clicked trial. Returns the line
 // in words.
 export function drawFront(element, state, view, pick) {
     const colors = theme();
     const sorted = trials => [...trials].sort((a, b) => a.measures[view.x] - b.measures[view.x]);
-    const front = sorted(state.fronts[`${view.x} ${view.y}`] ?? state.fronts[`${view.y} ${view.x}`]);
+    const front = sorted(frontOf(state, view));
     const chosen = state.trials.filter(trial => trial.id === view.chosen && trial.measures);
     const others = view.others ? thinned(state.candidates, view) : [];
     const words = inWords(state, front, view, others);
-    const looks = [JSON.stringify(view), colors, element.clientWidth];
+    const { other, ...controls } = view;
+    const looks = [JSON.stringify(controls), other, colors, element.clientWidth];
     if (!isNews(element, [...looks, state.dense, ...front, ...others, ...chosen, ...Object.values(state.baselines).flat()])) {
         return words;
     }
@@ -122,6 +126,11 @@ export function drawFront(element, state, view, pick) {
     });
     const line = { mode: 'lines+markers', line: { color: colors.accent, width: 2 }, marker: { size: 9 } };
     traces.push(points(state, front, view, { name: 'Pareto front', ...line }));
+    const otherFront = other && frontOf(other, view);
+    if (otherFront) {
+        const look = { mode: 'lines+markers', line: { color: OTHER_COLOR, width: 2, dash: 'dash' }, marker: { size: 8, symbol: 'square', color: OTHER_COLOR } };
+        traces.push({ ...points(state, sorted(otherFront), view, { name: `front of ${plain(other.name)} (${plain(other.id)})`, ...look }), customdata: otherFront.map(() => null) });
+    }
     if (state.dense) {
         const dense = { id: '', name: 'dense model', ...state.dense };
         const star = { symbol: 'star', size: 16, color: colors.ink };
