@@ -15,7 +15,7 @@ from autoprune.results.network import Layer, Network, network_of_groups
 LANES = 4
 """Lines of coupled groups side by side, at most: what does not fit is not joined."""
 
-WIDEST = 78
+WIDEST = 76
 """Of the drawing's width, in percent, that the widest bar takes: beside the lines it must fit on a telephone."""
 
 LONGEST_NAME = 30

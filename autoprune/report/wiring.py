@@ -14,7 +14,7 @@ LANES = 4
 """Lines side by side, at most: what does not fit is not drawn."""
 
 TRUNK = 12
-"""Pixels between the line from layer to layer and the bars."""
+"""Pixels between the line from layer to layer and the bars, and between it and what skips layers."""
 
 READ_AT, LEAVES_AT, JOINED_AT = 9, 51, 42
 """Where a result comes to a layer, where it leaves it, and where it is joined in between, from the layer's top."""
@@ -53,7 +53,8 @@ class Wiring:
     @property
     def width(self) -> int:
         """Pixels that it needs, left of the bars."""
-        return TRUNK + LANE * (1 + max((line.lane for line in self.lines if line.lane is not None), default=-1))
+        lanes = [line.lane for line in self.lines if line.lane is not None]
+        return TRUNK + (TRUNK + LANE * max(lanes) if lanes else 0)
 
     @property
     def left_out(self) -> int:
@@ -87,7 +88,7 @@ def draw_wiring(root: ElementTree.Element, network: Network, wiring: Wiring, bar
         add(within, "path", d=f"M{trunk} {ROW * i + CENTRE}V{ROW * (i + 1) + CENTRE}")
     for line in wiring.lines:
         if line.lane is not None:
-            _draw_line(within, network, line, trunk, trunk - LANE * (line.lane + 1))
+            _draw_line(within, network, line, trunk, trunk - TRUNK - LANE * line.lane)
     for kind, layer in dict.fromkeys((e.kind, e.target) for line in wiring.lines for e in line.edges if e.kind != READ):
         add(within, "circle", cx=trunk, cy=ROW * layer + JOINED_AT, r=6, fill=PAPER)
         sign = {"text_anchor": "middle", "font_size": 11, "fill": "currentColor", "stroke": "none"}
