@@ -142,6 +142,19 @@ def test_before_anything_has_finished_it_says_what_is_prepared_and_draws_no_axes
         browser.wait_for("document.querySelector('#doing progress').value === 0.5", 10)
 
 
+def test_while_there_are_baselines_alone_no_plot_is_empty(search, tmp_path, browser):
+    others = "not in (select trialJobId from TrialJobEvent where data like '%baseline%')"
+    change(search, *(f"delete from {table} where trialJobId {others}" for table in ("MetricData", "TrialJobEvent")))
+    with opened(browser, search, tmp_path):
+        browser.wait_for("document.querySelector('#front .main-svg')", 10)
+        plots = "[...document.querySelectorAll('.plot')].filter(each => each.checkVisibility()).map(each => each.id)"
+        assert browser.evaluate(plots) == ["front"]
+        assert "The next trial is about to start" in text_of(browser, "#prepared")
+        look(browser, width=390)
+        browser.wait_for("document.getElementById('front')._fullLayout.width < 390", 10)
+        assert boxes_that_overlap(browser) == []
+
+
 def test_the_search_is_paused_goes_on_gets_more_trials_and_is_stopped_once_asked(page, browser):
     click(browser, "#pause")
     browser.wait_for("document.getElementById('pause').textContent === 'Go on'", 10)

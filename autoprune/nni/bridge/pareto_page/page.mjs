@@ -97,7 +97,8 @@ function draw() {
         return;
     }
     const points = state.candidates.length + Object.values(state.baselines).flat().length;
-    document.querySelectorAll('[data-needs=points]').forEach(section => { section.hidden = points === 0; });
+    const there = { points, candidates: state.candidates.length, front: state.front.length };
+    document.querySelectorAll('[data-needs]').forEach(section => { section.hidden = !there[section.dataset.needs]; });
     if (points > 0) {
         drawPoints();
     }

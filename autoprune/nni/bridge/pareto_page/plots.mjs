@@ -138,12 +138,16 @@ export function drawFront(element, state, view, pick) {
     }
     const ring = { symbol: 'circle-open', size: 21, color: colors.error, line: { width: 3 } };
     traces.push(points(state, chosen, view, { name: 'selected', marker: ring, hoverinfo: 'skip', showlegend: chosen.length > 0 }));
-    const axis = (name, log) => ({
+    const decades = side => {
+        const values = traces.flatMap(trace => trace[side]).filter(value => value > 0);
+        return Math.log10(Math.max(...values) / Math.min(...values));
+    };
+    const axis = (side, name, log) => ({
         title: { text: state.declared.get(name).noun + (log ? ' (log scale)' : '') }, type: log ? 'log' : 'linear',
-        tickformat: state.declared.get(name).ticks, ...(log && !isNarrow(element) ? { dtick: 'D2' } : {}),
+        tickformat: state.declared.get(name).ticks, ...(log ? { dtick: isNarrow(element) && decades(side) > 1.8 ? 1 : 'D2' } : {}),
     });
     const look = layout(element, colors, {
-        xaxis: axis(view.x, view.xlog), yaxis: axis(view.y, view.ylog),
+        xaxis: axis('x', view.x, view.xlog), yaxis: axis('y', view.y, view.ylog),
         uirevision: [view.x, view.y, view.xlog, view.ylog].join(), // a zoom survives new points
     }, traces.filter(trace => trace.showlegend !== false).map(trace => trace.name));
     Plotly.react(element, traces, look, CONFIG).then(() => {
