@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations_with_replacement
+from statistics import fmean
 from typing import Any
 
 from autoprune.errors import UserError
 from autoprune.finalize.choice import choose_trial
+from autoprune.finalize.final import fine_tuned_of
 from autoprune.report.rows import cell, name
 from autoprune.results.experiment import Experiment, Trial
 from autoprune.results.measures import SIZES, Measure, named
@@ -105,7 +107,9 @@ def _chosen(experiment: Experiment) -> str:
         trial, reason = choose_trial(experiment, None)
     except UserError as error:
         return str(error)
-    return f"{trial.id} ({reason}): {_words(experiment.metric, _size(experiment), trial.measures)}"
+    tuned = fine_tuned_of(experiment).get(trial.id)
+    later = f", {experiment.metric.write(fmean(tuned.validation))} fine-tuned to the end" if tuned else ""
+    return f"{trial.id} ({reason}): {_words(experiment.metric, _size(experiment), trial.measures)}{later}"
 
 
 def _words(metric: Measure, size: Measure, measures: Mapping[str, float]) -> str:
