@@ -14,10 +14,7 @@ from torch.nn import functional as F
 from torchvision.models import maxvit, swin_transformer
 
 from autoprune.errors import TrialFailure
-
-HEAD_COUNTS = ("num_heads", "n_heads", "n_head", "heads", "num_attention_heads", "nhead")
-QUERIES = ("qkv", "q", "query", "query_proj", "q_proj", "to_q", "to_qkv", "q_lin", "Wqkv", "in_proj", "c_attn")
-INNER_WIDTHS = ("all_head_size", "inner_dim", "attn_dim", "inner_size", "split_size")
+from autoprune.prune.graph.heads import shrink_counts
 
 
 def shrink_heads(layer: nn.Module) -> None:
@@ -47,29 +44,7 @@ def shrink_heads(layer: nn.Module) -> None:
             layer.n_heads = heads
             layer.__class__ = FewerHeadsGridAttention
         return
-    _shrink_named_heads(layer)
-
-
-def _shrink_named_heads(layer: nn.Module) -> None:
-    counts = [name for name in HEAD_COUNTS if isinstance(getattr(layer, name, None), int)]
-    queries = [getattr(layer, name) for name in QUERIES if isinstance(getattr(layer, name, None), nn.Module)]
-    if not counts or not queries:
-        return
-    if isinstance(queries[0], nn.Linear):
-        old, new = queries[0].out_features, len(queries[0].weight)
-    elif hasattr(queries[0], "nf"):  # GPT-2's linear layer has its weight the other way round
-        old, new = queries[0].nf, queries[0].weight.shape[1]
-    else:
-        return
-    if old == new:
-        return
-    for name in INNER_WIDTHS:
-        for pieces in (1, 3):  # queries alone, or with keys and values
-            if isinstance(getattr(layer, name, None), int) and getattr(layer, name) * pieces == old:
-                setattr(layer, name, new // pieces)
-                break
-    for name in counts:
-        setattr(layer, name, round(getattr(layer, name) * new / old))
+    shrink_counts(layer)
 
 
 class FewerHeadsAttention(nn.MultiheadAttention):

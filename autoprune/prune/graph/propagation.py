@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
-from autoprune.prune.graph.labels import SINGLE, Couplings, varying
+from autoprune.prune.graph.heads import cuts_by_heads
+from autoprune.prune.graph.labels import SINGLE, Couplings, core, varying
 
 LIMIT = 50_000_000
 """Elements of the largest label tensor that is ever written out: 200 MB."""
@@ -74,6 +76,7 @@ class LabelPropagator(TorchDispatchMode):
         self.names: dict[int, str] = {}
         self.beside: dict[str, tuple[str, Tensor | None]] = {}
         self.matrices: set[str] = set(raw)
+        self.cut_by_heads = {name for name, layer in model.named_modules() if cuts_by_heads(layer)}
         for prefix, module in model.named_modules():
             if isinstance(module, torch.jit.ScriptModule):
                 continue  # its parameters cannot be replaced
@@ -208,6 +211,8 @@ class LabelPropagator(TorchDispatchMode):
         for labels, wide in labelled:
             if result is None:
                 result = labels
+            elif varying(labels) and set(varying(result)) - set(varying(labels)):
+                self.couplings.spread(labels, result)
             elif varying(labels) or not varying(result):
                 self.couplings.join(result, labels)
             else:  # one channel, broadcast over all the others: it must not go, and they must not feel it
@@ -245,6 +250,19 @@ class LabelPropagator(TorchDispatchMode):
         """Allow a change of the memory layout only."""
         if named["self"] is not out or tuple(named["size"]) != tuple(out.shape):
             self.unknown(func, name, named, out)
+
+    def is_cut_by_heads(self, labels: Tensor, dim: int) -> bool:
+        """Whether along ``dim`` lie all heads of a projection that its attention cuts where its numbers of heads say.
+
+        Such a cut moves with what is removed: the pieces need not be equal.
+        """
+        if not self.cut_by_heads or varying(labels)[:1] != [dim % labels.ndim]:
+            return False
+        line = core(labels).flatten()
+        made = self.axes[bisect_right(self.axes, int(line[0]), key=lambda axis: axis.start) - 1]
+        attention = made.name.rpartition(".")[0].rpartition(".")[0]
+        whole = torch.arange(made.start, made.start + made.shape[0], dtype=line.dtype)
+        return attention in self.cut_by_heads and torch.equal(line, whole)
 
     def role(self, weight: Weight, dim: int, role: str) -> None:
         """Note what a dimension of a weight does."""

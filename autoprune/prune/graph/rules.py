@@ -100,7 +100,9 @@ class Moves(LabelPropagator):
                 start = start + size if start < 0 else start
                 end = size if end is None else min(end + size if end < 0 else end, size)
                 length = end - start if named.get("step", 1) == 1 else 0
-            if length == size or dim % labels.ndim not in varying(labels):
+            if length == size or self.is_cut_by_heads(labels, dim):
+                return
+            if dim % labels.ndim not in varying(labels):
                 return
             if length > 0 and size % length == 0 and start % length == 0:
                 self.couplings.tie(
@@ -109,8 +111,9 @@ class Moves(LabelPropagator):
             else:
                 self.couplings.fix(labels, [dim], "it is cut at a fixed place")
         elif name == "index":
-            indices = named["indices"]
-            self.couplings.fix(labels, [i for i, x in enumerate(indices) if x is not None], "its channels are indexed")
+            axes = [i for i, x in enumerate(named["indices"]) if x is not None]
+            if len(axes) != 1 or not self.is_cut_by_heads(labels, axes[0]):
+                self.couplings.fix(labels, axes, "its channels are indexed")
         elif name in ("index_select", "unfold"):
             self.couplings.fix(labels, [named.get("dim", named.get("dimension", 0))], "its channels are indexed")
         elif name == "roll":

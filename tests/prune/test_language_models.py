@@ -1,0 +1,109 @@
+"""Hugging Face's architectures: what of each can go, and that the smaller network ignores just that."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from language_models import build, example
+from torch import Tensor, nn
+
+from autoprune.base.tree import call
+from autoprune.prune.find import find_groups
+from autoprune.prune.graph.trace import tensors
+from autoprune.prune.groups import Groups
+from autoprune.prune.outputs import relative_difference
+from autoprune.prune.proof import half
+from autoprune.prune.random_values import randomise
+from autoprune.prune.rebuild import rebuild
+from autoprune.prune.removal import remove_channels
+
+pytest.importorskip("transformers")
+
+SHARES = {
+    "qwen3": 0.98,
+    "phi3": 0.98,
+    "gemma3": 0.97,
+    "stablelm": 0.95,
+    "falcon": 0.92,
+    "falcon_grouped": 0.95,
+    "gpt_bigcode": 0.85,
+}
+"""By architecture: the least share in any group of the parameters that are neither embeddings nor the output layer."""
+MAIN = ("qwen3", "phi3", "falcon")
+
+
+def share(model: nn.Module, groups: Groups) -> float:
+    """Return the share of single weights that lie in a group, of those beside embeddings and the output layer."""
+    inside = total = 0
+    for name, parameter in model.named_parameters():
+        if any(part in name for part in ("embed", "wte", "wpe", "lm_head")):
+            continue
+        reached = torch.zeros(parameter.shape, dtype=torch.bool)
+        for group in groups:
+            for part in group.slices:
+                if part.parameter == name:
+                    reached.index_fill_(part.dim, (part.unit >= 0).nonzero().flatten(), True)
+        inside, total = inside + int(reached.sum()), total + parameter.numel()
+    return inside / total
+
+
+def ignoring(model: nn.Module, groups: Groups, removed: dict[str, list[int]]) -> nn.Module:
+    """Return a copy of ``model`` whose layers ignore these units: only the columns that read them are zero.
+
+    It owes nothing to where units are made, normalised and rotated: that is for the smaller network to get right.
+    """
+    model = copy.deepcopy(model)
+    state = dict(model.named_parameters())
+    for group in groups:
+        gone = torch.tensor(removed[group.name])
+        readers = [part for part in group.slices if part.role == "in"]
+        assert readers, group.name
+        for part in readers:
+            columns = torch.isin(part.unit, gone.to(part.unit.dtype)).nonzero().flatten()
+            state[part.parameter].data.index_fill_(part.dim, columns, 0.0)
+    return model
+
+
+@torch.no_grad()
+def outputs(model: nn.Module, inputs: Any) -> list[Tensor]:
+    return tensors(call(model, inputs))
+
+
+def doubled(inputs: Any) -> Any:
+    return inputs.double() if isinstance(inputs, Tensor) else inputs
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in MAIN else pytest.mark.slow) for name in SHARES]
+)
+def test_the_smaller_network_is_the_dense_one_that_ignores_what_went(name: str) -> None:
+    torch.manual_seed(0)
+    model, inputs = randomise(build(name)).eval(), example(name)
+    groups = find_groups(model, inputs)
+    assert share(model, groups) >= SHARES[name], groups.left_alone
+
+    removed = {group.name: half(group) for group in groups}
+    precise = copy.deepcopy(model).double()
+    smaller, wanted = (
+        outputs(network, doubled(inputs))
+        for network in (remove_channels(precise, doubled(inputs), groups, removed), ignoring(precise, groups, removed))
+    )
+    assert relative_difference(smaller, wanted) < 1e-9
+    assert relative_difference(smaller, outputs(precise, doubled(inputs))) > 1e-4, "nothing that matters went"
+
+    small = remove_channels(model, inputs, groups, removed)
+    again = rebuild(build(name), small.state_dict())
+    assert relative_difference(outputs(again, inputs), outputs(small, inputs)) == 0
+    _trains(again, inputs)
+
+
+def _trains(model: nn.Module, inputs: Any) -> None:
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    optimizer = torch.optim.SGD(model.train().parameters(), 0.1)
+    sum(output.square().mean() for output in tensors(call(model, inputs)) if output.is_floating_point()).backward()
+    optimizer.step()
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+    assert any(not torch.equal(before[name], parameter) for name, parameter in model.named_parameters())
