@@ -27,6 +27,15 @@ CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "qwen3_moe": ("Qwen3MoeForCausalLM", EXPERTS | {"num_experts": 4, "moe_intermediate_size": 16, "head_dim": 8}),
     "olmoe": ("OlmoeForCausalLM", EXPERTS | {"num_experts": 4}),
+    "gpt_oss": ("GptOssForCausalLM", EXPERTS | {"num_local_experts": 4, "head_dim": 8}),
+    "granite_moe": ("GraniteMoeForCausalLM", EXPERTS | {"num_local_experts": 4}),
+    "deepseek_v3": (
+        "DeepseekV3ForCausalLM",
+        EXPERTS
+        | {"num_key_value_heads": 4, "n_routed_experts": 8, "n_group": 2, "topk_group": 1, "moe_intermediate_size": 16}
+        | {"q_lora_rank": 16, "kv_lora_rank": 16, "qk_rope_head_dim": 4, "qk_nope_head_dim": 4, "v_head_dim": 8}
+        | {"first_k_dense_replace": 1},
+    ),
     "bloom": ("BloomForCausalLM", {"vocab_size": 50, "hidden_size": 32, "n_layer": 2, "n_head": 4, "use_cache": False}),
     "falcon": ("FalconForCausalLM", DECODER | {"new_decoder_architecture": False, "multi_query": True}),
     "falcon_alibi": ("FalconForCausalLM", DECODER | {"multi_query": False, "alibi": True, "bias": True}),

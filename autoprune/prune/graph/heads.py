@@ -74,8 +74,9 @@ def _widths(projection: nn.Module | None) -> tuple[int, int]:
     """Return the number of a projection's outputs before and after the cut; zeros for what is none."""
     if isinstance(projection, nn.Linear):
         return projection.out_features, len(projection.weight)
-    if projection is not None and hasattr(projection, "nf"):  # GPT-2's linear layer has its weight the other way round
-        return projection.nf, projection.weight.shape[1]
+    before = getattr(projection, "nf", None)  # of GPT-2's linear layer, which has its weight the other way round
+    if isinstance(before, int) and projection is not None:
+        return before, projection.get_parameter("weight").shape[1]
     return 0, 0
 
 

@@ -92,6 +92,8 @@ class LabelPropagator(TorchDispatchMode):
                     self.matrices.add(full)
         self.found: WeakIdKeyDictionary = WeakIdKeyDictionary()
         self.pending: WeakIdKeyDictionary = WeakIdKeyDictionary()
+        self.paused = False  # inside a module that has a rule of its own
+        self.expert_axes: dict[tuple[str, int], Tensor] = {}
 
     # -- labels of tensors ---------------------------------------------------------------------------------------
 
@@ -147,6 +149,8 @@ class LabelPropagator(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
+        if self.paused:
+            return out
         name = func._schema.name.split("::")[1]
         if name.endswith("_") and not name.endswith("__"):
             name = name[:-1]

@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from autoprune.base.modes import modes_kept
 from autoprune.base.tree import call
 from autoprune.errors import UserError
+from autoprune.prune.graph.experts import Experts
 from autoprune.prune.graph.labels import Couplings
 from autoprune.prune.graph.layers import Layers
 from autoprune.prune.graph.propagation import Axis, IsMatrix
@@ -94,7 +95,7 @@ class Trace:
     beside: dict[str, tuple[str, Tensor | None]]
 
 
-class _Tracer(Layers, Moves):
+class _Tracer(Experts, Layers, Moves):
     """All rules together."""
 
     def finish(self, keep: Sequence[str], example_input: Any) -> Trace:
@@ -132,7 +133,7 @@ def trace(model: nn.Module, example_input: Any, keep: Sequence[str] = (), inexac
             while True:
                 tracer = _Tracer(model, raw, inexact)
                 try:
-                    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), tracer:
+                    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), tracer.experts_followed(model), tracer:
                         tracer.outputs = tensors(call(model.eval(), copy.deepcopy(example_input)))
                         tracer.macs_counted = True
                         if tracer.unused():
