@@ -11,6 +11,7 @@ from language_models import build, example
 from torch import Tensor, nn
 
 from autoprune.base.tree import call
+from autoprune.prune.blocks import find_blocks, remove_blocks
 from autoprune.prune.find import find_groups
 from autoprune.prune.graph.trace import tensors
 from autoprune.prune.groups import Groups
@@ -108,6 +109,49 @@ def test_the_smaller_network_is_the_dense_one_that_ignores_what_went(name: str) 
     again = rebuild(build(name), small.state_dict())
     assert relative_difference(outputs(again, inputs), outputs(small, inputs)) == 0
     _trains(again, inputs)
+
+
+LAYERS = {
+    "gptj": "transformer.h",
+    "bloom": "transformer.h",
+    "falcon": "transformer.h",
+    "gpt_neo": "transformer.h",
+    "codegen": "transformer.h",
+    "mpt": "transformer.blocks",
+    "mpnet": "mpnet.encoder.layer",
+    "modernbert": "model.layers",
+    "deberta": "deberta.encoder.layer",
+    "deberta_v2": "deberta.encoder.layer",
+}
+"""Where the layers are of architectures whose layers return tuples, or are asked something by the model around them."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in ("gptj", "mpnet") else pytest.mark.slow) for name in LAYERS]
+)
+def test_a_layer_that_returns_a_tuple_is_a_block(name: str) -> None:
+    torch.manual_seed(0)
+    model, inputs = randomise(build(name)).eval(), example(name)
+    blocks = find_blocks(model, inputs)
+    assert [block.name for block in blocks] == [f"{LAYERS[name]}.0", f"{LAYERS[name]}.1"]
+
+    shallower = remove_blocks(model, blocks[1:])
+    found = outputs(shallower, inputs)
+    hook = model.get_submodule(blocks[1].name).register_forward_hook(
+        lambda _, given, out: (given[0], *out[1:]) if isinstance(out, tuple) else given[0]
+    )
+    wanted = outputs(model, inputs)
+    hook.remove()
+    assert relative_difference(found, wanted) == 0
+    assert relative_difference(found, outputs(model, inputs)) > 1e-4
+    assert relative_difference(outputs(rebuild(build(name), shallower.state_dict(), inputs), inputs), found) == 0
+    _trains(shallower, inputs)
+
+
+def test_a_layer_that_hands_others_its_position_bias_is_no_block() -> None:
+    names = [block.name for block in find_blocks(build("t5"), example("t5"))]
+    assert "encoder.block.1.layer.0" in names and "encoder.block.0.layer.1" in names
+    assert not {"encoder.block.0.layer.0", "decoder.block.0.layer.0"} & set(names)
 
 
 def _trains(model: nn.Module, inputs: Any) -> None:

@@ -46,7 +46,7 @@ def tensors(output: Any) -> list[Tensor]:
         for leaf in tree_leaves(value):
             if isinstance(leaf, Tensor):
                 found.append(leaf)
-            elif not isinstance(leaf, PLAIN) and id(leaf) not in seen and not _is_cache(leaf):
+            elif not isinstance(leaf, PLAIN) and id(leaf) not in seen and not is_cache(leaf):
                 seen[id(leaf)] = leaf  # kept alive, so that no other object gets its number
                 for part in _parts(leaf):
                     look(part)
@@ -71,7 +71,8 @@ def _parts(holder: Any) -> list[Any]:
     return [*getattr(holder, "__dict__", {}).values(), *named]
 
 
-def _is_cache(leaf: Any) -> bool:
+def is_cache(leaf: Any) -> bool:
+    """Whether this is a cache of keys and values of transformers."""
     return any(kind.__module__ == "transformers.cache_utils" for kind in type(leaf).__mro__)
 
 
