@@ -1,7 +1,7 @@
 """Mixtures of experts: the hidden units of experts that lie together in one parameter.
 
-Each token goes to experts of its own, by kernels that sort tokens (transformers has several): there is nothing to follow
-operation by operation. So the module is one operation, whose parameters say what goes with what.
+Each token goes to experts of its own, by kernels that sort tokens (transformers has several): there is nothing to
+follow operation by operation. So the module is one operation, whose parameters say what goes with what.
 """
 
 from __future__ import annotations

@@ -56,6 +56,8 @@ def head_counts(layer: nn.Module) -> tuple[int, int]:
 
 def cuts_by_heads(layer: nn.Module) -> bool:
     """Whether ``layer`` cuts a fused projection at places that follow from its numbers of heads."""
+    if isinstance(layer, nn.MultiheadAttention):
+        return True
     heads, keys = head_counts(layer)
     return heads > 1 and keys < heads and _first(layer, FUSED) is not None
 

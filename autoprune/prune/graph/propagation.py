@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
+from autoprune.prune.graph.constants import Copies
 from autoprune.prune.graph.heads import cuts_by_heads
 from autoprune.prune.graph.labels import SINGLE, Couplings, core, varying
 
@@ -92,6 +93,7 @@ class LabelPropagator(TorchDispatchMode):
                     self.matrices.add(full)
         self.found: WeakIdKeyDictionary = WeakIdKeyDictionary()
         self.pending: WeakIdKeyDictionary = WeakIdKeyDictionary()
+        self.copies = Copies()
         self.paused = False  # inside a module that has a rule of its own
         self.expert_axes: dict[tuple[str, int], Tensor] = {}
 
@@ -194,6 +196,8 @@ class LabelPropagator(TorchDispatchMode):
             for leaf in tree_leaves(out):
                 if isinstance(leaf, Tensor):
                     result = self.combine(operands, leaf.shape, name)
+                    if result is None:
+                        self.copies.combined(operands, leaf)
         for leaf in tree_leaves(out):
             if isinstance(leaf, Tensor):
                 self.put(leaf, result)
@@ -208,7 +212,7 @@ class LabelPropagator(TorchDispatchMode):
             own = (1,) * (ndim - len(own)) + own
             wide = [axis for axis, size in enumerate(own) if size > 1]
             if labels is None:
-                fixed.append(wide)
+                fixed.append((tensor, wide))
             else:
                 labelled.append((labels.reshape(own) if labels.ndim < ndim else labels, wide))
         labelled.sort(key=lambda item: -len(varying(item[0])))
@@ -221,10 +225,11 @@ class LabelPropagator(TorchDispatchMode):
                 self.couplings.join(result, labels)
             else:  # one channel, broadcast over all the others: it must not go, and they must not feel it
                 self.couplings.keep(labels, SINGLE)
-                fixed.append(wide)
+                fixed.append((labels, wide))
         if result is None:
             return None
-        for wide in fixed:
+        for tensor, wide in fixed:
+            wide = [axis for axis in wide if not self.copies.follow(tensor, result, axis)]
             self.couplings.fix(result, wide, "it is combined with a constant of fixed size")
         return result.expand(shape)
 
@@ -264,9 +269,9 @@ class LabelPropagator(TorchDispatchMode):
             return False
         line = core(labels).flatten()
         made = self.axes[bisect_right(self.axes, int(line[0]), key=lambda axis: axis.start) - 1]
-        attention = made.name.rpartition(".")[0].rpartition(".")[0]
+        layer = made.name.rpartition(".")[0]
         whole = torch.arange(made.start, made.start + made.shape[0], dtype=line.dtype)
-        return attention in self.cut_by_heads and torch.equal(line, whole)
+        return bool({layer, layer.rpartition(".")[0]} & self.cut_by_heads) and torch.equal(line, whole)
 
     def role(self, weight: Weight, dim: int, role: str) -> None:
         """Note what a dimension of a weight does."""

@@ -67,15 +67,21 @@ class Moves(LabelPropagator):
             self.put(out, None if first is None or second is None else Weight(labels.name, (first, second)))
         elif labels is not None:
             self.put(out, self.reshaped(labels, out.shape))
+        else:
+            self.copies.moved(named["self"], out, lambda numbers: numbers.reshape(out.shape))
 
     def move(self, func, name, named, out) -> None:
         labels = self.get(named["self"])
+        rest = {key: tree_map(_on_cpu, value) for key, value in named.items() if key != "self"}
         if labels is None:
+            if name == "expand":
+                self.copies.expanded(named["self"], out)
+            elif isinstance(out, Tensor):
+                self.copies.moved(named["self"], out, lambda numbers: func(numbers, **rest))
             return
         parts = labels.dims if isinstance(labels, Weight) else (labels,)
         for part in parts:
             self.before_move(name, named, part)
-        rest = {key: tree_map(_on_cpu, value) for key, value in named.items() if key != "self"}
         moved = [func(part, **rest) for part in parts]
         outs = out if isinstance(out, list | tuple) else [out]
         for i, tensor in enumerate(outs):
@@ -118,6 +124,18 @@ class Moves(LabelPropagator):
             self.couplings.fix(labels, [named.get("dim", named.get("dimension", 0))], "its channels are indexed")
         elif name == "roll":
             self.couplings.fix(labels, named.get("dims") or range(labels.ndim), "its channels are rolled")
+
+    def do_gather(self, func, name, named, out) -> None:
+        labels, index, dim = self.plain(named["self"], name), named["index"], named["dim"] % max(out.ndim, 1)
+        if labels is None:
+            return
+        labels = self.couplings.tie(labels, [dim], "its channels are gathered")
+        wide = [axis for axis, size in enumerate(index.shape) if size > 1 or labels.size(axis) > 1]
+        wide = [axis for axis in wide if axis != dim and not self.copies.follow(index, labels, axis)]
+        self.couplings.fix(labels, wide, "it is gathered by indices of fixed size")
+        for axis, size in enumerate(out.shape):
+            labels = labels.narrow(axis, 0, 1 if axis == dim else size)
+        self.put(out, labels.expand(out.shape))
 
     def do_cat(self, func, name, named, out) -> None:
         pieces, dim = named["tensors"], named.get("dim", 0) % out.ndim
