@@ -70,6 +70,15 @@ CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
         "MambaForCausalLM",
         {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 8, "use_cache": False},
     ),
+    "falcon_mamba": (
+        "FalconMambaForCausalLM",
+        {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 8, "use_cache": False},
+    ),
+    "mamba2": (
+        "Mamba2ForCausalLM",
+        {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 8, "use_cache": False}
+        | {"num_heads": 8, "head_dim": 8, "n_groups": 1, "chunk_size": 4},
+    ),
     "bert": ("BertForSequenceClassification", ENCODER),
     "roberta": ("RobertaForSequenceClassification", ENCODER | {"pad_token_id": 1}),
     "electra": ("ElectraForSequenceClassification", ENCODER | {"embedding_size": 32}),

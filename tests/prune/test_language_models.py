@@ -40,11 +40,12 @@ SHARES = {
     "gpt_oss": 0.97,
     "granite_moe": 0.98,
     "deepseek_v3": 0.7,
+    "mamba": 0.97,
     "deberta": 0.97,
     "deberta_v2": 0.97,
 }
 """By architecture: the least share in any group of the parameters that are neither embeddings nor the output layer."""
-MAIN = ("qwen3", "phi3", "falcon", "mixtral", "deberta_v2")
+MAIN = ("qwen3", "phi3", "falcon", "mixtral", "deberta_v2", "mamba")
 
 
 def share(model: nn.Module, groups: Groups) -> float:

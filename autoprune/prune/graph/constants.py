@@ -13,10 +13,18 @@ from autoprune.prune.graph.labels import compact, core, varying
 
 
 class Copies:
-    """Which copy each element of a constant is of, by tensor: what ``expand`` makes of an axis of size 1, numbered."""
+    """Which copy each element of a constant is of, by tensor: what ``expand`` makes of an axis of size 1, numbered.
+
+    Of a tensor that is made of one number, as a state of zeros, each element is a copy of its own.
+    """
 
     def __init__(self) -> None:
         self._numbers: WeakIdKeyDictionary = WeakIdKeyDictionary()
+        self._uniform: WeakIdKeyDictionary = WeakIdKeyDictionary()
+
+    def filled(self, tensor: Tensor) -> None:
+        """Note that ``tensor`` was made of one number."""
+        self._uniform[tensor] = True
 
     def expanded(self, tensor: Tensor, out: Tensor) -> None:
         """Note the copies in ``out``, which ``tensor`` was expanded to."""
@@ -29,11 +37,14 @@ class Copies:
 
     def moved(self, tensor: Any, out: Tensor, move: Callable[[Tensor], Tensor]) -> None:
         """Do to the copies in ``tensor`` what was done to it."""
-        if isinstance(tensor, Tensor) and tensor in self._numbers:
+        if isinstance(tensor, Tensor) and tensor in self._uniform:
+            self._uniform[out] = True
+        elif isinstance(tensor, Tensor) and tensor in self._numbers:
             self._numbers[out] = compact(move(self._numbers[tensor]))
 
     def combined(self, operands: Sequence[Tensor], out: Tensor) -> None:
         """Note the copies in a constant made of others, if no other than the one with copies changes along them."""
+        self._uniform.pop(out, None)  # it may have been written over in place
         known = [tensor for tensor in operands if tensor in self._numbers]
         if len(known) != 1:
             return
@@ -46,6 +57,8 @@ class Copies:
 
     def follow(self, tensor: Tensor, labels: Tensor, axis: int) -> bool:
         """Whether, along ``axis`` of ``labels``, only copies in ``tensor`` would go: each with the labels it is for."""
+        if tensor in self._uniform:
+            return True
         numbers = self._numbers.get(tensor)
         if numbers is None or labels.ndim != numbers.ndim or axis not in varying(numbers):
             return False

@@ -236,6 +236,7 @@ class LabelPropagator(TorchDispatchMode):
     def do_copy(self, func, name, named, out) -> None:
         """Join what is written with what it is written into."""
         source, target = self.plain(named["src"], name), self.plain(named["self"], name)
+        self.copies.combined([], named["self"])
         if source is not None and target is None:
             self.stop(source, "it is written into a tensor of fixed size")
         elif source is not None or target is not None:
@@ -244,8 +245,7 @@ class LabelPropagator(TorchDispatchMode):
     def do_zero(self, func, name, named, out) -> None:
         """Leave the labels: the tensor keeps its channels."""
 
-    do_fill = do_zero
-    do_empty = do_zeros = do_ones = do_full = do_arange = do_zero
+    do_fill = do_empty = do_arange = do_zero
 
     def nothing(self, func, name, named, out) -> None:
         """Make the result a constant."""
@@ -253,7 +253,14 @@ class LabelPropagator(TorchDispatchMode):
             if isinstance(leaf, Tensor):
                 self.put(leaf, None)
 
-    do_new_zeros = do_new_ones = do_new_full = do_new_empty = nothing
+    do_new_empty = nothing
+
+    def filled(self, func, name, named, out) -> None:
+        """Make the result a constant of one number."""
+        self.put(out, None)
+        self.copies.filled(out)
+
+    do_zeros = do_ones = do_full = do_new_zeros = do_new_ones = do_new_full = filled
 
     def do_as_strided(self, func, name, named, out) -> None:
         """Allow a change of the memory layout only."""
