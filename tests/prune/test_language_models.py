@@ -40,12 +40,15 @@ SHARES = {
     "gpt_oss": 0.97,
     "granite_moe": 0.98,
     "deepseek_v3": 0.7,
+    "bloom": 0.97,
+    "mpt": 0.97,
+    "falcon_alibi": 0.97,
     "mamba": 0.97,
     "deberta": 0.97,
     "deberta_v2": 0.97,
 }
 """By architecture: the least share in any group of the parameters that are neither embeddings nor the output layer."""
-MAIN = ("qwen3", "phi3", "falcon", "mixtral", "deberta_v2", "mamba")
+MAIN = ("qwen3", "phi3", "falcon", "mixtral", "deberta_v2", "mamba", "bloom")
 
 
 def share(model: nn.Module, groups: Groups) -> float:
@@ -112,6 +115,28 @@ def test_the_smaller_network_is_the_dense_one_that_ignores_what_went(name: str) 
     again = rebuild(build(name), small.state_dict())
     assert relative_difference(outputs(again, inputs), outputs(small, inputs)) == 0
     _trains(again, inputs)
+
+
+@pytest.mark.parametrize("name", ["bloom", pytest.param("mpt", marks=pytest.mark.slow)])
+def test_heads_that_are_left_keep_their_slopes_however_often_others_go(name: str) -> None:
+    torch.manual_seed(0)
+    model, inputs = randomise(build(name)).eval(), example(name)
+    groups = find_groups(model, inputs)
+    heads = next(group.name for group in groups if group.channels == 4)
+    twice = model
+    left = groups
+    for gone in (1, 0):  # heads 1 and 0 of the dense layer
+        twice, left = remove_channels(twice, inputs, left, {heads: [gone]}), left.after({heads: [gone]})
+    once = remove_channels(model, inputs, groups, {heads: [0, 1]})
+    assert relative_difference(outputs(twice, inputs), outputs(once, inputs)) == 0
+    wanted = ignoring(model, groups, {group.name: [0, 1] if group.name == heads else [] for group in groups})
+    assert relative_difference(outputs(once, inputs), outputs(wanted, inputs)) < 1e-5
+    assert find_groups(once, inputs)[heads].channels == 2
+    other = remove_channels(model, inputs, groups, {heads: [2, 3]}).state_dict()
+    attention = heads.rpartition(".")[0]
+    assert other[f"{attention}.heads_left"].tolist() == [0, 1]
+    again = rebuild(build(name), once.state_dict())
+    assert relative_difference(outputs(again, inputs), outputs(once, inputs)) == 0
 
 
 LAYERS = {

@@ -26,6 +26,10 @@ class Copies:
         """Note that ``tensor`` was made of one number."""
         self._uniform[tensor] = True
 
+    def number(self, tensor: Tensor, numbers: Tensor) -> None:
+        """Say which copies the elements of ``tensor`` are, by numbers of a shape that broadcasts."""
+        self._numbers[tensor] = compact(numbers.expand(tensor.shape))
+
     def expanded(self, tensor: Tensor, out: Tensor) -> None:
         """Note the copies in ``out``, which ``tensor`` was expanded to."""
         before = (1,) * (out.ndim - tensor.ndim) + tuple(tensor.shape)
@@ -60,7 +64,10 @@ class Copies:
         if tensor in self._uniform:
             return True
         numbers = self._numbers.get(tensor)
-        if numbers is None or labels.ndim != numbers.ndim or axis not in varying(numbers):
+        if numbers is None or labels.ndim < numbers.ndim:
+            return False
+        numbers = numbers[(None,) * (labels.ndim - numbers.ndim)]
+        if axis not in varying(numbers):
             return False
         copied = varying(numbers)
         others = [other for other in varying(labels) if other not in copied]

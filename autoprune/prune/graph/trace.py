@@ -26,6 +26,7 @@ from autoprune.prune.graph.labels import Couplings
 from autoprune.prune.graph.layers import Layers
 from autoprune.prune.graph.propagation import Axis, IsMatrix
 from autoprune.prune.graph.rules import Moves
+from autoprune.prune.graph.slopes import Slopes
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, Enum, torch.dtype, torch.device, range, slice, type)
 """What may lie in an output beside tensors, and holds none."""
@@ -96,7 +97,7 @@ class Trace:
     beside: dict[str, tuple[str, Tensor | None]]
 
 
-class _Tracer(Experts, Layers, Moves):
+class _Tracer(Experts, Slopes, Layers, Moves):
     """All rules together."""
 
     def finish(self, keep: Sequence[str], example_input: Any) -> Trace:
@@ -134,7 +135,13 @@ def trace(model: nn.Module, example_input: Any, keep: Sequence[str] = (), inexac
             while True:
                 tracer = _Tracer(model, raw, inexact)
                 try:
-                    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), tracer.experts_followed(model), tracer:
+                    with (
+                        torch.no_grad(),
+                        sdpa_kernel(SDPBackend.MATH),
+                        tracer.experts_followed(model),
+                        tracer.slopes_followed(model),
+                        tracer,
+                    ):
                         tracer.outputs = tensors(call(model.eval(), copy.deepcopy(example_input)))
                         tracer.macs_counted = True
                         if tracer.unused():
