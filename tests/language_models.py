@@ -70,6 +70,10 @@ CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
         "MambaForCausalLM",
         {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 8, "use_cache": False},
     ),
+    "mamba_cached": (
+        "MambaForCausalLM",
+        {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 8},
+    ),
     "falcon_mamba": (
         "FalconMambaForCausalLM",
         {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 8, "use_cache": False},

@@ -26,6 +26,10 @@ class Copies:
         """Note that ``tensor`` was made of one number."""
         self._uniform[tensor] = True
 
+    def is_filled(self, tensor: Tensor) -> bool:
+        """Whether ``tensor`` was made of one number, and is no part of another."""
+        return tensor in self._uniform and tensor._base is None
+
     def number(self, tensor: Tensor, numbers: Tensor) -> None:
         """Say which copies the elements of ``tensor`` are, by numbers of a shape that broadcasts."""
         self._numbers[tensor] = compact(numbers.expand(tensor.shape))

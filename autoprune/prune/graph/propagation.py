@@ -236,8 +236,11 @@ class LabelPropagator(TorchDispatchMode):
     def do_copy(self, func, name, named, out) -> None:
         """Join what is written with what it is written into."""
         source, target = self.plain(named["src"], name), self.plain(named["self"], name)
+        whole = self.copies.is_filled(named["self"]) and target is None and source is not None
         self.copies.combined([], named["self"])
-        if source is not None and target is None:
+        if whole and source is not None:  # such as a state that is kept for the next call
+            self.put(out, source.expand(out.shape))
+        elif source is not None and target is None:
             self.stop(source, "it is written into a tensor of fixed size")
         elif source is not None or target is not None:
             self.combine([named["self"], named["src"]], out.shape, name)

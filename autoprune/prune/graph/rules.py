@@ -125,6 +125,12 @@ class Moves(LabelPropagator):
         elif name == "roll":
             self.couplings.fix(labels, named.get("dims") or range(labels.ndim), "its channels are rolled")
 
+    def do_topk(self, func, name, named, out) -> None:
+        labels = self.plain(named["self"], name)
+        if labels is not None:
+            self.stop(labels, "the largest of its channels are chosen")
+        self.nothing(func, name, named, out)
+
     def do_gather(self, func, name, named, out) -> None:
         labels, index, dim = self.plain(named["self"], name), named["index"], named["dim"] % max(out.ndim, 1)
         if labels is None:
