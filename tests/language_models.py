@@ -1,4 +1,7 @@
-"""Small networks of Hugging Face's architectures, each by a configuration of two layers."""
+"""Small networks of Hugging Face's architectures, each by a configuration of two layers.
+
+``python tests/language_models.py`` prints what goes of each.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from autoprune.prune.blocks import find_blocks
+from autoprune.prune.find import find_groups
+from autoprune.prune.groups import Groups
 
 ENCODER = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4} | {
     "intermediate_size": 64,
@@ -156,3 +163,31 @@ def _padded(name: str, ids: Tensor) -> Tensor:
         return mask
     mask[1, -2:] = 0
     return mask
+
+
+def share(model: nn.Module, groups: Groups) -> float:
+    """Return the share of single weights that lie in a group, of those beside embeddings and the output layer."""
+    inside = total = 0
+    for name, parameter in model.named_parameters():
+        if any(part in name for part in ("embed", "wte", "wpe", "lm_head")):
+            continue
+        reached = torch.zeros(parameter.shape, dtype=torch.bool)
+        for group in groups:
+            for part in group.slices:
+                if part.parameter == name:
+                    reached.index_fill_(part.dim, (part.unit >= 0).nonzero().flatten(), True)
+        inside, total = inside + int(reached.sum()), total + parameter.numel()
+    return inside / total
+
+
+def main() -> None:
+    """Print a table of what goes of each architecture."""
+    for name in CONFIGURATIONS:
+        torch.manual_seed(0)
+        model, inputs = build(name), example(name)
+        groups, blocks = find_groups(model, inputs), find_blocks(model, inputs)
+        print(f"| {name} | {share(model, groups):.0%} | {len(groups)} | {len(blocks)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from language_models import build, example
+from language_models import build, example, share
 from torch import Tensor, nn
 
 from autoprune.base.tree import call
@@ -61,21 +61,6 @@ SHARES = {
 }
 """By architecture: the least share in any group of the parameters that are neither embeddings nor the output layer."""
 MAIN = ("qwen3", "phi3", "falcon", "mixtral", "deberta_v2", "mamba", "bloom")
-
-
-def share(model: nn.Module, groups: Groups) -> float:
-    """Return the share of single weights that lie in a group, of those beside embeddings and the output layer."""
-    inside = total = 0
-    for name, parameter in model.named_parameters():
-        if any(part in name for part in ("embed", "wte", "wpe", "lm_head")):
-            continue
-        reached = torch.zeros(parameter.shape, dtype=torch.bool)
-        for group in groups:
-            for part in group.slices:
-                if part.parameter == name:
-                    reached.index_fill_(part.dim, (part.unit >= 0).nonzero().flatten(), True)
-        inside, total = inside + int(reached.sum()), total + parameter.numel()
-    return inside / total
 
 
 def ignoring(model: nn.Module, groups: Groups, removed: dict[str, list[int]]) -> nn.Module:
