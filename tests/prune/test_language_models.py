@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from language_models import build, example, share
+from language_models import CONFIGURATIONS, build, example, share
 from torch import Tensor, nn
 
 from autoprune.base.tree import call
+from autoprune.errors import UserError
 from autoprune.prune.blocks import find_blocks, remove_blocks
+from autoprune.prune.criteria.activations import APOZ
+from autoprune.prune.criteria.base import Context, Request
 from autoprune.prune.find import find_groups
 from autoprune.prune.graph.trace import tensors
 from autoprune.prune.groups import Groups
@@ -21,7 +25,7 @@ from autoprune.prune.random_values import randomise
 from autoprune.prune.rebuild import rebuild
 from autoprune.prune.removal import remove_channels
 
-pytest.importorskip("transformers")
+transformers = pytest.importorskip("transformers")
 
 SHARES = {
     "qwen3": 0.98,
@@ -134,6 +138,19 @@ def test_heads_that_are_left_keep_their_slopes_however_often_others_go(name: str
     assert other[f"{attention}.heads_left"].tolist() == [0, 1]
     again = rebuild(build(name), once.state_dict())
     assert relative_difference(outputs(again, inputs), outputs(once, inputs)) == 0
+
+
+def test_activations_inside_experts_are_not_mistaken_for_those_around_them() -> None:
+    """Here experts are as wide as the model, so that the shapes would fit."""
+    sizes = CONFIGURATIONS["mixtral"][1] | {"intermediate_size": 32}
+    model = transformers.MixtralForCausalLM(transformers.MixtralConfig(**sizes)).eval()
+    inputs = example("mixtral")
+    groups = tuple(group for group in find_groups(model, inputs) if "experts" in group.name)
+    task = SimpleNamespace(run=lambda network, _: call(network, inputs), recovery=SimpleNamespace(batch_size=2))
+    ids = inputs["input_ids"]
+    request = Request(model, groups, {}, Context(task, (ids, ids)), groups)
+    with pytest.raises(UserError, match="experts cannot be seen"):
+        APOZ.score(request)
 
 
 LAYERS = {
