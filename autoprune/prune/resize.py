@@ -7,6 +7,8 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from autoprune.prune.graph.attention import shrink_heads
+from autoprune.prune.graph.named_sizes import fit_named_sizes
+from autoprune.prune.graph.response_norm import shrink_response_norms
 
 
 def fit_attributes(model: nn.Module) -> None:
@@ -16,8 +18,11 @@ def fit_attributes(model: nn.Module) -> None:
     """
     for layer in model.modules():
         shrink_heads(layer)
+        shrink_response_norms(layer)
     for layer in model.modules():
         _fit(layer)
+    for layer in model.modules():
+        fit_named_sizes(layer)
 
 
 def _fit(layer: nn.Module) -> None:

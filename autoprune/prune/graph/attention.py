@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from torchvision.models import maxvit, swin_transformer
 
 from autoprune.errors import TrialFailure
+from autoprune.prune.graph.views import open_views
 
 HEAD_COUNTS = ("num_heads", "n_heads", "n_head", "heads", "num_attention_heads", "nhead")
 QUERIES = ("qkv", "q", "query", "query_proj", "q_proj", "to_q", "to_qkv", "q_lin", "Wqkv", "in_proj", "c_attn")
@@ -70,6 +71,7 @@ def _shrink_named_heads(layer: nn.Module) -> None:
                 break
     for name in counts:
         setattr(layer, name, round(getattr(layer, name) * new / old))
+    open_views(layer)
 
 
 class FewerHeadsAttention(nn.MultiheadAttention):

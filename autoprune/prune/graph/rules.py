@@ -210,6 +210,9 @@ class Moves(LabelPropagator):
         dims = named.get("dim")
         dims = range(labels.ndim) if dims is None or dims == [] else [dims] if isinstance(dims, int) else dims
         dims = sorted({dim % labels.ndim for dim in dims}) if labels.ndim else []
+        if name == "sum" and varying(labels) and set(varying(labels)) <= set(dims):
+            self.nothing(func, name, named, out)  # zeros add nothing, as in a matrix product
+            return
         first = labels
         for dim in dims:
             first = first.narrow(dim, 0, 1)

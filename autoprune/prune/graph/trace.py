@@ -24,6 +24,7 @@ from autoprune.errors import UserError
 from autoprune.prune.graph.labels import Couplings
 from autoprune.prune.graph.layers import Layers
 from autoprune.prune.graph.propagation import Axis, IsMatrix
+from autoprune.prune.graph.response_norm import counted
 from autoprune.prune.graph.rules import Moves
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, Enum, torch.dtype, torch.device, range, slice, type)
@@ -128,7 +129,7 @@ def trace(model: nn.Module, example_input: Any, keep: Sequence[str] = (), inexac
     raw: set[str] = set()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with modes_kept(model):
+        with modes_kept(model), counted(model):
             while True:
                 tracer = _Tracer(model, raw, inexact)
                 try:
