@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from autoprune.base.device import milliseconds
-from autoprune.base.modes import evaluating
+from autoprune.base.modes import evaluating, recurrence_unfused
 from autoprune.base.tree import beside, call, device_of, examples_in
 from autoprune.measure.memory import memory
 from autoprune.measure.packing import pack
@@ -58,6 +58,7 @@ def macs(model: nn.Module, example_input: Any) -> int:
         with (
             evaluating(model),
             frozen(model),
+            recurrence_unfused(model),
             FlopCounterMode(display=False, custom_mapping=ATTENTION) as counter,
             torch.no_grad(),
         ):

@@ -8,6 +8,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from autoprune.prune.graph.attention import shrink_heads
 from autoprune.prune.graph.named_sizes import fit_named_sizes
+from autoprune.prune.graph.recurrent import fit_recurrent
 from autoprune.prune.graph.response_norm import shrink_response_norms
 
 
@@ -26,6 +27,8 @@ def fit_attributes(model: nn.Module) -> None:
 
 
 def _fit(layer: nn.Module) -> None:
+    if isinstance(layer, nn.RNNBase):
+        fit_recurrent(layer)
     weight = getattr(layer, "weight", None)
     if weight is None:
         return

@@ -71,6 +71,7 @@ class LabelPropagator(TorchDispatchMode):
         self.macs_counted = False
         self.outputs: list[Tensor] = []
         self.outputs_in_training: list[Tensor] = []
+        self.in_recurrent = 0
         self.raw = raw
         self.names: dict[int, str] = {}
         self.beside: dict[str, tuple[str, Tensor | None]] = {}
@@ -85,8 +86,9 @@ class LabelPropagator(TorchDispatchMode):
                 if name in module._non_persistent_buffers_set and name not in FOLLOWING:
                     continue  # it is in no state dict, so a pruned one could not be loaded: it stays as it is
                 self.names[id(tensor)] = full
-                matrix = isinstance(tensor, nn.Parameter) and tensor.ndim > 1 and name.endswith("weight")
-                if matrix and not isinstance(module, NORMS):
+                matrix = isinstance(tensor, nn.Parameter) and tensor.ndim > 1
+                named = name.endswith("weight") and not isinstance(module, NORMS)
+                if matrix and (named or isinstance(module, nn.RNNBase)):
                     self.matrices.add(full)
         self.found: WeakIdKeyDictionary = WeakIdKeyDictionary()
         self.pending: WeakIdKeyDictionary = WeakIdKeyDictionary()
@@ -232,7 +234,13 @@ class LabelPropagator(TorchDispatchMode):
         """Leave the labels: the tensor keeps its channels."""
 
     do_fill = do_zero
-    do_empty = do_zeros = do_ones = do_full = do_arange = do_zero
+
+    def do_zeros(self, func, name, named, out) -> None:
+        """Give the state from which a recurrent layer begins the labels of its hidden units."""
+        if self.in_recurrent:
+            self.put(out, self.couplings.new(out.shape[-1:]).expand(out.shape))
+
+    do_empty = do_ones = do_full = do_arange = do_zero
 
     def nothing(self, func, name, named, out) -> None:
         """Make the result a constant."""
@@ -246,6 +254,10 @@ class LabelPropagator(TorchDispatchMode):
         """Allow a change of the memory layout only."""
         if named["self"] is not out or tuple(named["size"]) != tuple(out.shape):
             self.unknown(func, name, named, out)
+
+    def recurrent_runs(self, change: int) -> None:
+        """Note that one more recurrent layer runs, or one less."""
+        self.in_recurrent += change
 
     def role(self, weight: Weight, dim: int, role: str) -> None:
         """Note what a dimension of a weight does."""

@@ -24,6 +24,7 @@ from autoprune.errors import UserError
 from autoprune.prune.graph.labels import Couplings
 from autoprune.prune.graph.layers import Layers
 from autoprune.prune.graph.propagation import Axis, IsMatrix
+from autoprune.prune.graph.recurrent import watched
 from autoprune.prune.graph.response_norm import counted
 from autoprune.prune.graph.rules import Moves
 
@@ -133,7 +134,12 @@ def trace(model: nn.Module, example_input: Any, keep: Sequence[str] = (), inexac
             while True:
                 tracer = _Tracer(model, raw, inexact)
                 try:
-                    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), tracer:
+                    with (
+                        torch.no_grad(),
+                        sdpa_kernel(SDPBackend.MATH),
+                        watched(model, tracer.recurrent_runs),
+                        tracer,
+                    ):
                         tracer.outputs = tensors(call(model.eval(), copy.deepcopy(example_input)))
                         tracer.macs_counted = True
                         if tracer.unused():
