@@ -167,18 +167,12 @@ def kinds(model: Any, groups: Any) -> dict[str, int]:
 
     modules, found = dict(model.named_modules()), {"heads": 0, "kv_groups": 0, "units": 0}
     for group in groups:
-        near = [
-            modules[place]
-            for layer in group.producers
-            for place in (layer, layer.rpartition(".")[0])
-            if place in modules
-        ]
-        heads = {getattr(module, name, None) for module in near for name in HEAD_COUNTS}
-        rows = [int((unit >= 0).sum()) for unit in group.rows.values()]
+        places = {place for layer in group.producers for place in (layer, layer.rpartition(".")[0])} & modules.keys()
+        counts = {getattr(modules[place], name, None) for place in places for name in HEAD_COUNTS} - {None}
+        widths = {int((unit >= 0).sum()) for unit in group.rows.values()}
         kind = "units"
-        if not group.plain and rows and max(rows) > group.channels:
-            shared = len(rows) > 1 and len(set(rows)) > 1 and not heads & {group.channels}
-            kind = "heads" if heads & {group.channels} else "kv_groups" if shared else "units"
+        if counts and max(widths, default=0) > group.channels:  # of several rows each, in a layer that knows heads
+            kind = "heads" if group.channels in counts else "kv_groups" if len(widths) > 1 else "units"
         found[kind] += group.channels
     return found
 

@@ -44,7 +44,7 @@ def groups(
     ],
     shape: Annotated[
         str | None,
-        typer.Option(help="of a model's example input, 1,3,224,224 if it has none of its own as timm's have"),
+        typer.Option(help="of a model's example input, 1,3,224,224 or what timm says of its own"),
     ] = None,
     sensitivity: Annotated[
         bool, typer.Option("--sensitivity", help="also the accuracy a task loses without half of each group")
