@@ -34,6 +34,13 @@ SIZES: dict[str, Callable[[Any], dict[str, Any]]] = {
 """New values of attributes, by the class whose layers have them; what they are made of is fitted before."""
 
 
+def follows(layer: nn.Module, buffer: str) -> bool:
+    """Whether ``layer`` has a buffer in no state dict that :func:`fit_named_sizes` fits."""
+    return buffer in FOLLOWING and any(
+        f"{kind.__module__}.{kind.__qualname__}" in SIZES for kind in type(layer).__mro__
+    )
+
+
 def fit_named_sizes(layer: nn.Module) -> None:
     """Set the sizes that ``layer`` keeps in attributes to what its parts, which fit already, say."""
     for kind in type(layer).__mro__:

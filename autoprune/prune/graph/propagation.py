@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
 from autoprune.prune.graph.labels import SINGLE, Couplings, varying
-from autoprune.prune.graph.named_sizes import FOLLOWING
+from autoprune.prune.graph.named_sizes import follows
 
 LIMIT = 50_000_000
 """Elements of the largest label tensor that is ever written out: 200 MB."""
@@ -83,7 +83,7 @@ class LabelPropagator(TorchDispatchMode):
                 full = f"{prefix}.{name}" if prefix else name
                 if not tensor.is_floating_point() or id(tensor) in self.names:
                     continue
-                if name in module._non_persistent_buffers_set and name not in FOLLOWING:
+                if name in module._non_persistent_buffers_set and not follows(module, name):
                     continue  # it is in no state dict, so a pruned one could not be loaded: it stays as it is
                 self.names[id(tensor)] = full
                 matrix = isinstance(tensor, nn.Parameter) and tensor.ndim > 1
