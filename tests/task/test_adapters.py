@@ -68,6 +68,7 @@ def test_a_timm_model_goes_by_its_name_on_the_command_line(tmp_path):
 
 
 def test_a_pruned_timm_model_is_loaded_by_timm_and_a_resize(tmp_path):
+    """As docs/adapters.md says."""
     timm = pytest.importorskip("timm")
     for name in ("test_resnet", "test_vit", "test_convnext2"):
         dense_model, example = timm.create_model(name, num_classes=4).eval(), torch.randn(1, 3, 160, 160)
