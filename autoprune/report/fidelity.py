@@ -107,7 +107,9 @@ def _between_rungs(experiment: Experiment) -> list[Agreement]:
 
 
 def _apart_from_budget(trial: Trial) -> str:
-    return json.dumps({key: value for key, value in trial.parameters.items() if key != "budget"}, sort_keys=True)
+    return json.dumps(
+        {key: value for key, value in trial.parameters.items() if key not in ("budget", "parent")}, sort_keys=True
+    )
 
 
 def _rung(budget: float, supernet: bool) -> str:
