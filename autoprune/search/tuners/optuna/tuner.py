@@ -319,9 +319,14 @@ class OptunaTuner(Tuner):
             too_large = any(v > 0 for name, v in violations.items() if name in SIZES)
             further = len(self._budgets(schedule_of(trial.params))) > rung + 1
             violation = sum(max(0.0, value) for value in violations.values())
-            judged = halving.Judged(key, costs(measures, self.objectives), violation, further and not too_large)
+            judged = halving.Judged(key, self._costs(measures), violation, further and not too_large)
             found[key] = (judged, trial)
         return found
+
+    def _costs(self, measures: Mapping[str, float]) -> tuple[float, ...]:
+        """Return what is minimised; sizes as logarithms, for crowding is even along a front of ratios."""
+        found = zip(self.objectives, costs(measures, self.objectives), strict=True)
+        return tuple(math.log(max(value, 1e-9)) if name in SIZES else value for name, value in found)
 
     def _tell(self, rung: int, trial: optuna.Trial, value: Any) -> None:
         study, measures = self.studies[rung], _finite(value)
