@@ -39,9 +39,13 @@ def space(
 @app.command()
 def groups(
     task: Annotated[
-        str, typer.Argument(metavar="TASK_OR_MODEL", help="a task, or MODULE:FUNCTION that builds a model")
+        str,
+        typer.Argument(metavar="TASK_OR_MODEL", help="a task, MODULE:FUNCTION that builds a model, or timm:MODEL"),
     ],
-    shape: Annotated[str, typer.Option(help="of a model's example input; a task has its own")] = "1,3,224,224",
+    shape: Annotated[
+        str | None,
+        typer.Option(help="of a model's example input, 1,3,224,224 or what timm says of its own"),
+    ] = None,
     sensitivity: Annotated[
         bool, typer.Option("--sensitivity", help="also the accuracy a task loses without half of each group")
     ] = False,

@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from autoprune.base.device import milliseconds
-from autoprune.base.modes import evaluating
+from autoprune.base.modes import evaluating, recurrence_unfused
 from autoprune.base.tree import beside, call, device_of, examples_in
 from autoprune.measure.memory import memory
 from autoprune.measure.packing import pack
@@ -55,7 +55,7 @@ def macs(model: nn.Module, example_input: Any) -> int:
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # the counter does not see into fused attention
     try:
-        with evaluating(model), torch.no_grad(), counting(model) as counter:
+        with evaluating(model), recurrence_unfused(model), torch.no_grad(), counting(model) as counter:
             call(model, beside(model, example_input))
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)

@@ -226,6 +226,8 @@ def _task_text(wanted: Wanted, found: nn.Module, name: str, file: Path, code: Pa
     """Return the task file of a model: it imports the model, and its data are to be filled in."""
     place, _, attribute = wanted.reference.partition(":")
     module = Path(place).stem if place.endswith(".py") else place
+    if place == "timm":  # which has its models there, by the names without tags
+        module, attribute = "timm.models", attribute.partition(".")[0]
     imports = "\nimport torch\n"
     is_installed = not place.endswith(".py") and not any(code.glob(f"{place.partition('.')[0]}*"))
     if code.resolve() != file.parent.resolve() and not is_installed:

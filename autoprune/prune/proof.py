@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from autoprune.prune.groups import Group, Groups, removed_positions
 from autoprune.prune.outputs import outputs, relative_difference, visible
 from autoprune.prune.removal import cut, remove_channels
 from autoprune.prune.subject import Subject, random_subject, same
+from autoprune.prune.suspects import suspects
 from autoprune.task.accepted import accepted
 
 SINGLE, DOUBLE = 1e-4, 1e-6
@@ -100,87 +101,134 @@ def half(group: Group, seed: int = 0) -> list[int]:
     return sorted(torch.randperm(group.channels, generator=generator)[: group.channels // 2].tolist())
 
 
+@dataclass(frozen=True)
+class _Failure:
+    """Why half of some groups cannot go: in words, how far a run came before it showed, and who is suspected."""
+
+    why: str
+    place: int = 0
+    suspects: tuple[Group, ...] = ()
+
+
 def without_failures(model: nn.Module, example_input: Any, groups: Groups) -> Groups:
     """Return ``groups`` less those whose removal fails, with the reason in ``left_alone``.
 
     Proved on a copy with random weights and a random input of the example's kind, as in evaluation and as in training.
-    All are tried together first; only if that fails are halves tried, and halves of these.
+    All are tried together first. If that fails, those that are suspected (:mod:`autoprune.prune.suspects`) are put
+    aside until the others pass; who was put aside without a conviction is tried again with those. Where nobody is
+    suspected, halves are tried, and halves of these.
     """
     if not len(groups):
         return groups
     subject = random_subject(model, example_input)
     reasons: dict[str, str] = {}
-
-    def passing(some: list[Group]) -> list[Group]:
-        reason = _failure(subject, groups, some)
-        if reason is None:
-            return some
-        if len(some) == 1:
-            reasons[some[0].name] = reason
-            return []
-        left, right = passing(some[: len(some) // 2]), passing(some[len(some) // 2 :])
-        together = left + right
-        if len(together) == len(some) or _failure(subject, groups, together) is not None:
-            for group in right:  # each half passes alone: keep what was tried together
-                reasons[group.name] = "it passes the check alone but not together with other groups"
-            return left
-        return together
-
-    good = passing(list(groups))
+    good, again = list(groups), list[Group]()
+    failure = _failure(subject, groups, good)
+    while failure and failure.suspects and len(failure.suspects) < len(good):
+        aside = {group.name for group in failure.suspects}
+        good = [group for group in good if group.name not in aside]
+        following = _failure(subject, groups, good)
+        convicted = len(aside) == 1 and (not following or following.place > failure.place)
+        if convicted:  # without it the run comes further
+            reasons[failure.suspects[0].name] = failure.why
+        else:
+            again += failure.suspects
+        failure = following
+    if failure:
+        good = _halved(subject, groups, good, failure, reasons)
+    for group in again:
+        together = sorted([*good, group], key=list(groups).index)
+        failure = _failure(subject, groups, together)
+        if failure:
+            reasons[group.name] = failure.why
+        else:
+            good = together
     return replace(groups, prunable=tuple(good), left_alone=groups.left_alone | reasons) if reasons else groups
 
 
-def _failure(subject: Subject, groups: Groups, some: list[Group]) -> str | None:
+def _halved(
+    subject: Subject, groups: Groups, some: list[Group], failure: _Failure | None, reasons: dict[str, str]
+) -> list[Group]:
+    """Return those of ``some`` that pass together, and write down the ``reasons`` of the others.
+
+    Args:
+        failure: of all of them.
+    """
+    if failure is None:
+        return some
+    if len(some) == 1:
+        reasons[some[0].name] = failure.why
+        return []
+    halves = some[: len(some) // 2], some[len(some) // 2 :]
+    left, right = (_halved(subject, groups, half, _failure(subject, groups, half), reasons) for half in halves)
+    together = left + right
+    if len(together) == len(some) or _failure(subject, groups, together) is not None:
+        for group in right:  # each half passes alone: keep what was tried together
+            reasons[group.name] = "it passes the check alone but not together with other groups"
+        return left
+    return together
+
+
+def _failure(subject: Subject, groups: Groups, some: list[Group]) -> _Failure | None:
     """Return why half of these groups cannot go, or None."""
     if not some:
         return None
-    reason = _why_not(subject, groups, some, SINGLE)
-    if reason is None or RUNS_NOT in reason:
-        return reason
+    failure = _why_not(subject, groups, some, SINGLE)
+    if failure is None or RUNS_NOT in failure.why:
+        return failure
     if subject.precise:  # in single precision a detector's choice of boxes may flip by rounding alone
         return _why_not(subject.precise, groups, some, DOUBLE)
     return _why_not(subject, groups, some, 10 * SINGLE)
 
 
-def _why_not(subject: Subject, groups: Groups, some: list[Group], tolerance: float) -> str | None:
+def _why_not(subject: Subject, groups: Groups, some: list[Group], tolerance: float) -> _Failure | None:
     example_input, gone = subject.example_input, removed_positions(groups, {group.name: half(group) for group in some})
     dense = subject.copy()
+    smaller: nn.Module | None = None
+    reference: nn.Module | None = None
+
+    def failed(why: str, training: bool = False) -> _Failure:
+        if smaller is None:
+            return _Failure(why)
+        place, found = suspects(smaller, reference, example_input, some, gone, training)
+        return _Failure(why, place, tuple(found))
+
     try:
         smaller = cut(dense, gone)
         found = outputs(smaller, example_input)
     except TrialFailure as failure:
-        return f"its removal fails: {failure}"
+        return failed(f"its removal fails: {failure}")
     except Exception as error:
-        return f"its removal fails: {RUNS_NOT}: {_line(error)}"
+        return failed(f"its removal fails: {RUNS_NOT}: {_line(error)}")
     if [tensor.shape[1:] for tensor in found] != [tensor.shape[1:] for tensor in subject.dense]:
-        return f"its removal fails: {RUNS_NOT} to an output of the same shape"
+        return failed(f"its removal fails: {RUNS_NOT} to an output of the same shape")
     if not all(group.exact for group in some):
         return None
     reference = _zero(dense, gone)
     wanted = outputs(reference, example_input)
     difference = relative_difference(found, wanted, subject.dense)
     if not difference < tolerance:
-        return f"removing it changes the function (relative error {difference:.1e})"
+        return failed(f"removing it changes the function (relative error {difference:.1e})")
     proved = visible(subject.dense, wanted)
 
     try:
         trained = outputs(smaller, example_input, training=True)
         if proved and relative_difference(trained, found) < tolerance / 10:
             return None  # nothing in it asks whether it is trained
-        failed: Exception | None = None
+        error_in_training: Exception | None = None
     except Exception as error:
-        failed = error
+        error_in_training = error
     try:
         wanted = outputs(reference, example_input, training=True)
         dense_trained = outputs(subject.copy(), example_input, training=True)
     except Exception:  # such as a detector, which is trained with labels
-        return None if proved else UNPROVED
-    if failed is not None:
-        return f"its removal fails in training: {RUNS_NOT}: {_line(failed)}"
+        return None if proved else _Failure(UNPROVED)
+    if error_in_training is not None:
+        return failed(f"its removal fails in training: {RUNS_NOT}: {_line(error_in_training)}", training=True)
     difference = relative_difference(trained, wanted, dense_trained)
     if not difference < tolerance:
-        return f"removing it changes the function in training (relative error {difference:.1e})"
-    return None if proved or visible(dense_trained, wanted) else UNPROVED
+        return failed(f"removing it changes the function in training (relative error {difference:.1e})", training=True)
+    return None if proved or visible(dense_trained, wanted) else _Failure(UNPROVED)
 
 
 def _line(error: Exception) -> str:

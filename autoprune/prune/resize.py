@@ -8,6 +8,9 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from autoprune.prune.graph.attention import shrink_heads
 from autoprune.prune.graph.experts import shrink_experts
+from autoprune.prune.graph.named_sizes import fit_named_sizes
+from autoprune.prune.graph.recurrent import fit_recurrent
+from autoprune.prune.graph.response_norm import shrink_response_norms
 
 
 def fit_attributes(model: nn.Module) -> None:
@@ -18,11 +21,16 @@ def fit_attributes(model: nn.Module) -> None:
     for layer in model.modules():
         shrink_heads(layer)
         shrink_experts(layer)
+        shrink_response_norms(layer)
     for layer in model.modules():
         _fit(layer)
+    for layer in model.modules():
+        fit_named_sizes(layer)
 
 
 def _fit(layer: nn.Module) -> None:
+    if isinstance(layer, nn.RNNBase):
+        fit_recurrent(layer)
     weight = getattr(layer, "weight", None)
     if weight is None:
         return

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from autoprune.errors import UserError
+from autoprune.task.adapters.timm import from_timm, own_shape, timm_model
 from autoprune.task.builtin import TASKS
 from autoprune.task.task import Task, _import_file, _let_import_from
 
@@ -20,12 +21,19 @@ from autoprune.task.task import Task, _import_file, _let_import_from
 def load_task(reference: str) -> Task:
     """Find a task: a name in :data:`TASKS`, ``FILE.py[:ATTRIBUTE]`` or ``MODULE:ATTRIBUTE`` (``task`` by default).
 
+    ``timm:MODEL:FOLDER`` is a model of timm on a folder of images (:func:`autoprune.from_timm`).
+
     Raises:
         UserError: nothing by that name, with the near matches; a file that cannot be imported; not a :class:`Task`.
     """
     place, _, attribute = reference.partition(":")
     if reference in TASKS:
         return _checked(reference, TASKS[reference], "what its entry point names")
+    if place == "timm":
+        model, _, folder = attribute.partition(":")
+        if not folder:
+            raise UserError(f"{reference} is a model without data: name a folder of images, as timm:{model}:FOLDER")
+        return from_timm(model, folder)
     if not place.endswith(".py") and not attribute:
         near = difflib.get_close_matches(reference, TASKS, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"the built-in tasks are {', '.join(TASKS)};"
@@ -42,11 +50,13 @@ def _checked(reference: str, found: Any, place: str) -> Task:
     return found
 
 
-def load_task_or_model(reference: str, shape: str) -> tuple[Task | nn.Module, Any]:
+def load_task_or_model(reference: str, shape: str | None = None) -> tuple[Task | nn.Module, Any]:
     """Find a task as :func:`load_task` does, or a bare model: ``MODULE:NAME`` or ``FILE.py:NAME`` of what builds it.
 
+    ``timm:MODEL`` is a model of timm.
+
     Args:
-        shape: of the example input of a bare model, such as ``1,3,224,224``.
+        shape: of the example input of a bare model, ``1,3,224,224`` by default; timm's models know their own.
 
     Returns:
         The task or the model, and an example input.
@@ -55,10 +65,12 @@ def load_task_or_model(reference: str, shape: str) -> tuple[Task | nn.Module, An
         UserError: neither is there, or the shape is not one.
     """
     place, _, attribute = reference.partition(":")
-    if attribute and reference not in TASKS:
-        found = getattr(_import(place), attribute, None)
+    of_timm = place == "timm" and ":" not in attribute
+    if attribute and reference not in TASKS and (of_timm or place != "timm"):
+        found = timm_model(attribute) if of_timm else getattr(_import(place), attribute, None)
         model = found() if callable(found) and not isinstance(found, nn.Module) else found
         if isinstance(model, nn.Module):
+            shape = shape or (own_shape(model) if of_timm else "1,3,224,224")
             try:
                 sizes = [int(size) for size in shape.split(",")]
                 example_input = torch.randn(sizes, generator=torch.Generator().manual_seed(0))

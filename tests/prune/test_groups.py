@@ -173,7 +173,7 @@ class Cut(nn.Module):
 @pytest.mark.parametrize(
     ("model", "shape", "names", "alone"),
     [
-        (Recurrent, (2, 6, 5), ["b"], {"a": "which is not understood", "c": "output"}),
+        (Recurrent, (2, 6, 5), ["a", "lstm", "b"], {"c": "output"}),
         (Upscaler, (1, 3, 8, 8), ["a", "b"], {"c": "constant of fixed size"}),
         (SpatialGate, (1, 3, 8, 8), ["a", "b"], {"gate": "single channel", "c": "output"}),
         (Cut, (1, 3, 8, 8), ["b"], {"a": "cut at a fixed place", "d": "output"}),

@@ -212,3 +212,43 @@ def test_the_experts_of_mixtral_are_compared_although_their_operator_knows_no_do
     groups = find_groups(model, ids)
     assert len(groups)
     assert equivalence_error(model, ids, groups, {group.name: half(group) for group in groups}) < 1e-4
+
+
+class Chain(nn.Module):
+    """Layers in a row with a residual add each; every second one cuts its hidden units at a number of its own."""
+
+    def __init__(self, fault: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.ups = nn.ModuleList(nn.Linear(8, 12) for _ in range(16))
+        self.downs = nn.ModuleList(nn.Linear(12, 8) for _ in range(16))
+        self.head, self.fault, self.runs = nn.Linear(8, 3), fault, [0]
+
+    def __deepcopy__(self, memo):
+        new = self.__class__.__new__(self.__class__)
+        memo[id(self)] = new
+        new.__dict__ = {name: copy.deepcopy(value, memo) for name, value in self.__dict__.items() if name != "runs"}
+        new.runs = self.runs  # counted over all copies
+        return new
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.runs[0] += 1
+        for i, (up, down) in enumerate(zip(self.ups, self.downs, strict=True)):
+            inner = up(x).relu()
+            x = x + down(self.fault(inner) if i % 2 else inner)
+        return self.head(x)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "runs"),
+    [  # by halves it is 94 and 164 runs
+        (lambda x: x.view(-1, 12), "its removal fails: the pruned network does not run", 30),
+        (lambda x: x / x.shape[-1], "removing it changes the function (relative error", 80),
+    ],
+)
+def test_who_is_guilty_is_read_off_the_failure_and_not_searched_for_by_halves(fault, reason: str, runs: int) -> None:
+    torch.manual_seed(0)
+    model = Chain(fault).eval()
+    groups = find_groups(model, torch.randn(1, 8))
+    assert [group.name for group in groups] == [f"ups.{i}" for i in range(0, 16, 2)]
+    assert all(groups.left_alone[f"ups.{i}"].startswith(reason) for i in range(1, 16, 2))
+    assert model.runs[0] <= runs

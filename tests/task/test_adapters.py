@@ -9,6 +9,11 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 import autoprune
 from autoprune import Candidate, Recipe, UserError, export, run_trial
 from autoprune.prune import dense
+from autoprune.prune.find import find_groups
+from autoprune.prune.proof import half
+from autoprune.prune.rebuild import rebuild
+from autoprune.prune.removal import remove_channels
+from autoprune.task.find import load_task, load_task_or_model
 from autoprune.train.fit import check_data
 
 SHORT = Recipe(steps=6, batch_size=16, learning_rate=0.01, distillation=0.5)
@@ -47,6 +52,32 @@ def test_a_timm_model_on_a_folder_of_images(tmp_path):
         again.is_trained
         and dense.load_or_train(again, again.splits()).measures["accuracy"] == model.measures["accuracy"]
     )
+
+
+def test_a_timm_model_goes_by_its_name_on_the_command_line(tmp_path):
+    pytest.importorskip("timm")
+    model, example = load_task_or_model("timm:test_resnet")
+    assert isinstance(model, torch.nn.Module) and example.shape == (1, 3, 160, 160)
+    assert load_task_or_model("timm:test_resnet", "1,3,64,64")[1].shape == (1, 3, 64, 64)
+    images(tmp_path)
+    assert load_task(f"timm:test_resnet:{tmp_path}").name == "test_resnet"
+    with pytest.raises(UserError, match="name a folder of images, as timm:test_resnet:FOLDER"):
+        load_task("timm:test_resnet")
+    with pytest.raises(UserError, match=r"timm.list_models\(\) has the names"):
+        load_task_or_model("timm:no_such_model")
+
+
+def test_a_pruned_timm_model_is_loaded_by_timm_and_a_resize(tmp_path):
+    """As docs/adapters.md says."""
+    timm = pytest.importorskip("timm")
+    for name in ("test_resnet", "test_vit", "test_convnext2"):
+        dense_model, example = timm.create_model(name, num_classes=4).eval(), torch.randn(1, 3, 160, 160)
+        groups = find_groups(dense_model, example)
+        smaller = remove_channels(dense_model, example, groups, {group.name: half(group) for group in groups})
+        torch.save(smaller.state_dict(), tmp_path / "model.state_dict.pt")
+        again = rebuild(timm.create_model(name, num_classes=4), torch.load(tmp_path / "model.state_dict.pt"))
+        with torch.no_grad():
+            assert torch.equal(again(example), smaller(example))
 
 
 def test_a_timm_task_without_test_images_takes_those_of_the_validation_whatever_their_folder_is_called(tmp_path):

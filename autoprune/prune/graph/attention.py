@@ -15,6 +15,7 @@ from torchvision.models import maxvit, swin_transformer
 
 from autoprune.errors import TrialFailure
 from autoprune.prune.graph.heads import shrink_counts
+from autoprune.prune.graph.views import open_views
 
 
 def shrink_heads(layer: nn.Module) -> None:
@@ -49,7 +50,8 @@ def shrink_heads(layer: nn.Module) -> None:
             layer.n_heads = heads
             layer.__class__ = FewerHeadsGridAttention
         return
-    shrink_counts(layer)
+    if shrink_counts(layer):
+        open_views(layer)
 
 
 class FewerHeadsAttention(nn.MultiheadAttention):

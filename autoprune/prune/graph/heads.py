@@ -16,16 +16,19 @@ FUSED = ("qkv", "to_qkv", "Wqkv", "in_proj", "c_attn", "qkv_proj", "query_key_va
 INNER_WIDTHS = ("all_head_size", "inner_dim", "attn_dim", "inner_size", "split_size")
 
 
-def shrink_counts(layer: nn.Module) -> None:
+def shrink_counts(layer: nn.Module) -> bool:
     """Fit the attributes of ``layer`` to projections that lost heads; theirs are still those before the cut.
 
     A configuration by which a layer cuts its fused projection is copied first: other layers share it.
+
+    Returns:
+        Whether it has fewer heads now.
     """
     projection = _first(layer, FUSED) or _first(layer, QUERIES)
     old, new = _widths(projection)
     heads, keys = head_counts(layer)
     if not heads or old == new:
-        return
+        return False
     fused = projection is _first(layer, FUSED)
     pieces = heads + 2 * keys if fused else heads
     if fused and keys == 1 < heads and old % pieces == 0:  # the one key and value stay
@@ -44,6 +47,7 @@ def shrink_counts(layer: nn.Module) -> None:
     _set(layer, HEAD_COUNTS, left)
     _set(layer, KEY_COUNTS, keys_left)
     _set(layer, ("num_key_value_groups",), left // keys_left)
+    return True
 
 
 def head_counts(layer: nn.Module) -> tuple[int, int]:

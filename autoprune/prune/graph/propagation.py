@@ -16,6 +16,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from autoprune.prune.graph.constants import Copies
 from autoprune.prune.graph.heads import cuts_by_heads
 from autoprune.prune.graph.labels import SINGLE, Couplings, core, varying
+from autoprune.prune.graph.named_sizes import follows
 
 LIMIT = 50_000_000
 """Elements of the largest label tensor that is ever written out: 200 MB."""
@@ -73,6 +74,7 @@ class LabelPropagator(TorchDispatchMode):
         self.macs_counted = False
         self.outputs: list[Tensor] = []
         self.outputs_in_training: list[Tensor] = []
+        self.in_recurrent = 0
         self.raw = raw
         self.names: dict[int, str] = {}
         self.beside: dict[str, tuple[str, Tensor | None]] = {}
@@ -85,11 +87,12 @@ class LabelPropagator(TorchDispatchMode):
                 full = f"{prefix}.{name}" if prefix else name
                 if not tensor.is_floating_point() or id(tensor) in self.names:
                     continue
-                if name in module._non_persistent_buffers_set:
+                if name in module._non_persistent_buffers_set and not follows(module, name):
                     continue  # it is in no state dict, so a pruned one could not be loaded: it stays as it is
                 self.names[id(tensor)] = full
-                matrix = isinstance(tensor, nn.Parameter) and tensor.ndim > 1 and name.endswith("weight")
-                if matrix and not isinstance(module, NORMS):
+                matrix = isinstance(tensor, nn.Parameter) and tensor.ndim > 1
+                named = name.endswith("weight") and not isinstance(module, NORMS)
+                if matrix and (named or isinstance(module, nn.RNNBase)):
                     self.matrices.add(full)
         self.found: WeakIdKeyDictionary = WeakIdKeyDictionary()
         self.pending: WeakIdKeyDictionary = WeakIdKeyDictionary()
@@ -250,6 +253,13 @@ class LabelPropagator(TorchDispatchMode):
 
     do_fill = do_empty = do_arange = do_zero
 
+    def do_zeros(self, func, name, named, out) -> None:
+        """Give the state from which a recurrent layer begins the labels of its hidden units; else make a constant."""
+        if self.in_recurrent:
+            self.put(out, self.couplings.new(out.shape[-1:]).expand(out.shape))
+        else:
+            self.filled(func, name, named, out)
+
     def nothing(self, func, name, named, out) -> None:
         """Make the result a constant."""
         for leaf in tree_leaves(out):
@@ -263,7 +273,7 @@ class LabelPropagator(TorchDispatchMode):
         self.put(out, None)
         self.copies.filled(out)
 
-    do_zeros = do_ones = do_full = do_new_zeros = do_new_ones = do_new_full = filled
+    do_ones = do_full = do_new_zeros = do_new_ones = do_new_full = filled
 
     def do_as_strided(self, func, name, named, out) -> None:
         """Allow a change of the memory layout only."""
@@ -282,6 +292,10 @@ class LabelPropagator(TorchDispatchMode):
         layer = made.name.rpartition(".")[0]
         whole = torch.arange(made.start, made.start + made.shape[0], dtype=line.dtype)
         return bool({layer, layer.rpartition(".")[0]} & self.cut_by_heads) and torch.equal(line, whole)
+
+    def recurrent_runs(self, change: int) -> None:
+        """Note that one more recurrent layer runs, or one less."""
+        self.in_recurrent += change
 
     def role(self, weight: Weight, dim: int, role: str) -> None:
         """Note what a dimension of a weight does."""

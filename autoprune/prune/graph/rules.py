@@ -17,7 +17,18 @@ from autoprune.prune.graph.propagation import LabelPropagator, Weight
 
 MOVES = frozenset(
     {"permute", "transpose", "t", "unsqueeze", "squeeze", "expand", "flip", "repeat", "unfold", "alias", "detach"}
-    | {"select", "slice", "split", "split_with_sizes", "unbind", "roll", "index", "index_select", "lift_fresh"}
+    | {
+        "select",
+        "slice",
+        "split",
+        "unsafe_split",
+        "split_with_sizes",
+        "unbind",
+        "roll",
+        "index",
+        "index_select",
+        "lift_fresh",
+    }
 )
 VIEWS = frozenset({"view", "_unsafe_view", "reshape", "_reshape_alias"})
 SPATIAL = ("max_pool", "avg_pool", "adaptive", "upsample", "reflection_pad", "replication_pad")
@@ -93,9 +104,9 @@ class Moves(LabelPropagator):
         dim = named.get("dim", 0)
         if name in ("select", "unbind"):
             self.couplings.fix(labels, [dim], "one of its channels is picked by number")
-        elif name in ("split", "split_with_sizes", "slice"):
+        elif name in ("split", "unsafe_split", "split_with_sizes", "slice"):
             size = labels.size(dim)
-            if name == "split":
+            if name.endswith("split"):
                 length, start = named["split_size"], 0
             elif name == "split_with_sizes":
                 length, start = named["split_sizes"][0], 0
@@ -237,6 +248,9 @@ class Moves(LabelPropagator):
         dims = named.get("dim")
         dims = range(labels.ndim) if dims is None or dims == [] else [dims] if isinstance(dims, int) else dims
         dims = sorted({dim % labels.ndim for dim in dims}) if labels.ndim else []
+        if name == "sum" and varying(labels) and set(varying(labels)) <= set(dims):
+            self.nothing(func, name, named, out)  # zeros add nothing, as in a matrix product
+            return
         first = labels
         for dim in dims:
             first = first.narrow(dim, 0, 1)

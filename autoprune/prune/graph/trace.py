@@ -25,6 +25,8 @@ from autoprune.prune.graph.experts import Experts
 from autoprune.prune.graph.labels import Couplings
 from autoprune.prune.graph.layers import Layers
 from autoprune.prune.graph.propagation import Axis, IsMatrix
+from autoprune.prune.graph.recurrent import watched
+from autoprune.prune.graph.response_norm import counted
 from autoprune.prune.graph.rules import Moves
 from autoprune.prune.graph.slopes import Slopes
 
@@ -131,7 +133,7 @@ def trace(model: nn.Module, example_input: Any, keep: Sequence[str] = (), inexac
     raw: set[str] = set()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with modes_kept(model):
+        with modes_kept(model), counted(model):
             while True:
                 tracer = _Tracer(model, raw, inexact)
                 try:
@@ -140,6 +142,7 @@ def trace(model: nn.Module, example_input: Any, keep: Sequence[str] = (), inexac
                         sdpa_kernel(SDPBackend.MATH),
                         tracer.experts_followed(model),
                         tracer.slopes_followed(model),
+                        watched(model, tracer.recurrent_runs),
                         tracer,
                     ):
                         tracer.outputs = tensors(call(model.eval(), copy.deepcopy(example_input)))

@@ -44,10 +44,7 @@ def from_timm(
     classes = sum(folder.is_dir() for folder in folders["train"].iterdir())
 
     def build() -> nn.Module:
-        try:
-            return timm.create_model(name, pretrained, checkpoint_path=checkpoint or "", num_classes=classes)
-        except Exception as error:
-            raise UserError(f"from_timm: {' '.join(str(error).split())} (timm.list_models() has the names)") from None
+        return timm_model(name, pretrained=pretrained, checkpoint_path=checkpoint or "", num_classes=classes)
 
     model = build()
     config = timm.data.resolve_model_data_config(model)
@@ -65,6 +62,28 @@ def from_timm(
         "recovery": Recipe(steps=500, learning_rate=0.01, distillation=0.9),
     }
     return Task(**given | of_task)
+
+
+def timm_model(name: str, **options: Any) -> nn.Module:
+    """Return a model of timm; its weights are random unless ``options`` of ``timm.create_model`` say otherwise.
+
+    Raises:
+        UserError: timm is not installed or has no such model.
+    """
+    need("timm", f"timm:{name}")
+    import timm
+
+    try:
+        return timm.create_model(name, **options)
+    except Exception as error:
+        raise UserError(f"from_timm: {' '.join(str(error).split())} (timm.list_models() has the names)") from None
+
+
+def own_shape(model: nn.Module) -> str:
+    """Return the shape of one image that a model of timm was made for, such as ``1,3,224,224``."""
+    import timm
+
+    return ",".join(map(str, (1, *timm.data.resolve_model_data_config(model)["input_size"])))
 
 
 def _folder(root: Path, split: str) -> Path:
