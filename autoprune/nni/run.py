@@ -22,6 +22,7 @@ from autoprune.nni.database import load_experiment
 from autoprune.nni.new_search import find_config
 from autoprune.nni.registry import known_experiment
 from autoprune.nni.signals import Signalled, signals_raise
+from autoprune.nni.time_plan import say_how_long
 from autoprune.nni.watch import Progress
 from autoprune.report import loggers
 from autoprune.report.terminal import Console, console
@@ -43,6 +44,7 @@ def run(
     output: Path,
     confidence: float = DEFAULT,
     log: str | None = None,
+    budget: str | None = None,
 ) -> int:
     """Check a config, train the dense model, run the search, and take the chosen model home.
 
@@ -52,6 +54,8 @@ def run(
         output: the folder in which the results' folder is made.
         confidence: that a limit on the drop holds.
         log: names of loggers, with commas between; see :mod:`autoprune.report.loggers`.
+        budget: the time for everything, such as ``20m``, which the search then plans with; see
+            :func:`autoprune.trial.plan.plan`. Trials and duration of the config do not count then.
 
     Returns:
         The exit status: 0 (also if it was left running), 1 if the search failed, 130 if it was stopped by Ctrl-C or
@@ -62,14 +66,24 @@ def run(
     """
     try:
         with signals_raise():
-            return _run(given, port, rule, output, confidence, loggers.checked(log))
+            return _run(given, port, rule, output, confidence, loggers.checked(log), budget)
     except Signalled as end:
         print(f"autoprune: ended by {end.name}", file=sys.stderr)
         return end.exit_status
 
 
-def _run(given: str, port: int, rule: str | None, output: Path, confidence: float, log_to: Sequence[str]) -> int:
+def _run(
+    given: str,
+    port: int,
+    rule: str | None,
+    output: Path,
+    confidence: float,
+    log_to: Sequence[str],
+    budget: str | None,
+) -> int:
     terminal = console()
+    if budget is not None:
+        read_duration(budget)
     started = time.monotonic()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from autoprune.base import memory
@@ -93,7 +107,8 @@ def _run(given: str, port: int, rule: str | None, output: Path, confidence: floa
     for note in notes:
         print(printable(f"autoprune: {note}"), file=sys.stderr)
     with _log(terminal, log_to, config) as log:
-        _say_how_long(terminal, config, settings, checked)
+        say_how_long(terminal, config, checked, budget)
+        settings = TrialCommand.parse(str(config.trial_command)) or settings
         task = checked.task
         del checked
         with told(log.doing):
@@ -165,27 +180,6 @@ def _search(terminal: Console, config: ExperimentConfig, port: int, end: _End) -
     bridge.stop(experiment_id)
     status = live.how_it_ended(known_experiment(experiment_id), last)
     return _take_home(terminal, load_experiment(folder), port, end) if status is None else status
-
-
-def _say_how_long(
-    terminal: Console, config: ExperimentConfig, settings: TrialCommand, checked: preflight.Checked
-) -> None:
-    """Print how long everything will take, from a few timed steps, and warn if the config does not allow as much."""
-    from autoprune.base.device import resolve
-    from autoprune.measure import latency
-    from autoprune.trial.estimate import estimate
-
-    with waiting(terminal, "Timing a few steps"), chdir(config.trial_code_directory), latency.pinned(1):
-        task, groups, device = checked.task, checked.groups, resolve(settings.device)
-        cores = max(1, os.cpu_count() or 1) if device.type == "cpu" else 1
-        trials, at_once = config.max_trial_number, min(config.trial_concurrency, cores)
-        found = estimate(settings, task, task.splits(), groups, config.search_space, trials or 0, at_once, device)
-    if found is None:
-        return
-    terminal.print(f"{'It will take' if trials else 'Before the candidates it will take'} {found.words}.", markup=False)
-    limit = config.max_experiment_duration
-    if warning := found.warning(read_duration(limit) if limit else None):
-        print(f"autoprune: {warning}", file=sys.stderr)
 
 
 def _prepare_dense(terminal: Console, settings: TrialCommand, task: Task, code: str | Path) -> None:
