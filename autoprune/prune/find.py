@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from autoprune.base.device import CPU, on_cpu
 from autoprune.base.tree import to_device
@@ -209,7 +209,18 @@ def _describe(name: str, units: int, slices: list[Slice], parameters, position, 
     # norms and biases of consumers carry no channels of their own
     followers = [layer for layer in layers["carry"] if layer not in layers["in"]]
     producers, consumers = tuple(layers["out"]), tuple(layers["in"])
-    return Group(name, units, producers, tuple(followers), consumers, round(params), round(cost), tuple(slices))
+    kind = _kind([part for part in slices if part.role == "out"], parameters)
+    return Group(
+        name, units, producers, tuple(followers), consumers, round(params), round(cost), tuple(slices), kind=kind
+    )
+
+
+def _kind(made: Sequence[Slice], parameters: Mapping[str, Tensor]) -> str:
+    """Return what the channels are that these slices make: heads are adjacent rows of a matrix that go together."""
+    if parameters[made[0].parameter].ndim != 2:
+        return "channels"
+    adjacent = (((part.unit[1:] == part.unit[:-1]) & (part.unit[1:] >= 0)).any() for part in made)
+    return "heads" if any(adjacent) else "mlp"
 
 
 def _layer(parameter: str) -> str:
