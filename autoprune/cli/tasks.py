@@ -54,7 +54,7 @@ def groups(
     """Print the coupled channel groups of a model: which layers lose the same channels together."""
     from autoprune.measure import measure
     from autoprune.prune.find import find_groups
-    from autoprune.report.groups import groups_table, left_alone_lines
+    from autoprune.report.groups import groups_table, inexact_lines, left_alone_lines
     from autoprune.report.terminal import show, side_console
     from autoprune.report.waiting import FINDING, waiting
     from autoprune.task.find import load_task_or_model
@@ -73,7 +73,8 @@ def groups(
     with waiting(side_console(), FINDING):
         coupled = find_groups(model, example_input, keep, allow_inexact=width)
         totals = measure.measure(model, example_input, with_latency=False)
-    show(groups_table(coupled, int(totals["params"]), int(totals["macs"]), lost), *left_alone_lines(coupled))
+    table = groups_table(coupled, int(totals["params"]), int(totals["macs"]), lost)
+    show(table, *inexact_lines(coupled), *left_alone_lines(coupled))
 
 
 @app.command()

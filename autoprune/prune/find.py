@@ -19,6 +19,7 @@ from autoprune.prune.graph.propagation import Axis
 from autoprune.prune.graph.trace import Trace, trace
 from autoprune.prune.groups import Group, Groups, Slice
 from autoprune.prune.proof import without_failures
+from autoprune.results.candidate import WIDTH
 from autoprune.task.accepted import accepted
 
 
@@ -37,8 +38,9 @@ def find_groups(
     Args:
         example_input: a tensor of shape ``(1, ...)``, a tuple of positional arguments or a mapping of named ones.
         keep: names of layers whose channels are never removed.
-        allow_inexact: also return groups under a LayerNorm, whose removal changes the function (``Group.exact`` is
-            False); they need recovery.
+        allow_inexact: also return groups under a LayerNorm or an RMSNorm, such as the residual stream of a transformer,
+            whose removal changes the function (``Group.exact`` is False, and the name begins with
+            :data:`~autoprune.results.candidate.WIDTH`): these norms are then taken over fewer channels.
         verify: remove half of every group once and compare with the network whose channels are set to zero, on random
             weights and a random input; a group that fails is left alone. It costs a copy of the weights, two runs and
             two of the smaller network.
@@ -59,7 +61,9 @@ def find_groups(
         known = {part.parameter + str(part.dim) for group in exact for part in group.slices if part.role == "out"}
         groups, reasons = _assemble(model, trace(model, example_input, tuple(keep), inexact=True))
         found = [
-            replace(group, exact=any(p.parameter + str(p.dim) in known for p in group.slices if p.role == "out"))
+            group
+            if any(part.parameter + str(part.dim) in known for part in group.slices if part.role == "out")
+            else replace(group, exact=False, name=WIDTH + group.name, kind="width")
             for group in groups
         ]
         groups = replace(groups, prunable=tuple(found))

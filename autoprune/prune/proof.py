@@ -1,4 +1,8 @@
-"""Is the smaller network the same function? It must equal the dense one with exactly those channels set to zero."""
+"""Is the smaller network the same function? It must equal the dense one with exactly those channels set to zero.
+
+Where channels under a norm go it is not, and must equal the dense network with those channels at zero and the norms
+taken over the others (:mod:`autoprune.prune.rest_norms`): such groups are inexact.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from autoprune.errors import TrialFailure
 from autoprune.prune.groups import Group, Groups, removed_positions
 from autoprune.prune.outputs import outputs, relative_difference, visible
 from autoprune.prune.removal import cut, remove_channels
+from autoprune.prune.rest_norms import norms_over_the_rest
 from autoprune.prune.subject import Subject, random_subject, same
 from autoprune.task.accepted import accepted
 
@@ -91,7 +96,9 @@ def equivalence_error(
     smaller = remove_channels(model, example_input, groups, removed)
     found = outputs(smaller, example_input, training)
     del smaller
-    return relative_difference(found, outputs(zeroed(model, groups, removed, roles), example_input, training))
+    with norms_over_the_rest(groups, removed_positions(groups, removed)):
+        wanted = outputs(zeroed(model, groups, removed, roles), example_input, training)
+    return relative_difference(found, wanted)
 
 
 def half(group: Group, seed: int = 0) -> list[int]:
@@ -104,7 +111,9 @@ def without_failures(model: nn.Module, example_input: Any, groups: Groups) -> Gr
     """Return ``groups`` less those whose removal fails, with the reason in ``left_alone``.
 
     Proved on a copy with random weights and a random input of the example's kind, as in evaluation and as in training.
-    All are tried together first; only if that fails are halves tried, and halves of these.
+    All are tried together first; only if that fails are halves tried, and halves of these. Groups that are inexact are
+    tried after them, each alone and with all that went well before: layers that take one size for another would pass
+    where both are halved.
     """
     if not len(groups):
         return groups
@@ -126,7 +135,15 @@ def without_failures(model: nn.Module, example_input: Any, groups: Groups) -> Gr
             return left
         return together
 
-    good = passing(list(groups))
+    good = passing([group for group in groups if group.exact])
+    for group in groups:
+        if not group.exact:
+            reason = _failure(subject, groups, [group]) or (good and _failure(subject, groups, [*good, group]))
+            if reason:
+                reasons[group.name] = reason
+            else:
+                good.append(group)
+    good = [group for group in groups if group in good]
     return replace(groups, prunable=tuple(good), left_alone=groups.left_alone | reasons) if reasons else groups
 
 
@@ -154,10 +171,9 @@ def _why_not(subject: Subject, groups: Groups, some: list[Group], tolerance: flo
         return f"its removal fails: {RUNS_NOT}: {_line(error)}"
     if [tensor.shape[1:] for tensor in found] != [tensor.shape[1:] for tensor in subject.dense]:
         return f"its removal fails: {RUNS_NOT} to an output of the same shape"
-    if not all(group.exact for group in some):
-        return None
     reference = _zero(dense, gone)
-    wanted = outputs(reference, example_input)
+    with norms_over_the_rest(groups, gone):
+        wanted = outputs(reference, example_input)
     difference = relative_difference(found, wanted, subject.dense)
     if not difference < tolerance:
         return f"removing it changes the function (relative error {difference:.1e})"
@@ -171,7 +187,8 @@ def _why_not(subject: Subject, groups: Groups, some: list[Group], tolerance: flo
     except Exception as error:
         failed = error
     try:
-        wanted = outputs(reference, example_input, training=True)
+        with norms_over_the_rest(groups, gone):
+            wanted = outputs(reference, example_input, training=True)
         dense_trained = outputs(subject.copy(), example_input, training=True)
     except Exception:  # such as a detector, which is trained with labels
         return None if proved else UNPROVED

@@ -112,6 +112,10 @@ class Couplings:
         """Say that at most one of ``axes``, which were one axis before, may shrink."""
         self._splits.append((core(labels), tuple(axes)))
 
+    def varying_by_now(self, labels: Tensor) -> list[int]:
+        """Return the axes along which ``labels`` change, if all counts that was said so far to go together."""
+        return varying(compact(torch.from_numpy(self._components())[core(labels).long()].expand(labels.shape)))
+
     def resolve(self) -> tuple[np.ndarray, dict[int, str]]:
         """Return each label's component, and why components stay."""
         components = self._components()

@@ -210,6 +210,9 @@ class Moves(LabelPropagator):
         dims = named.get("dim")
         dims = range(labels.ndim) if dims is None or dims == [] else [dims] if isinstance(dims, int) else dims
         dims = sorted({dim % labels.ndim for dim in dims}) if labels.ndim else []
+        if name == "mean" and named.get("keepdim") and dims == [labels.ndim - 1] and self.normed(labels) is not None:
+            self.put(out, None)  # of an RMSNorm: the same for all channels
+            return
         first = labels
         for dim in dims:
             first = first.narrow(dim, 0, 1)
