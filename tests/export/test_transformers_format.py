@@ -1,0 +1,94 @@
+"""Home again: a folder that transformers loads by itself, in a process that knows nothing of AutoPrune."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from tiny_llama import build, make_task
+
+from autoprune import export
+from autoprune.errors import UserError
+from autoprune.export.formats import transformers as home
+from autoprune.prune.blocks import find_blocks, remove_blocks
+from autoprune.prune.find import find_groups
+from autoprune.prune.proof import half
+from autoprune.prune.random_values import randomise
+from autoprune.prune.removal import remove_channels
+
+ALONE = """
+import sys, torch, transformers
+folder, inputs = sys.argv[1], torch.load(sys.argv[2])
+(name,) = transformers.AutoConfig.from_pretrained(folder).architectures
+model = getattr(transformers, name).from_pretrained(folder).eval()
+assert type(transformers.AutoModel.from_pretrained(folder)).__name__ == name.removesuffix("ForCausalLM") + "Model"
+torch.save(model(inputs).logits, sys.argv[3])
+assert not [module for module in sys.modules if module.startswith("autoprune")]
+"""
+BATCH = make_task().splits().validation.tensors[0][:3]
+
+
+def pruned(kinds, dropped=(), model=None):
+    model = randomise(model or build())
+    model = remove_blocks(model, [block for block in find_blocks(model, BATCH[:1]) if block.name in dropped])
+    groups = find_groups(model, BATCH[:1], allow_inexact=True)
+    return remove_channels(model, BATCH[:1], groups, {g.name: half(g) for g in groups if g.kind in kinds})
+
+
+def logits(model, inputs=BATCH):
+    with torch.no_grad():
+        return model(inputs).logits
+
+
+@pytest.mark.slow
+def test_a_tied_network_loads_without_autoprune_and_computes_the_same(tmp_path):
+    model = pruned(("mlp", "heads", "width"), ["model.layers.0"])
+    home.write(model, BATCH, tmp_path / "home")
+    config = json.loads((tmp_path / "home" / "config.json").read_text())
+    expected = {"hidden_size": 16, "intermediate_size": 24, "num_attention_heads": 2, "num_key_value_heads": 1}
+    assert {name: config[name] for name in expected} == expected
+    assert (config["head_dim"], config["num_hidden_layers"]) == (8, 1)
+    torch.save(BATCH, tmp_path / "inputs.pt")
+    places = [str(tmp_path / name) for name in ("home", "inputs.pt", "logits.pt")]
+    subprocess.run([sys.executable, "-c", ALONE, *places], check=True, cwd=tmp_path, timeout=120)
+    assert torch.allclose(torch.load(tmp_path / "logits.pt"), logits(model), atol=1e-5)
+
+
+@pytest.mark.parametrize("kinds", [("mlp",), ("heads",), ("width",)])
+def test_each_kind_goes_home_alone(kinds, tmp_path):
+    model = pruned(kinds)
+    home.write(model, BATCH, tmp_path / "home")
+    assert torch.allclose(home.load(tmp_path / "home")(BATCH), logits(model), atol=1e-5)
+
+
+def test_untied_widths_are_refused_by_name_with_how_to_tie_them(tmp_path):
+    model = build()
+    groups = find_groups(model, BATCH[:1])
+    first = next(group for group in groups if group.kind == "mlp")
+    untied = remove_channels(model, BATCH[:1], groups, {first.name: range(8)})
+    with pytest.raises(UserError, match=r"layers.0.mlp.gate_proj keeps 40 where .*layers.1.* keeps 48.*--tie mlp"):
+        home.write(untied, BATCH, tmp_path / "home")
+
+
+def test_what_a_configuration_cannot_say_is_refused(tmp_path):
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    more = {"bos_token_id": None, "eos_token_id": None, "use_cache": False}
+    gpt2 = GPT2LMHeadModel(GPT2Config(vocab_size=16, n_positions=16, n_embd=32, n_layer=2, n_head=4, **more)).eval()
+    home.write(units := pruned(("mlp",), model=gpt2), BATCH, tmp_path / "units")
+    assert torch.allclose(home.load(tmp_path / "units")(BATCH), logits(units), atol=1e-5)
+    with pytest.raises(UserError, match=r"GPT2Config cannot express its sizes \(transformer.h.0.attn.c_attn"):
+        home.write(pruned(("heads",), model=gpt2), BATCH, tmp_path / "heads")
+    with pytest.raises(UserError, match="Linear is no model of transformers"):
+        home.write(torch.nn.Linear(2, 2), BATCH, tmp_path / "linear")
+
+
+def test_it_is_exported_like_any_other_format_where_it_is_named(tmp_path):
+    assert "transformers" not in export.usual()
+    task, model = make_task(), pruned(("mlp", "heads"))
+    files = export.files_at(tmp_path, export.formats_for("transformers", tmp_path))
+    for _ in range(2):  # again over the same folder
+        found = export.export(task, model, task.build(), task.splits().validation, files, runs=2)["transformers"]
+    assert found.difference < 1e-6 and found.bytes > (found.file / "model.safetensors").stat().st_size > 0
+    assert 'from_pretrained("model.transformers")' in found.how_to_load
