@@ -35,6 +35,11 @@ def rebuild(skeleton: nn.Module, state: Mapping[str, Tensor], example_input: Any
             layer._parameters[key] = new
         else:
             layer._buffers[key] = torch.empty_like(state[name])
+    for name in state.keys() - skeleton.state_dict().keys():  # a bias that a layer got for channels that went
+        owner, _, key = name.rpartition(".")
+        without = dict(skeleton.named_modules()).get(owner)
+        if key == "bias" and without is not None and without._parameters.get("bias", without) is None:
+            without.bias = nn.Parameter(torch.empty_like(state[name]))
     fit_attributes(skeleton)
     skeleton.load_state_dict(state)
     return skeleton.eval()

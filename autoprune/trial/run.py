@@ -95,7 +95,8 @@ def run_trial(
         groups = find_groups(shallower, task.example, task.keep, inexact).named_as_in(groups)
     if candidate.allocation:
         model = remove_blocks(dense.model, blocks) if blocks else dense.model
-        spread = allocate(model, groups, candidate.uniform, candidate.allocation, criterion.structured)
+        looked_at = Context(task, data.train, seed)
+        spread = allocate(model, groups, candidate.uniform, candidate.allocation, criterion.structured, looked_at)
         candidate = replace(candidate, sparsity=spread, uniform=0.0, allocation=None)
     run = _Run(task, candidate, data, dense, groups, schedule, seed, round_to, on_round, blocks, known, repeat)
     kept |= {group.name: group.channels for group in groups}
