@@ -71,6 +71,13 @@ def test_untied_widths_are_refused_by_name_with_how_to_tie_them(tmp_path):
         home.write(untied, BATCH, tmp_path / "home")
 
 
+def gemma():
+    from transformers import GemmaConfig, GemmaForCausalLM
+
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4, "num_key_value_heads": 2}
+    return GemmaForCausalLM(GemmaConfig(vocab_size=16, num_hidden_layers=1, head_dim=8, use_cache=False, **sizes))
+
+
 def test_what_a_configuration_cannot_say_is_refused(tmp_path):
     from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -80,6 +87,8 @@ def test_what_a_configuration_cannot_say_is_refused(tmp_path):
     assert torch.allclose(home.load(tmp_path / "units")(BATCH), logits(units), atol=1e-5)
     with pytest.raises(UserError, match=r"GPT2Config cannot express its sizes \(transformer.h.0.attn.c_attn"):
         home.write(pruned(("heads",), model=gpt2), BATCH, tmp_path / "heads")
+    with pytest.raises(UserError, match="a scale follows its width"):
+        home.write(pruned(("width",), model=gemma()), BATCH, tmp_path / "gemma")
     with pytest.raises(UserError, match="Linear is no model of transformers"):
         home.write(torch.nn.Linear(2, 2), BATCH, tmp_path / "linear")
 

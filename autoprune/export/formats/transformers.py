@@ -13,7 +13,11 @@ from autoprune.base.tree import examples
 from autoprune.errors import UserError
 from autoprune.export.formats.base import Format, Run, runner
 from autoprune.export.narrowed import narrowed
+from autoprune.prune.outputs import outputs, relative_difference
 from autoprune.task.task import Task
+
+SAME = 1e-4
+"""Largest difference of outputs, relative, that is rounding."""
 
 
 def write(model: nn.Module, inputs: Any, folder: Path) -> None:
@@ -27,7 +31,10 @@ def write(model: nn.Module, inputs: Any, folder: Path) -> None:
     if not isinstance(model, transformers.PreTrainedModel):
         raise UserError(f"{type(model).__name__} is no model of transformers")
     with quiet(), torch.random.fork_rng(devices=[]):  # a model is made with first weights
-        narrowed(model, examples(inputs, 0, 1)).save_pretrained(folder)
+        smaller = narrowed(model, examples(inputs, 0, 1))
+        if relative_difference(outputs(smaller, inputs), outputs(model, inputs)) > SAME:
+            raise UserError("made of its new configuration it computes something else: a scale follows its width")
+        smaller.save_pretrained(folder)
 
 
 def load(folder: Path, task: Task | None = None, threads: int = 1) -> Run:
