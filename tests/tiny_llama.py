@@ -15,7 +15,8 @@ def build(**other):
 
     torch.manual_seed(0)
     sizes = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4, "num_key_value_heads": 2}
-    return LlamaForCausalLM(LlamaConfig(vocab_size=WORDS, num_hidden_layers=2, use_cache=False, **sizes | other)).eval()
+    config = LlamaConfig(**{"vocab_size": WORDS, "num_hidden_layers": 2, "use_cache": False} | sizes | other)
+    return LlamaForCausalLM(config).eval()
 
 
 def rows(count: int, seed: int) -> TensorDataset:

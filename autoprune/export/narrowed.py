@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from autoprune.errors import UserError
 from autoprune.prune.blocks import Skip
@@ -42,10 +42,7 @@ def narrowed(model: PreTrainedModel, example_input: Any) -> PreTrainedModel:
         UserError: its layers differ in a size that the configuration has once, or has no name for.
     """
     dense = type(model)(copy.deepcopy(model.config)).eval()
-    config, state = copy.deepcopy(model.config), model.state_dict()
-    for places, names in _stacks(model):
-        state = _renumbered(state, places, names)
-        _set_layers(config, places)
+    config, state = shallower(model)
     for kind, (before, after) in _sizes(find_groups(dense, example_input, (), True, verify=False), dense, model):
         _set_sizes(config, kind, before, after)
     smaller = type(model)(config).eval()
@@ -61,11 +58,20 @@ def narrowed(model: PreTrainedModel, example_input: Any) -> PreTrainedModel:
     return smaller
 
 
+def shallower(model: PreTrainedModel) -> tuple[PretrainedConfig, dict[str, Any]]:
+    """Return the configuration with the number of layers that are left, and the weights by the names they have then."""
+    config, state = copy.deepcopy(model.config), dict(model.state_dict())
+    for left, stack in stacks(model):
+        state = renumbered(state, left, stack)
+        _set_layers(config, left)
+    return config, state
+
+
 def _shape(tensor: Any) -> str:
     return "missing" if tensor is None else "x".join(map(str, getattr(tensor, "shape", tensor)))
 
 
-def _stacks(model: nn.Module) -> Iterator[tuple[list[bool], str]]:
+def stacks(model: nn.Module) -> Iterator[tuple[list[bool], str]]:
     """Yield which layers of each stack are left, and the stack's name, where some were dropped."""
     for name, module in model.named_modules():
         left = [not isinstance(layer, Skip) for layer in module] if isinstance(module, nn.ModuleList) else []
@@ -73,11 +79,11 @@ def _stacks(model: nn.Module) -> Iterator[tuple[list[bool], str]]:
             yield left, name
 
 
-def _renumbered(state: Mapping[str, Tensor], left: list[bool], stack: str) -> dict[str, Tensor]:
-    """Return the weights with the layers of a stack counted anew."""
-    number = re.compile(re.escape(stack) + r"\.(\d+)\.")
+def renumbered(state: Mapping[str, Any], left: list[bool], stack: str) -> dict[str, Any]:
+    """Return what goes by names of parameters or modules with the layers of a stack counted anew."""
+    number = re.compile(re.escape(stack) + r"\.(\d+)(?=\.|$)")
     return {
-        number.sub(lambda found: f"{stack}.{sum(left[: int(found[1])])}.", name, count=1): tensor
+        number.sub(lambda found: f"{stack}.{sum(left[: int(found[1])])}", name, count=1): tensor
         for name, tensor in state.items()
     }
 

@@ -1,6 +1,8 @@
 """Home again: a folder that transformers loads by itself, in a process that knows nothing of AutoPrune."""
 
+import importlib.util
 import json
+import os
 import subprocess
 import sys
 
@@ -62,13 +64,27 @@ def test_each_kind_goes_home_alone(kinds, tmp_path):
     assert torch.allclose(home.load(tmp_path / "home")(BATCH), logits(model), atol=1e-5)
 
 
-def test_untied_widths_are_refused_by_name_with_how_to_tie_them(tmp_path):
-    model = build()
-    groups = find_groups(model, BATCH[:1])
+def untied(dropped=()):
+    model = randomise(build(num_hidden_layers=3))
+    model = remove_blocks(model, [block for block in find_blocks(model, BATCH[:1]) if block.name in dropped])
+    groups = find_groups(model, BATCH[:1], allow_inexact=True)
     first = next(group for group in groups if group.kind == "mlp")
-    untied = remove_channels(model, BATCH[:1], groups, {first.name: range(8)})
-    with pytest.raises(UserError, match=r"layers.0.mlp.gate_proj keeps 40 where .*layers.1.* keeps 48.*--tie mlp"):
-        home.write(untied, BATCH, tmp_path / "home")
+    return remove_channels(model, BATCH[:1], groups, {first.name: range(8), groups.prunable[0].name: range(4)})
+
+
+@pytest.mark.slow
+def test_untied_widths_go_home_with_a_modelling_file_that_must_be_trusted(tmp_path):
+    model = untied(["model.layers.1"])
+    with pytest.warns(UserWarning, match=r"keeps 40 where .* keeps 48.*--tie mlp.*trust_remote_code=True"):
+        home.write(model, BATCH, tmp_path / "home")
+    torch.save(BATCH, tmp_path / "inputs.pt")
+    places = [str(tmp_path / name) for name in ("home", "inputs.pt", "logits.pt")]
+    lines = home.FORMAT.how_to_load.format(file=places[0])
+    rest = f"torch.save(model.eval()(torch.load({places[1]!r})).logits, {places[2]!r})"
+    code = f"import sys, torch\nsys.modules['autoprune'] = None\n{lines}\n{rest}"
+    cache = {**os.environ, "HF_HOME": str(tmp_path / "hf")}
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, timeout=120, env=cache)
+    assert torch.allclose(torch.load(tmp_path / "logits.pt"), logits(model), atol=1e-5)
 
 
 def gemma():
@@ -78,17 +94,41 @@ def gemma():
     return GemmaForCausalLM(GemmaConfig(vocab_size=16, num_hidden_layers=1, head_dim=8, use_cache=False, **sizes))
 
 
-def test_what_a_configuration_cannot_say_is_refused(tmp_path):
+def gpt2():
     from transformers import GPT2Config, GPT2LMHeadModel
 
     more = {"bos_token_id": None, "eos_token_id": None, "use_cache": False}
-    gpt2 = GPT2LMHeadModel(GPT2Config(vocab_size=16, n_positions=16, n_embd=32, n_layer=2, n_head=4, **more)).eval()
-    home.write(units := pruned(("mlp",), model=gpt2), BATCH, tmp_path / "units")
+    return GPT2LMHeadModel(GPT2Config(vocab_size=16, n_positions=16, n_embd=32, n_layer=2, n_head=4, **more)).eval()
+
+
+def with_own_code(folder):
+    """Return the model of a folder, by its modelling file, without copying that into a cache."""
+    spec = importlib.util.spec_from_file_location("modeling_pruned", folder / "modeling_pruned.py")
+    spec.loader.exec_module(module := importlib.util.module_from_spec(spec))
+    (name,) = json.loads((folder / "config.json").read_text())["architectures"]
+    return getattr(module, name).from_pretrained(folder).eval()
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (untied, "one size for all mlp"),
+        (
+            lambda: pruned(("heads",), model=gpt2()),
+            r"GPT2Config cannot express its sizes \(transformer.h.0.attn.c_attn",
+        ),
+        (lambda: pruned(("width",), model=gemma()), "a scale follows its width"),
+    ],
+)
+def test_what_a_configuration_cannot_say_gets_a_modelling_file_and_the_reason_is_told(make, why, tmp_path):
+    with pytest.warns(UserWarning, match=why):
+        home.write(model := make(), BATCH, tmp_path / "home")
+    assert torch.allclose(logits(with_own_code(tmp_path / "home")), logits(model), atol=1e-5)
+
+
+def test_units_of_gpt2_go_home_in_its_configuration_and_other_models_are_refused(tmp_path):
+    home.write(units := pruned(("mlp",), model=gpt2()), BATCH, tmp_path / "units")
     assert torch.allclose(home.load(tmp_path / "units")(BATCH), logits(units), atol=1e-5)
-    with pytest.raises(UserError, match=r"GPT2Config cannot express its sizes \(transformer.h.0.attn.c_attn"):
-        home.write(pruned(("heads",), model=gpt2), BATCH, tmp_path / "heads")
-    with pytest.raises(UserError, match="a scale follows its width"):
-        home.write(pruned(("width",), model=gemma()), BATCH, tmp_path / "gemma")
     with pytest.raises(UserError, match="Linear is no model of transformers"):
         home.write(torch.nn.Linear(2, 2), BATCH, tmp_path / "linear")
 
@@ -100,4 +140,4 @@ def test_it_is_exported_like_any_other_format_where_it_is_named(tmp_path):
     for _ in range(2):  # again over the same folder
         found = export.export(task, model, task.build(), task.splits().validation, files, runs=2)["transformers"]
     assert found.difference < 1e-6 and found.bytes > (found.file / "model.safetensors").stat().st_size > 0
-    assert 'from_pretrained("model.transformers")' in found.how_to_load
+    assert 'from_pretrained("model.transformers"' in found.how_to_load

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from autoprune.base.tree import examples
 from autoprune.errors import UserError
 from autoprune.export.formats.base import Format, Run, runner
 from autoprune.export.narrowed import narrowed
+from autoprune.export.own_code import save_with_code
 from autoprune.prune.outputs import outputs, relative_difference
 from autoprune.task.task import Task
 
@@ -23,18 +25,27 @@ SAME = 1e-4
 def write(model: nn.Module, inputs: Any, folder: Path) -> None:
     """Write ``model`` with a configuration of its own sizes.
 
+    What a configuration cannot express gets a small modelling file of its own, and a warning says so and why.
+
     Raises:
-        UserError: it is no model of transformers, or its configuration cannot express its sizes.
+        UserError: it is no model of transformers, or has layers that AutoPrune made others of.
     """
     import transformers
 
     if not isinstance(model, transformers.PreTrainedModel):
         raise UserError(f"{type(model).__name__} is no model of transformers")
     with quiet(), torch.random.fork_rng(devices=[]):  # a model is made with first weights
-        smaller = narrowed(model, examples(inputs, 0, 1))
-        if relative_difference(outputs(smaller, inputs), outputs(model, inputs)) > SAME:
-            raise UserError("made of its new configuration it computes something else: a scale follows its width")
-        smaller.save_pretrained(folder)
+        try:
+            smaller = narrowed(model, examples(inputs, 0, 1))
+            if relative_difference(outputs(smaller, inputs), outputs(model, inputs)) > SAME:
+                raise UserError("made of its new configuration it computes something else: a scale follows its width")
+        except UserError as error:
+            save_with_code(model, folder)
+            why = f"{error}. So it has a modelling file of its own: load it with trust_remote_code=True"
+        else:
+            smaller.save_pretrained(folder)
+            return
+    warnings.warn(why, stacklevel=2)
 
 
 def load(folder: Path, task: Task | None = None, threads: int = 1) -> Run:
@@ -42,8 +53,10 @@ def load(folder: Path, task: Task | None = None, threads: int = 1) -> Run:
     import transformers
 
     with quiet():
-        (kind,) = transformers.AutoConfig.from_pretrained(folder).architectures
-        return runner(getattr(transformers, kind).from_pretrained(folder).eval())
+        config = transformers.AutoConfig.from_pretrained(folder)
+        own = getattr(config, "auto_map", None)
+        (kind,) = own or config.architectures
+        return runner(getattr(transformers, kind).from_pretrained(folder, trust_remote_code=bool(own)).eval())
 
 
 FORMAT = Format(
@@ -52,8 +65,10 @@ FORMAT = Format(
     write=write,
     load=load,
     how_to_load="import transformers\n"
-    '(name,) = transformers.AutoConfig.from_pretrained("{file}").architectures\n'
-    'model = getattr(transformers, name).from_pretrained("{file}")',
+    'config = transformers.AutoConfig.from_pretrained("{file}")\n'
+    'own = getattr(config, "auto_map", None)  # a modelling file in the folder, which must be trusted to run\n'
+    "(name,) = own or config.architectures\n"
+    'model = getattr(transformers, name).from_pretrained("{file}", trust_remote_code=bool(own))',
     package="transformers",
     extra="text",
     folder=True,
