@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,7 @@ def write(model: nn.Module, inputs: Any, folder: Path) -> None:
 
     if not isinstance(model, transformers.PreTrainedModel):
         raise UserError(f"{type(model).__name__} is no model of transformers")
-    with quiet(), torch.random.fork_rng(devices=[]):  # a model is made with first weights
+    with _silently(), torch.random.fork_rng(devices=[]):  # a model is made with first weights
         try:
             smaller = narrowed(model, examples(inputs, 0, 1))
             if relative_difference(outputs(smaller, inputs), outputs(model, inputs)) > SAME:
@@ -52,11 +54,26 @@ def load(folder: Path, task: Task | None = None, threads: int = 1) -> Run:
     """Return a function that runs the network, as transformers alone makes it of the folder."""
     import transformers
 
-    with quiet():
+    with _silently():
         config = transformers.AutoConfig.from_pretrained(folder)
         own = getattr(config, "auto_map", None)
         (kind,) = own or config.architectures
         return runner(getattr(transformers, kind).from_pretrained(folder, trust_remote_code=bool(own)).eval())
+
+
+@contextmanager
+def _silently() -> Iterator[None]:
+    """Keep transformers' remarks and bars off the terminal."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        with quiet():
+            yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 FORMAT = Format(
