@@ -1,6 +1,8 @@
 # Everything from a fresh clone: `make demo` and `make test` set up .venv by themselves.
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
-BIN := .venv/bin
+# `make test PYTHON=python3.13 VENV=.venv-3.13`: another Python, in an environment of its own.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.13 || command -v python3.12 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
 
 .PHONY: demo setup setup-dev test test-oldest test-slow test-many test-device test-gpu coverage lint zoo benchmark soak dist
 .PHONY: constraints clean docs
@@ -8,19 +10,19 @@ BIN := .venv/bin
 demo: setup
 	$(BIN)/autoprune run experiments/digits.yaml
 
-setup: .venv/.installed
+setup: $(VENV)/.installed
 
-setup-dev: .venv/.installed-dev
+setup-dev: $(VENV)/.installed-dev
 
-.venv/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'AutoPrune needs Python 3.11 or later: make PYTHON=/path/to/python3.11')"
-	$(PYTHON) -m venv .venv
-	@echo "Installing into .venv (PyTorch is large: a few minutes) ..."
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and 'AutoPrune needs Python 3.11, 3.12 or 3.13: make PYTHON=/path/to/python3.11')"
+	$(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV) (PyTorch is large: a few minutes) ..."
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[rl,dashboard]'
 	$(BIN)/python -c "from autoprune.nni import bridge; bridge.register()"
 	touch $@
 
-.venv/.installed-dev: .venv/.installed
+$(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
@@ -89,4 +91,4 @@ constraints: setup-dev
 	{ head -2 constraints.txt; $(BIN)/pip freeze --all --exclude-editable | grep -v ^pip=; } > constraints.new && mv constraints.new constraints.txt
 
 clean:
-	rm -rf .venv .venv-oldest outputs build dist site *.egg-info
+	rm -rf .venv .venv-* outputs build dist site *.egg-info

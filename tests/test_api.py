@@ -20,8 +20,11 @@ from autoprune.report import waiting
 from autoprune.report.learning import read_episodes
 from autoprune.report.progress import best_so_far
 from autoprune.report.rows import front_rows
+from autoprune.results.candidate import Candidate
 from autoprune.search import AmcTuner
 from autoprune.train import evaluation
+from autoprune.trial.estimate import Estimate
+from autoprune.trial.plan import Plan
 
 SPACE = {
     "sparsity.down.0": {"_type": "quniform", "_value": [0.0, 0.875, 0.125]},
@@ -267,3 +270,26 @@ def test_the_result_prints_and_draws_itself(result):
     )
     assert f"<td>{first.id}</td>" in html and "dense" in html
     assert text != html and "SearchResult(" in repr(result)
+
+
+def test_a_search_plans_with_the_time_that_it_is_given(digits, monkeypatch):
+    planned = Plan(9, 3.0, 5, 60.0, Estimate({}, 0.0))
+    monkeypatch.setattr(api, "planned_for", lambda *_: planned)
+    monkeypatch.setattr(api, "until", lambda end: range(14))
+    result = search(digits[0], trials=1, budget="1m", space=None)
+    trained = [trial.parameters["budget"] for trial in result.candidates if trial.parameters.get("budget")]
+    assert len(result.candidates) == 14 and trained and set(trained) == {3.0}
+    parents = {trial.parameters.get("parent") for trial in result.candidates} - {None}
+    assert parents <= {Candidate.from_parameters(trial.parameters).id for trial in result.candidates}
+    assert result.dense and not result.failed
+
+
+def test_a_time_in_which_nothing_can_be_searched_is_refused_before_anything_is_trained(digits, tmp_path):
+    with pytest.raises(UserError, match="--budget 1 s is too short for a search of digits"):
+        search(digits[0], budget=1, space=None, folder=tmp_path / "search")
+    assert not (tmp_path / "search").exists()
+
+
+def test_a_time_that_is_none_is_refused(digits):
+    with pytest.raises(UserError, match="a duration is written as"):
+        search(digits[0], budget="soon")

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import shlex
 import sys
 import tempfile
+import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
 from autoprune import search
+from autoprune.api.budget import planned_for, until
 from autoprune.api.engine import Engine
 from autoprune.api.result import SearchResult
 from autoprune.base.checked import Count, check
@@ -32,7 +35,7 @@ from autoprune.report import loggers
 from autoprune.report.terminal import side_console
 from autoprune.report.waiting import told, waiting
 from autoprune.results import baselines as baselines_
-from autoprune.results.experiment import Trial
+from autoprune.results.experiment import Trial, read_duration
 from autoprune.results.pareto import DEFAULT_OBJECTIVES
 from autoprune.results.settings import TrialCommand
 from autoprune.search import loop
@@ -44,9 +47,6 @@ from autoprune.search.tuners.optuna.tuner import OptunaTuner
 from autoprune.task.find import load_task
 from autoprune.task.task import Task
 from autoprune.trial.setup import check_objectives, check_task_space, default_schedules, in_precision
-
-if TYPE_CHECKING:
-    pass
 
 
 def run_search(
@@ -75,6 +75,7 @@ def run_search(
     log: str | Sequence[str] = (),
     tie: Sequence[str] = (),
     width: bool = False,
+    budget: float | str | None = None,
     **of_task: Any,
 ) -> SearchResult:
     """Search a task's Pareto front in this process, one trial after the other, on one CPU thread.
@@ -112,6 +113,9 @@ def run_search(
             terminal, a line now and then elsewhere. If None, in a terminal and in a notebook.
         log: trackers that are told what the search finds: ``tensorboard``, ``mlflow``, ``wandb``, or another name in
             :data:`autoprune.report.loggers.LOGGERS`. One that fails midway is left out, with a warning.
+        budget: the time of the search, in seconds or such as ``"20m"``, which it plans with
+            (:func:`autoprune.trial.plan.plan`): how many candidates, and how long what is trained in full. ``trials``
+            does not count then. The front's fine-tuning, which :meth:`.SearchResult.export` does, comes on top.
         precision: in which networks are trained: ``fp32``, ``bf16``, ``fp16``; as the task's recipes have it if None.
         tie: kinds of groups that have one sparsity together (``mlp``, ``heads``, ``width``, ``channels``), where no
             ``space`` is given.
@@ -123,7 +127,7 @@ def run_search(
 
     Raises:
         UserError: an unknown task, objective, tuner, sampler, runtime or logger, a device that is not there, a wrong
-            space, a folder that holds a search already, a logger that cannot begin.
+            space, a folder that holds a search already, a logger that cannot begin, a budget that is too short.
 
     Example:
         >>> import autoprune
@@ -132,6 +136,7 @@ def run_search(
         2
     """
     check("trials", trials, Count)
+    seconds = None if budget is None else read_duration(budget)
     log = loggers.checked(log)
     latency.check(latency_runtime, latency_batch, 1)
     found = _task_of(task, of_task)
@@ -177,6 +182,12 @@ def run_search(
         if isinstance(tuner, Tuner):
             tuner.update_search_space(space)
         data = found.splits()
+        numbers: Iterable[int] = range(trials)
+        if seconds is not None:
+            planned = planned_for(settings, found, data, groups, space, seconds)
+            trials, numbers = planned.trials, until(time.monotonic() + seconds)
+            found = replace(found, supernet_steps=planned.supernet_steps or found.supernet_steps)
+            own |= {"recoveries": planned.recoveries} if tuner == "optuna" else {}
         about = {"trial command": shlex.join(settings.to_words()), "trials": trials, "tuner": kind.__qualname__, **own}
         logs = ends.enter_context(loggers.Log(log, found.name, about, _say, warnings.warn))
         ends.enter_context(told(logs.doing))
@@ -200,11 +211,11 @@ def run_search(
         channels = {group.name: group.channels for group in groups}
         with _shown(progress, f"Searching {found.name}"):
             total = trials + len(first)
-            numbers = iter(track(range(total), "trial", total))
+            places = iter(track(itertools.count(), "trial", total))
             result = SearchResult(place.name, place, config, [], loaded, keeper, metric=found.metric)
-            engine = Engine(settings, loaded, channels, place, on_trial, numbers, result, logs)
+            engine = Engine(settings, loaded, channels, place, on_trial, places, result, logs)
             with suppress(KeyboardInterrupt):
-                loop.search(proposes, engine.run, range(trials), first, engine.folders)
+                loop.search(proposes, engine.run, numbers, first, engine.folders)
         result = replace(result, trials=engine.trials)
         logs.end(result)
     return result

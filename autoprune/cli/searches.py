@@ -85,6 +85,9 @@ def run(
     confidence: Confidence = 0.9,
     output: Annotated[Path, typer.Option("--output", "-o", help="where the results' folder goes")] = Path("outputs"),
     log: Annotated[str | None, typer.Option(help="tensorboard, mlflow or wandb, several with commas")] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="the time for everything, such as 20m or 2h: the search plans with it")
+    ] = None,
 ) -> None:
     """Run a search from start to end: check, train the dense model, search, choose, report and export.
 
@@ -92,7 +95,7 @@ def run(
     """
     from autoprune.nni.run import run as run_experiment
 
-    sys.exit(run_experiment(config, port, choose, output, confidence, log))
+    sys.exit(run_experiment(config, port, choose, output, confidence, log, budget))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

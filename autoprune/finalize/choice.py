@@ -25,7 +25,7 @@ def members(front: Sequence[Trial]) -> list[Trial]:
     """Return the networks of a front to fine-tune: each once, the one with the largest budget, not more than MOST."""
     by_content: dict[str, Trial] = {}
     for trial in front:
-        content = replace(Candidate.from_parameters(trial.parameters), budget=None).id
+        content = replace(Candidate.from_parameters(trial.parameters), budget=None, parent=None).id
         known = by_content.get(content)
         if known is None or (trial.parameters.get("budget") or 0) > (known.parameters.get("budget") or 0):
             by_content[content] = trial

@@ -34,6 +34,7 @@ from autoprune.results.fine_tuned import FineTuned, write_fine_tuned
 from autoprune.task.task import Splits, Task
 from autoprune.train import evaluation
 from autoprune.train.interval import FEW, Parts, drop_error, parts_of
+from autoprune.trial.ancestry import find_parent
 from autoprune.trial.run import run_trial
 
 Loaded = tuple[Task, Splits, Dense]
@@ -47,7 +48,12 @@ def on_supernet_weights(trial: Trial) -> bool:
 def is_complete(trial: Trial) -> bool:
     """Return whether a trial was recovered with the whole budget."""
     budget = trial.parameters.get("budget")
-    return budget == 1 or (budget is None and not on_supernet_weights(trial))
+    return (budget or 0) >= 1 or (budget is None and not on_supernet_weights(trial))
+
+
+def trials_of(experiment: Experiment) -> Path:
+    """Return the folder that holds the folders of a search's trials, of which there is one at least."""
+    return experiment.trials[0].folder.parent
 
 
 def fine_tune_all(
@@ -157,10 +163,11 @@ class _Job:
     def _tuned(self) -> tuple[nn.Module, Path]:
         task, data, dense = self.loaded
         settings = self.experiment.settings
-        candidate = replace(Candidate.from_parameters(self.trial.parameters), budget=1.0)
-        model = run_trial(
-            task, candidate, data, dense, settings.seed, round_to=settings.round_to, repeat=self.repeat
-        ).model
+        candidate = Candidate.from_parameters(self.trial.parameters)
+        candidate = replace(candidate, budget=max(1.0, candidate.budget or 0.0))
+        parent = find_parent(task, candidate.parent, trials_of(self.experiment)) if candidate.parent else None
+        seed, round_to = settings.seed, settings.round_to
+        model = run_trial(task, candidate, data, dense, seed, round_to, repeat=self.repeat, parent=parent).model
         with replacing(self._file("pt")) as draft:
             torch.save(weights_of(model), draft)
         return model, self._file("pt")

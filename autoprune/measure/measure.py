@@ -55,12 +55,7 @@ def macs(model: nn.Module, example_input: Any) -> int:
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # the counter does not see into fused attention
     try:
-        with (
-            evaluating(model),
-            frozen(model),
-            FlopCounterMode(display=False, custom_mapping=ATTENTION) as counter,
-            torch.no_grad(),
-        ):
+        with evaluating(model), torch.no_grad(), counting(model) as counter:
             call(model, beside(model, example_input))
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
@@ -68,16 +63,18 @@ def macs(model: nn.Module, example_input: Any) -> int:
 
 
 @contextmanager
-def frozen(model: nn.Module) -> Iterator[None]:
-    """Let no parameter require a gradient meanwhile.
+def counting(model: nn.Module) -> Iterator[FlopCounterMode]:
+    """Count the FLOPs of ``model``, two to a multiply-accumulate, but for those of PyTorch's fused attention layers.
 
-    Else PyTorch's FLOP counter fails on a module that is given a part of one, such as DeBERTa-v2's table of positions.
+    No parameter requires a gradient meanwhile: else the counter fails on a module that is given a part of one, such as
+    DeBERTa-v2's table of positions.
     """
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in learning:
         parameter.requires_grad_(False)
     try:
-        yield
+        with FlopCounterMode(display=False, custom_mapping=ATTENTION) as counter:
+            yield counter
     finally:
         for parameter in learning:
             parameter.requires_grad_(True)

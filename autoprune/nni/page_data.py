@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing, suppress
 from dataclasses import asdict, replace
 from functools import partial
-from itertools import combinations_with_replacement, islice
+from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any
 
@@ -301,7 +301,6 @@ def details(experiment: Experiment, trial_id: str) -> dict[str, Any]:
 
 def doing(experiment: Experiment) -> list[dict[str, Any]]:
     """Return what the trials that have run longest are doing, in words, and which share of it is done, if known."""
-    running = (trial for trial in experiment.trials if trial.status == "RUNNING")
     return [
         {
             "id": trial.id,
@@ -310,7 +309,7 @@ def doing(experiment: Experiment) -> list[dict[str, Any]]:
             "words": (words := trial.doing),
             "share": share(words),
         }
-        for trial in islice(running, MOST_DOING)
+        for trial in experiment.running[:MOST_DOING]
     ]
 
 

@@ -21,7 +21,7 @@ from autoprune.base.yaml_file import load_yaml
 from autoprune.errors import UserError, short
 from autoprune.nni.algorithms import Kind, one_line
 from autoprune.nni.config import load_config
-from autoprune.results.measures import METRIC
+from autoprune.results.measures import METRIC, Measure
 from autoprune.results.pareto import DEFAULT_OBJECTIVES, read_rule
 from autoprune.results.settings import TrialCommand
 
@@ -47,7 +47,7 @@ class Checked:
     groups: Groups
 
 
-def check_and_complete(config: ExperimentConfig) -> Checked | None:
+def check_and_complete(config: ExperimentConfig, rule: str | None = None) -> Checked | None:
     """Check all that can be checked before an experiment starts: task, data, device, checkpoint, space and tuner.
 
     What task and machine say (the metric, the device, that a model comes trained) is written into the config's trial
@@ -56,6 +56,7 @@ def check_and_complete(config: ExperimentConfig) -> Checked | None:
 
     Args:
         config: as NNI takes it, with absolute paths.
+        rule: by which a model will be chosen at the end, if one is known.
 
     Returns:
         What was looked at; None if it is not AutoPrune's to judge.
@@ -85,6 +86,8 @@ def check_and_complete(config: ExperimentConfig) -> Checked | None:
         task = settings_task(settings)
         found = task.metric.to_word(), task.is_trained, str(device)
         config.trial_command, settings = _completed(str(config.trial_command), settings, *found)
+        if rule is not None:
+            check_rule(config, rule, task.metric)
         model = task.build(settings.seed)
         if settings.checkpoint:
             load_checkpoint(model, settings.checkpoint, task.name)
@@ -123,19 +126,15 @@ def measure_what_is_asked(
         config.trial_command = f"{config.trial_command} --also {asked.also}"
 
 
-def check_rule(config: ExperimentConfig, rule: str) -> None:
+def check_rule(config: ExperimentConfig, rule: str, metric: Measure) -> None:
     """Check the rule by which a model is chosen at the end, and let the trials measure what it names.
 
-    Raises:
-        UserError: it is not understood; or the task, whose metric it may name, cannot be loaded.
-    """
-    settings = TrialCommand.parse(str(config.trial_command))
-    if settings is None:
-        return
-    with chdir(config.trial_code_directory):
-        from autoprune.trial.setup import settings_task
+    Args:
+        metric: the task's, which it may name.
 
-        metric = settings_task(settings).metric
+    Raises:
+        UserError: it is not understood.
+    """
     if read_rule(rule, metric) is not None:
         measure_what_is_asked(config, constraints=[rule])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import sys
 import time
@@ -23,6 +22,7 @@ from autoprune.nni.database import load_experiment
 from autoprune.nni.new_search import find_config
 from autoprune.nni.registry import known_experiment
 from autoprune.nni.signals import Signalled, signals_raise
+from autoprune.nni.time_plan import say_how_long
 from autoprune.nni.watch import Progress
 from autoprune.report import loggers
 from autoprune.report.terminal import Console, console
@@ -34,7 +34,7 @@ from autoprune.results.settings import TrialCommand
 if TYPE_CHECKING:
     from nni.experiment.config import ExperimentConfig
 
-    from autoprune.prune.groups import Groups
+    from autoprune.task.task import Task
 
 
 def run(
@@ -44,6 +44,7 @@ def run(
     output: Path,
     confidence: float = DEFAULT,
     log: str | None = None,
+    budget: str | None = None,
 ) -> int:
     """Check a config, train the dense model, run the search, and take the chosen model home.
 
@@ -53,6 +54,8 @@ def run(
         output: the folder in which the results' folder is made.
         confidence: that a limit on the drop holds.
         log: names of loggers, with commas between; see :mod:`autoprune.report.loggers`.
+        budget: the time for everything, such as ``20m``, which the search then plans with; see
+            :func:`autoprune.trial.plan.plan`. Trials and duration of the config do not count then.
 
     Returns:
         The exit status: 0 (also if it was left running), 1 if the search failed, 130 if it was stopped by Ctrl-C or
@@ -63,17 +66,28 @@ def run(
     """
     try:
         with signals_raise():
-            return _run(given, port, rule, output, confidence, loggers.checked(log))
+            return _run(given, port, rule, output, confidence, loggers.checked(log), budget)
     except Signalled as end:
         print(f"autoprune: ended by {end.name}", file=sys.stderr)
         return end.exit_status
 
 
-def _run(given: str, port: int, rule: str | None, output: Path, confidence: float, log_to: Sequence[str]) -> int:
+def _run(
+    given: str,
+    port: int,
+    rule: str | None,
+    output: Path,
+    confidence: float,
+    log_to: Sequence[str],
+    budget: str | None,
+) -> int:
     terminal = console()
+    if budget is not None:
+        read_duration(budget)
     started = time.monotonic()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from autoprune.base import memory
+    from autoprune.export.possible import possible
     from autoprune.nni import bridge
 
     logging.getLogger("nni").setLevel(logging.CRITICAL)  # what fails is raised
@@ -85,18 +99,21 @@ def _run(given: str, port: int, rule: str | None, output: Path, confidence: floa
     if TrialCommand.parse(str(config.trial_command)) is None:
         raise UserError(f"{given}: trialCommand must be `autoprune trial TASK`, not {config.trial_command!r}")
     bridge.check_port(port)
-    if rule is not None:
-        preflight.check_rule(config, rule)
     with waiting(terminal, f"Checking the task. {FINDING}"):
-        checked = preflight.check_and_complete(config)
+        checked = preflight.check_and_complete(config, rule)
     settings = TrialCommand.parse(str(config.trial_command))
     assert settings is not None and checked is not None  # it was before
-    formats = _formats(checked)
+    formats, notes = possible(checked.task, checked.model)
+    for note in notes:
+        print(printable(f"autoprune: {note}"), file=sys.stderr)
     with _log(terminal, log_to, config) as log:
-        _say_how_long(terminal, config, settings, checked.groups)
+        say_how_long(terminal, config, checked, budget)
+        settings = TrialCommand.parse(str(config.trial_command)) or settings
+        task = checked.task
         del checked
         with told(log.doing):
-            _prepare_dense(terminal, settings, config.trial_code_directory)
+            _prepare_dense(terminal, settings, task, config.trial_code_directory)
+        del task
         memory.give_back()  # a device's is the trials' now
         return _search(terminal, config, port, _End(rule, confidence, output, formats, started, log))
 
@@ -115,40 +132,6 @@ class _End:
     formats: tuple[str, ...]
     started: float
     log: loggers.Log
-
-
-def _refused(checked: preflight.Checked, formats: tuple[str, ...]) -> dict[str, str]:
-    """Return what :func:`autoprune.export.refused` does, from a process of its own; nothing if that dies.
-
-    After ``torch.export`` no process that is forked can train: PyTorch's autograd refuses. Those of the front must.
-    """
-    from autoprune import export
-
-    context = multiprocessing.get_context("fork")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(
-        target=lambda: sender.send(export.refused(checked.task, checked.model, formats)), daemon=True
-    )
-    process.start()
-    sender.close()
-    try:
-        return receiver.recv()
-    except EOFError:
-        return {}
-    finally:
-        process.join()
-
-
-def _formats(checked: preflight.Checked) -> tuple[str, ...]:
-    """Return the formats of the files at the end, without those of which it is clear now that they cannot be."""
-    from autoprune import export
-
-    usual = export.usual()
-    refused = _refused(checked, usual)
-    for why in dict.fromkeys(refused.values()):
-        names = ", ".join(name for name, reason in refused.items() if reason == why)
-        print(printable(f"autoprune: at the end there will be no file of the format {names}: {why}"), file=sys.stderr)
-    return tuple(name for name in usual if name not in refused)
 
 
 def _log(terminal: Console, names: Sequence[str], config: ExperimentConfig) -> loggers.Log:
@@ -170,7 +153,7 @@ def _search(terminal: Console, config: ExperimentConfig, port: int, end: _End) -
     from autoprune.nni import bridge
 
     try:
-        experiment_id = bridge.start(config, port)
+        experiment_id = bridge.start(config, port, checked=True)
     except bridge.TunerFailed as error:
         print(f"autoprune: {error}", file=sys.stderr)
         return 1
@@ -199,27 +182,7 @@ def _search(terminal: Console, config: ExperimentConfig, port: int, end: _End) -
     return _take_home(terminal, load_experiment(folder), port, end) if status is None else status
 
 
-def _say_how_long(terminal: Console, config: ExperimentConfig, settings: TrialCommand, groups: Groups) -> None:
-    """Print how long everything will take, from a few timed steps, and warn if the config does not allow as much."""
-    from autoprune.base.device import resolve
-    from autoprune.measure import latency
-    from autoprune.trial.estimate import estimate
-    from autoprune.trial.setup import settings_task
-
-    with waiting(terminal, "Timing a few steps"), chdir(config.trial_code_directory), latency.pinned(1):
-        task, device = settings_task(settings), resolve(settings.device)
-        cores = max(1, os.cpu_count() or 1) if device.type == "cpu" else 1
-        trials, at_once = config.max_trial_number, min(config.trial_concurrency, cores)
-        found = estimate(settings, task, task.splits(), groups, config.search_space, trials or 0, at_once, device)
-    if found is None:
-        return
-    terminal.print(f"{'It will take' if trials else 'Before the candidates it will take'} {found.words}.", markup=False)
-    limit = config.max_experiment_duration
-    if warning := found.warning(read_duration(limit) if limit else None):
-        print(f"autoprune: {warning}", file=sys.stderr)
-
-
-def _prepare_dense(terminal: Console, settings: TrialCommand, code: str | Path) -> None:
+def _prepare_dense(terminal: Console, settings: TrialCommand, task: Task, code: str | Path) -> None:
     from autoprune.trial.setup import load_settings
 
     start = time.monotonic()
@@ -227,7 +190,7 @@ def _prepare_dense(terminal: Console, settings: TrialCommand, code: str | Path) 
         import torch
 
         torch.set_num_threads(1)
-        task, _, dense = load_settings(settings)
+        task, _, dense = load_settings(settings, task)
     m = dense.measures
     terminal.print(
         f"Dense model of [bold]{task.name}[/]: validation {task.metric.noun} {task.metric.write(m[task.metric.name])}, "

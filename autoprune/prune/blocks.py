@@ -19,13 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 
 from autoprune.base.device import CPU, on_cpu
 from autoprune.base.modes import evaluating
 from autoprune.base.tree import call, to_device
 from autoprune.errors import UserError
-from autoprune.measure.measure import frozen
+from autoprune.measure.measure import counting
 from autoprune.prune.graph.trace import tensors
 from autoprune.prune.outputs import relative_difference
 from autoprune.prune.subject import random_subject
@@ -180,7 +179,7 @@ def _watch(model: nn.Module, example_input: Any) -> dict[str, list[_Seen]]:
     calls: dict[str, list[_Seen]] = {}
     started: dict[str, int] = {}
     examples = next((len(leaf) for leaf in tree_leaves(example_input) if isinstance(leaf, Tensor) and leaf.ndim), 1)
-    with frozen(model), FlopCounterMode(display=False) as counter:
+    with counting(model) as counter:
 
         def watch(name: str, module: nn.Module) -> list[Any]:
             def before(module, args) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from autoprune.base.device import CPU, on_cpu
-from autoprune.base.tree import to_device
+from autoprune.base.modes import evaluating
+from autoprune.base.tree import call, said, to_device
+from autoprune.errors import UserError, in_a_line
 from autoprune.prune.account import GOES_WITH, complete, packed, unlabelled
 from autoprune.prune.graph.labels import SINGLE, core
 from autoprune.prune.graph.propagation import Axis
@@ -51,15 +54,15 @@ def find_groups(
         ``torch.nn.utils.prune``.
 
     Raises:
-        UserError: a network that cannot be pruned (:func:`~autoprune.task.accepted.accepted`), or an output that
-            cannot be looked into.
+        UserError: a network that cannot be pruned (:func:`~autoprune.task.accepted.accepted`), one that cannot take the
+            example, or an output that cannot be looked into.
     """
     model, example_input = on_cpu(accepted(model)), to_device(example_input, CPU)
-    exact, reasons = _assemble(model, trace(model, example_input, tuple(keep)))
+    exact, reasons = _assemble(model, _trace(model, example_input, keep))
     groups = exact
     if allow_inexact:
         known = {part.parameter + str(part.dim) for group in exact for part in group.slices if part.role == "out"}
-        groups, reasons = _assemble(model, trace(model, example_input, tuple(keep), inexact=True))
+        groups, reasons = _assemble(model, _trace(model, example_input, keep, inexact=True))
         found = [
             group
             if any(part.parameter + str(part.dim) in known for part in group.slices if part.role == "out")
@@ -73,6 +76,26 @@ def find_groups(
         groups = without_failures(model, example_input, groups)
     inside = {part.parameter for group in groups for part in group.slices}
     return replace(groups, left_alone=complete(model, reasons, inside, groups.left_alone) | packed(model))
+
+
+def _trace(model: nn.Module, example_input: Any, keep: Sequence[str], inexact: bool = False) -> Trace:
+    try:
+        return trace(model, example_input, tuple(keep), inexact)
+    except UserError:
+        raise
+    except Exception:
+        _check_runs(model, example_input)
+        raise
+
+
+def _check_runs(model: nn.Module, example_input: Any) -> None:
+    """Raise a UserError if the model cannot take the example, untraced."""
+    try:
+        with evaluating(model), torch.no_grad():
+            call(model, copy.deepcopy(example_input))
+    except Exception as error:
+        what = f"the model cannot take the example, {said(example_input)}"
+        raise UserError(f"{what}: {in_a_line(error)}") from error
 
 
 def _assemble(model: nn.Module, seen: Trace) -> tuple[Groups, dict[str, str]]:

@@ -198,7 +198,11 @@ def titled(parameter: str) -> str:
 
 def _parameters(trials: Sequence[Trial], found: Importances | str) -> list[str]:
     """Return the parameters that differ among trials, the most important first where that is known."""
-    names = [key for key in trials[0].parameters if key != "budget" and all(key in t.parameters for t in trials)]
+    names = [
+        key
+        for key in trials[0].parameters
+        if key not in ("budget", "parent") and all(key in t.parameters for t in trials)
+    ]
     varied = [key for key in names if len({str(t.parameters[key]) for t in trials}) > 1]
     if isinstance(found, str):
         return varied

@@ -39,7 +39,7 @@ def by_end(trials: Iterable[Trial]) -> list[Trial]:
 
 def doing(experiment: Experiment, most: int = 3) -> list[str]:
     """Return what the trials that have run longest are doing, a line each."""
-    said = ((trial, trial.doing) for trial in experiment.trials if trial.status == "RUNNING")
+    said = ((trial, trial.doing) for trial in experiment.running)
     return [f"trial {trial.id}: {words}" for trial, words in said if words][:most]
 
 

@@ -100,7 +100,8 @@ def method(trial: Trial) -> str:
         return f"{trial.baseline} {_number(parameters, 'sparsity') or 0:.0%}"
     schedule = str(renamed(parameters).get("schedule", "")).replace("_", " ")
     spread = f"{parameters['allocation']} allocation" if parameters.get("allocation") else ""
-    words = [str(parameters.get("criterion", "")), spread, _trained(schedule, _number(parameters, "budget"))]
+    trained = "chain" if parameters.get("parent") else _trained(schedule, _number(parameters, "budget"))
+    words = [str(parameters.get("criterion", "")), spread, trained]
     return ", ".join(word for word in words if word)
 
 

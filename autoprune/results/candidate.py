@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -59,11 +60,13 @@ class Candidate:
         blocks: residual blocks to drop whole, by name: 1 for those that go, 0 for those that stay.
         allocation: a name in :data:`autoprune.prune.allocation.METHODS`: then ``uniform`` is the fraction of the
             model's parameters to remove in all, and the method spreads it over the groups.
-        budget: fraction of the schedule's training steps to carry out, in [0, 1]: what a rung of a multi-fidelity
-            search allows. None is all of them, and for the schedule ``supernet`` none: its recovery is over already.
+        budget: what a rung of a multi-fidelity search allows, as a multiple of the schedule's training steps. None is
+            all of them, and for the schedule ``supernet`` none: its recovery is over already.
+        parent: the :attr:`id` of a candidate that was carried out before and keeps all that this one keeps: this one
+            is cut from its recovered network (Yang et al. 2018, NetAdapt), and not from the dense one.
 
     Raises:
-        UserError: a sparsity lies outside [0, 1), a budget outside [0, 1], a block's value is not 0 or 1, or an
+        UserError: a sparsity lies outside [0, 1), a budget is negative, a block's value is not 0 or 1, or an
             allocation meets sparsities of single groups.
     """
 
@@ -75,6 +78,7 @@ class Candidate:
     blocks: Mapping[str, int] = field(default_factory=dict)
     allocation: str | None = None
     budget: float | None = None
+    parent: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse sparsities outside [0, 1) and blocks neither in nor out; take the schedule's present name."""
@@ -85,8 +89,10 @@ class Candidate:
         for name, value in self.blocks.items():
             if isinstance(value, bool) or value not in (0, 1):
                 raise UserError(f"block {name} is {value!r}: it must be 1 (dropped) or 0")
-        if self.budget is not None and not (isinstance(self.budget, int | float) and 0 <= self.budget <= 1):
-            raise UserError(f"budget is {self.budget!r}: it must be a number in [0, 1]")
+        if self.budget is not None and not (isinstance(self.budget, int | float) and 0 <= self.budget < math.inf):
+            raise UserError(f"budget is {self.budget!r}: it must be a number from 0 on")
+        if self.parent is not None and not isinstance(self.parent, str):
+            raise UserError(f"parent is {self.parent!r}: it must be the eight hex digits of a candidate")
         if self.allocation and self.sparsity:
             raise UserError(f"allocation {self.allocation} spreads the one number `sparsity`: take {PREFIX}GROUP out")
 
@@ -126,11 +132,11 @@ class Candidate:
                 fields["blocks"][key.removeprefix(BLOCK_PREFIX)] = value
             elif key == "sparsity":
                 fields["uniform"] = value
-            elif key in ("criterion", "schedule", "baseline", "allocation", "budget"):
+            elif key in ("criterion", "schedule", "baseline", "allocation", "budget", "parent"):
                 fields[key] = value
             else:
                 raise UserError(
-                    f"unknown parameter {key!r}: use criterion, schedule, sparsity, allocation, budget, "
+                    f"unknown parameter {key!r}: use criterion, schedule, sparsity, allocation, budget, parent, "
                     f"{PREFIX}GROUP for one group, or {BLOCK_PREFIX}NAME for a whole block"
                 )
         return cls(**fields)
@@ -143,6 +149,8 @@ class Candidate:
             parameters["allocation"] = self.allocation
         if self.budget is not None:
             parameters["budget"] = self.budget
+        if self.parent is not None:
+            parameters["parent"] = self.parent
         if self.uniform:
             parameters["sparsity"] = self.uniform
         parameters |= {PREFIX + group: value for group, value in sorted(self.sparsity.items())}

@@ -216,6 +216,11 @@ class Experiment:
         return [trial for trial in self.trials if trial.succeeded and not trial.baseline]
 
     @property
+    def running(self) -> list[Trial]:
+        """The trials that run, those that have run longest first."""
+        return [trial for trial in self.trials if trial.status == "RUNNING"]
+
+    @property
     def failed(self) -> list[Trial]:
         """The trials that failed."""
         return [trial for trial in self.trials if trial.status == "FAILED"]

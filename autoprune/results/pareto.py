@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from autoprune.errors import UserError, short
 from autoprune.results.limits import DROP, Limit, examples
-from autoprune.results.measures import MEASURES, METRIC, Measure, value_of
+from autoprune.results.measures import MEASURES, METRIC, METRICS, Measure, value_of
 
 DEFAULT_OBJECTIVES = (METRIC.name, "macs")
 
@@ -76,10 +76,11 @@ def read_rule(rule: str, metric: Measure = METRIC) -> Limit | None:
         metric: the measure that judges.
 
     Raises:
-        UserError: the rule is not understood.
+        UserError: the rule is not understood, or names another metric.
     """
     limit = Limit.read(rule)
-    if limit is None and rule.strip() != "knee":
+    strange = limit is not None and limit.measure in METRICS and limit.measure != metric.name
+    if strange or (limit is None and rule.strip() != "knee"):
         raise UserError(f"cannot choose by {short(rule)}: use {examples(metric)}, knee, or a trial's id")
     return limit
 

@@ -45,6 +45,10 @@ class Forecast:
         sparsity = self.sparsity(parameters)
         return {} if self.sizes is None or sparsity is None else self.sizes.sizes(sparsity)
 
+    def size_of_dense(self, size: str) -> float:
+        """Return the ``params`` or ``macs`` of the whole network; 0 if they are not known."""
+        return 0.0 if self.sizes is None else self.sizes.sizes({})[size]
+
     def identity(self, parameters: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
         """Return what two candidates have in common if and only if they are the same: the channels kept, if known."""
         sparsity = self.sparsity(parameters)

@@ -10,7 +10,7 @@ best change, more would, and the next budget is many times the cost. Best is by 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,10 +41,14 @@ UNTRAINED_FIRST = ("supernet",)
 """Schedules whose candidates are judged without any training steps of their own first: a supernet trained for them."""
 
 
-def budgets(schedule: str, reduction: int = 3) -> tuple[float, ...]:
-    """Return the budget of each rung, as fractions of the schedule's training steps."""
+def budgets(schedule: str, reduction: int = 3, recoveries: float = 1.0) -> tuple[float, ...]:
+    """Return the budget of each rung, as multiples of the schedule's training steps.
+
+    Args:
+        recoveries: the last rung's where candidates are judged untrained first.
+    """
     if schedule_of({"schedule": schedule}) in UNTRAINED_FIRST:
-        return (0.0, 1.0)
+        return (0.0, recoveries)
     return (round(reduction**-2, 6), round(reduction**-1, 6), 1.0)
 
 
@@ -57,18 +61,25 @@ def rung_of(parameters: Mapping[str, Any], reduction: int = 3) -> int:
     return min(range(len(steps)), key=lambda rung: abs(steps[rung] - budget))
 
 
-def to_promote(judged: Sequence[Judged], promoted: Collection[Hashable], reduction: int = 3) -> Judged | None:
+def to_promote(
+    judged: Sequence[Judged],
+    promoted: Collection[Hashable],
+    reduction: int = 3,
+    size_of: Callable[[Hashable], float] = lambda key: 0.0,
+) -> Judged | None:
     """Return the candidate of a rung that goes on next, or None.
 
     Args:
         judged: all of the rung's results.
         promoted: the keys of those that went on already, whatever became of them.
+        size_of: of those that may go on the largest does; of equally large ones the best.
     """
     places = len(judged) // reduction
     if len(promoted) >= places:
         return None
     top = ranking(judged)[:places]
-    return next((each for each in top if each.can_rise and each.key not in promoted), None)
+    free = [each for each in top if each.can_rise and each.key not in promoted]
+    return max(free, key=lambda each: size_of(each.key), default=None)
 
 
 def ranking(judged: Sequence[Judged]) -> list[Judged]:

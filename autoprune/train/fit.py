@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
 
 from autoprune.base import streams
 from autoprune.base.tree import device_of, said, tensors_of, to_device
-from autoprune.errors import UserError
+from autoprune.errors import UserError, in_a_line
 from autoprune.task.objective import default_loss, labelled, labels_in, main_output, own_loss
 from autoprune.task.task import Data, Splits, Task
 from autoprune.train import evaluation, loading
@@ -71,7 +71,7 @@ def _batch(where: str, split: Data) -> Any:
     try:
         batch = next(loading.batches(sample, EXAMPLES), None)
     except Exception as error:
-        raise UserError(f"{where}: its examples cannot be read as a batch: {_line(error)}") from error
+        raise UserError(f"{where}: its examples cannot be read as a batch: {in_a_line(error)}") from error
     if batch is None:
         raise UserError(f"{where}: it is empty")
     if next(tensors_of(batch), None) is None:
@@ -85,7 +85,7 @@ def _outputs(where: str, task: Task, model: nn.Module, batch: Any) -> Any:
             return task.run(model.eval(), to_device(batch, device_of(model)))
     except Exception as error:
         hint = "" if task.forward else "; if it is called in another way, give the task a forward(model, batch)"
-        raise UserError(f"{where}: the model cannot take a batch, {said(batch)}: {_line(error)}{hint}") from error
+        raise UserError(f"{where}: the model cannot take a batch, {said(batch)}: {in_a_line(error)}{hint}") from error
 
 
 def _check_classes(where: str, task: Task, split: Data, outputs: Any, batch: Any) -> None:
@@ -128,7 +128,7 @@ def _check_loss(where: str, task: Task, model: nn.Module, batch: Any) -> list[st
         loss = task.loss(outputs, batch)
     except Exception as error:
         hint = _former_loss(task, model, batch)
-        raise UserError(f"{where}: no loss for a batch, {said(batch)}: {hint or _line(error)}") from error
+        raise UserError(f"{where}: no loss for a batch, {said(batch)}: {hint or in_a_line(error)}") from error
     if not isinstance(loss, Tensor) or loss.ndim or not loss.requires_grad:
         raise UserError(f"{where}: the loss must be one number with a gradient, not {said(loss)}")
     if not torch.isfinite(loss):
@@ -140,7 +140,7 @@ def _check_loss(where: str, task: Task, model: nn.Module, batch: Any) -> list[st
     try:
         soft = task.distillation(outputs, taught, batch, task.recovery.temperature)
     except Exception as error:
-        raise UserError(f"{where}: no distillation for outputs {said(outputs)}: {_line(error)}") from error
+        raise UserError(f"{where}: no distillation for outputs {said(outputs)}: {in_a_line(error)}") from error
     if soft is None:
         return [
             f"task {task.name}: nothing is learnt from the dense model's outputs ({said(outputs)}): give the task a "
@@ -164,10 +164,6 @@ def _check_evaluation(where: str, task: Task, model: nn.Module, split: Data) -> 
     try:
         evaluation.evaluate(task, model, loading.sample_of(split, EXAMPLES))
     except UserError as error:
-        raise UserError(f"{where}: {error}") from error
+        raise UserError(f"{where}: {str(error).removeprefix(f'task {task.name}: ')}") from error
     except Exception as error:
-        raise UserError(f"{where}: its evaluation fails: {_line(error)}") from error
-
-
-def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        raise UserError(f"{where}: its evaluation fails: {in_a_line(error)}") from error

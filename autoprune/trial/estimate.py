@@ -36,6 +36,9 @@ SMALLER = 0.6
 OVERHEAD = 0.7
 """Seconds of a trial beside training and evaluation: its start, criteria, removal, measures."""
 
+RECOVERIES = 2.0
+"""Recoveries of the last rung, as the tuner has it by itself."""
+
 FRONT = 6
 """Networks of a front that are fine-tuned to the end, as a rule."""
 
@@ -74,22 +77,107 @@ class Estimate:
         )
 
 
-def estimate(
+@dataclass(frozen=True)
+class Costs:
+    """Seconds of the kinds of work that a search is made of, on this machine and for its network.
+
+    Args:
+        settings: of the trials.
+        space: that is searched.
+        task: whose recipes say how many steps there are.
+        groups: coupled groups of its network.
+        training: of a step of the dense model's training.
+        recovery: of a step of a recovery of the dense model.
+        supernet: of a step of the supernet's training; 0 where none is trained.
+        judged: of one evaluation.
+        is_trained: whether the dense model is there already.
+    """
+
+    settings: TrialCommand
+    space: Mapping[str, Any]
+    task: Task
+    groups: int
+    training: float
+    recovery: float
+    supernet: float
+    judged: float
+    is_trained: bool
+
+    @property
+    def first(self) -> list[dict[str, Any]]:
+        """The parameters of the trials that come before the tuner's."""
+        return baselines.first(" ".join(self.settings.to_words()), self.space)
+
+    @property
+    def schedules(self) -> list[str]:
+        """The schedules that are searched over."""
+        return list(self.space["schedule"]["_value"]) if "schedule" in self.space else [Candidate.schedule]
+
+    @property
+    def supernet_steps(self) -> int:
+        """Steps of the supernet's training at most; 0 where none is trained."""
+        return supernet.supernet_recipe(self.task).steps if "supernet" in self.schedules else 0
+
+    def of(
+        self, trials: int, at_once: int, recoveries: float = RECOVERIES, supernet_steps: int | None = None
+    ) -> Estimate:
+        """Return how long a search takes.
+
+        Args:
+            trials: how many in all, the dense model's and the baselines' among them.
+            at_once: how many run next to each other.
+            recoveries: the length of the last rung's training where a supernet comes before it.
+            supernet_steps: of the supernet's training; as many as its recipe has if None.
+        """
+        task, judged, first = self.task, self.judged, self.first
+        recovered = SMALLER * self.recovery * task.recovery.steps
+        parts: dict[str, float] = {}
+        if not self.is_trained:
+            parts["the dense model"] = self.training * task.training.steps + judged
+        tried = self.settings.recipe_trials * len(recipe_search.SPARSITIES)
+        parts["the recipes"] = tried * (recovered + judged)
+        prepared = [each for each in first if each.get("baseline") == baselines.DENSE]
+        if "supernet" in self.schedules:
+            steps = self.supernet_steps if supernet_steps is None else supernet_steps
+            parts["the supernet"] = steps * max(1, len(prepared)) * self.supernet
+        if prepared:
+            parts["the probe"] = 4 * self.groups * len(prepared) * judged
+
+        def seconds(schedule: str, budget: float) -> float:
+            how = get_schedule(schedule)
+            full = recovered
+            if how.retrain == "training":
+                full = SMALLER * self.training * task.training.steps * how.rounds
+            return budget * full + 2 * judged + OVERHEAD
+
+        others = [each for each in first if each not in prepared]
+        parts["the baselines"] = sum(seconds(str(each["schedule"]), 1.0) for each in others) / at_once
+        number, searched = max(0, trials - len(first)), 0.0
+        for schedule in self.schedules:
+            rungs = budgets(schedule, recoveries=recoveries)
+            shares = [3.0**-rung for rung in range(len(rungs))]  # a third of each rung goes on
+            costs = [share * seconds(schedule, budget) for share, budget in zip(shares, rungs, strict=True)]
+            searched += sum(costs) / sum(shares)
+        parts["the candidates"] = number * searched / len(self.schedules) / at_once
+        search = sum(parts.get(what, 0.0) for what in ("the supernet", "the probe", "the baselines", "the candidates"))
+        longest = max(budgets(schedule, recoveries=recoveries)[-1] for schedule in self.schedules)
+        tuned = longest * recovered + 2 * judged
+        parts["the front's fine-tuning"] = FRONT * self.settings.seeds * tuned / at_once
+        return Estimate(parts, search)
+
+
+def time_steps(
     settings: TrialCommand,
     task: Task,
     data: Splits,
     groups: Groups,
     space: Mapping[str, Any],
-    trials: int,
-    at_once: int,
     device: Any,
-) -> Estimate | None:
-    """Time a few steps of each kind, and return how long a search takes; None if nobody can say.
+) -> Costs | None:
+    """Time a few steps of each kind; return None if nobody can say, of a task that trains by itself.
 
     Args:
         groups: of the task's network.
-        trials: how many the config allows in all, the dense model's and the baselines' among them.
-        at_once: how many run next to each other.
         device: where networks are trained.
     """
     if task.fit is not None:  # whose steps are not ours to cut short
@@ -100,40 +188,10 @@ def estimate(
     started = time.monotonic()
     evaluation.quality(task, model, data.validation)
     judged = time.monotonic() - started
-
-    recovered = SMALLER * recovery * task.recovery.steps
-    parts: dict[str, float] = {}
-    if not is_trained and not dense.is_cached(task, data, settings.seed, device):
-        parts["the dense model"] = training * task.training.steps + judged
-    tried = settings.recipe_trials * len(recipe_search.SPARSITIES)
-    parts["the recipes"] = tried * (recovered + judged)
-
-    first = baselines.first(" ".join(settings.to_words()), space)
-    schedules = list(space["schedule"]["_value"]) if "schedule" in space else [Candidate.schedule]
-    prepared = [each for each in first if each.get("baseline") == baselines.DENSE]
-    if "supernet" in schedules:
-        steps = supernet.supernet_recipe(task).steps * max(1, len(prepared))
-        parts["the supernet"] = steps * _a_supernet_step(task, model, data, groups, settings.round_to)
-    if prepared:
-        parts["the probe"] = 4 * len(groups) * len(prepared) * judged
-
-    def seconds(schedule: str, budget: float) -> float:
-        how = get_schedule(schedule)
-        full = SMALLER * training * task.training.steps * how.rounds if how.retrain == "training" else recovered
-        return budget * full + 2 * judged + OVERHEAD
-
-    others = [each for each in first if each not in prepared]
-    parts["the baselines"] = sum(seconds(str(each["schedule"]), 1.0) for each in others) / at_once
-    number, searched = max(0, trials - len(first)), 0.0
-    for schedule in schedules:
-        rungs = budgets(schedule)
-        shares = [3.0**-rung for rung in range(len(rungs))]  # a third of each rung goes on
-        costs = [share * seconds(schedule, budget) for share, budget in zip(shares, rungs, strict=True)]
-        searched += sum(costs) / sum(shares)
-    parts["the candidates"] = number * searched / len(schedules) / at_once
-    search = sum(parts.get(what, 0.0) for what in ("the supernet", "the probe", "the baselines", "the candidates"))
-    parts["the front's fine-tuning"] = FRONT * settings.seeds * (recovered + 2 * judged) / at_once
-    return Estimate(parts, search)
+    schedules = space["schedule"]["_value"] if "schedule" in space else [Candidate.schedule]
+    one = _a_supernet_step(task, model, data, groups, settings.round_to) if "supernet" in schedules else 0.0
+    is_trained = is_trained or dense.is_cached(task, data, settings.seed, device)
+    return Costs(settings, space, task, len(groups), training, recovery, one, judged, is_trained)
 
 
 def _a_step(task: Task, model: nn.Module, data: Splits, recipe: Any) -> float:

@@ -30,6 +30,7 @@ def execute(
     candidate: Candidate,
     folder: Path,
     on_round: Callable[[float], None],
+    trials: Path | None = None,
 ) -> dict[str, float]:
     """Run one candidate, leave its result and its model in ``folder``, and return its metrics.
 
@@ -39,6 +40,7 @@ def execute(
         channels: channels of each group of the dense model.
         folder: of this trial; its neighbours are the search's other trials.
         on_round: called with the validation metric after every round of the schedule but the last.
+        trials: the folder that holds those of the search's trials, a parent's among them, if they are no neighbours.
 
     Raises:
         TrialFailure: the candidate cannot be carried through.
@@ -50,6 +52,7 @@ def execute(
     from autoprune.measure.measure import optional
     from autoprune.results import baselines
     from autoprune.trial import reference_latency
+    from autoprune.trial.ancestry import find_parent
     from autoprune.trial.run import run_trial
 
     memory.forget_peak()
@@ -57,7 +60,9 @@ def execute(
     if candidate.baseline == baselines.DENSE:
         result = _prepare(settings, loaded, candidate, folder)
     else:
-        result = run_trial(task, candidate, data, dense, settings.seed, settings.round_to, on_round)
+        parent = find_parent(task, candidate.parent, trials or folder.parent) if candidate.parent else None
+        seed, round_to = settings.seed, settings.round_to
+        result = run_trial(task, candidate, data, dense, seed, round_to, on_round, parent=parent)
     how = (settings.latency, settings.latency_batch)
     pruned_ms, dense_ms = reference_latency.beside_reference(dense, result.model, task.example, *how)
     pruned_more, dense_more = (

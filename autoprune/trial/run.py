@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from autoprune.errors import UserError
+from autoprune.errors import TrialFailure, UserError
 from autoprune.measure import measure
 from autoprune.prune.allocation import allocate
 from autoprune.prune.blocks import Block, choose_blocks, drop, find_blocks, remove_blocks
@@ -26,6 +26,7 @@ from autoprune.supernet import supernet
 from autoprune.task.recipe import Recipe
 from autoprune.task.task import Splits, Task
 from autoprune.train import evaluation, loop
+from autoprune.trial.ancestry import Parent
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ def run_trial(
     on_round: Callable[[float], None] = lambda quality: None,
     groups: Groups | None = None,
     repeat: int = 0,
+    parent: Parent | None = None,
 ) -> TrialResult:
     """Carry out one candidate.
 
@@ -65,9 +67,11 @@ def run_trial(
         on_round: called with the validation metric after every round of the schedule but the last.
         groups: the dense model's groups, if not those that ``dense`` holds.
         repeat: another number gives the candidate's own training another seed; the supernet's weights stay.
+        parent: the network of ``candidate.parent``, if it has one.
 
     Raises:
-        TrialFailure: the loss or a measure is not a finite number, or a layer would be left empty.
+        TrialFailure: the loss or a measure is not a finite number, or a layer would be left empty; or its parent lacks
+            what the candidate keeps.
         UserError: the candidate names an unknown criterion, schedule, group or block, or ones that do not go together,
             or its schedule needs initial weights that ``dense`` has not.
     """
@@ -100,7 +104,10 @@ def run_trial(
         candidate = replace(candidate, sparsity=spread, uniform=0.0, allocation=None)
     run = _Run(task, candidate, data, dense, groups, schedule, seed, round_to, on_round, blocks, known, repeat)
     kept |= {group.name: group.channels for group in groups}
-    if schedule.retrain == "supernet":
+    if candidate.parent is not None:
+        model, left = _cut_from_parent(run, parent)
+        kept |= left
+    elif schedule.retrain == "supernet":
         model, left = _take_subnet(run)
         kept |= left
     elif criterion.structured:
@@ -163,6 +170,35 @@ def _take_subnet(run: _Run) -> tuple[nn.Module, dict[str, int]]:
         model = nearer
     run.train(model, 1.0)
     return model, left
+
+
+def _cut_from_parent(run: _Run, parent: Parent | None) -> tuple[nn.Module, dict[str, int]]:
+    """Cut a candidate from a network that was recovered before, and train it on.
+
+    Channels go in the order in which all candidates lose them, so that what one keeps, each larger one has.
+    """
+    recovers = run.schedule.start == "trained" and run.schedule.retrain != "training"
+    if parent is None or not recovers or not get_criterion(run.candidate.criterion).structured:
+        raise UserError(
+            f"candidate {run.candidate.id} is cut from the network of another: it must be given, the criterion must "
+            "remove whole channels, and the schedule recover a trained network"
+        )
+    _warn_of_empty_groups(run)
+    whole = run.dense.groups or run.groups
+    order = supernet.order(run.task, run.data, run.dense.model, whole, run.candidate.criterion, run.seed)
+    kept = {g.name: channels_kept(g.channels, run.candidate.of(g.name), run.round_to) for g in run.groups}
+    if parent.candidate.dropped != run.candidate.dropped or any(n > parent.kept.get(g, 0) for g, n in kept.items()):
+        raise TrialFailure(f"parent {run.candidate.parent} lacks what the candidate keeps: name a larger one")
+    there = {g.name: sorted(order[g.name][: g.channels - parent.kept[g.name]]) for g in run.groups}
+    gone = {}
+    for group in run.groups:
+        left = [channel for channel in range(group.channels) if channel not in set(there[group.name])]
+        lost = set(order[group.name][: group.channels - kept[group.name]])
+        gone[group.name] = [i for i, channel in enumerate(left) if channel in lost]
+    model = parent.model.to(run.dense.device)
+    model = remove_channels(model, run.task.example, run.groups.after(there), gone)
+    run.train(model, 1.0)
+    return model, kept
 
 
 def _warn_of_empty_groups(run: _Run) -> None:
@@ -259,6 +295,8 @@ class _Run:
         """Train the network after the round that ends at ``t``."""
         recipe, teacher, start = self._recipe()
         seed = self.seed + self.repeat
+        if self.candidate.parent is not None:  # else each link of a chain would see the same batches
+            seed += int(self.candidate.id, 16) // 2
         loop.train(self.task, model, self.data.train, recipe, seed, teacher, start=start, **hooks)
         if t < 1:
             self.on_round(evaluation.quality(self.task, model, self.data.validation))
@@ -273,6 +311,8 @@ class _Run:
             recipe = self.training_recipe
             return recipe, None, int((self.schedule.rewind_to or 0) * recipe.steps)
         recovery = self._within_budget(self.task.recovery)
+        if self.candidate.parent is not None:
+            return recovery, self.dense.model, 0
         if self.schedule.retrain == "supernet":
             recovery = supernet.fine_tuning_recipe(recovery)
         steps = recovery.steps and max(1, recovery.steps // self.schedule.rounds)

@@ -68,16 +68,19 @@ def check_objectives(task: Task, objectives: Sequence[str], constraints: Sequenc
         )
 
 
-def load_settings(settings: TrialCommand) -> tuple[Task, Splits, Dense]:
+def load_settings(settings: TrialCommand, task: Task | None = None) -> tuple[Task, Splits, Dense]:
     """Return the task, its data and its dense model (trained now if no trial or launcher did before).
 
     Where the settings say so, the task has the recovery recipe that came out best (searched for now, or before).
+
+    Args:
+        task: what :func:`settings_task` returned, if it was called before.
 
     Raises:
         UserError: an unknown task, a missing data set, a checkpoint that does not fit, a device that is not there.
     """
     device = resolve(settings.device)
-    task = settings_task(settings)
+    task = task or settings_task(settings)
     data = task.splits()
     trained = dense.load_or_train(
         task, data, settings.checkpoint, settings.seed, settings.initial, device, settings.width

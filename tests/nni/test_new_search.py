@@ -13,6 +13,7 @@ from autoprune.nni.config import load_config
 from autoprune.nni.new_search import Wanted, find_config, write_search, write_template
 from autoprune.results.settings import TrialCommand
 from autoprune.search.space import check_space
+from autoprune.task.find import load_task
 
 REPOSITORY = Path(__file__).parents[2]
 NETWORK = """
@@ -104,11 +105,13 @@ def test_a_rule_may_name_the_metric_of_the_tasks_own(tmp_path):
     )
     (config, _), _ = write_search(Wanted("digits", tmp_path / "new"))
     config.write_text(config.read_text().replace("autoprune trial digits", f"autoprune trial {tmp_path / 'own.py'}"))
-    found = load_config(config)
-    preflight.check_rule(found, "mistakes<=5")
+    found, metric = load_config(config), load_task(str(tmp_path / "own.py")).metric
+    preflight.check_rule(found, "mistakes<=5", metric)
     with pytest.raises(UserError, match="cannot choose by 'accuracy<=2': use drop<=1%, mistakes<=NUMBER, macs"):
-        preflight.check_rule(found, "accuracy<=2")
-    preflight.check_rule(found, "memory<=2M")
+        preflight.check_rule(found, "accuracy<=2", metric)
+    with pytest.raises(UserError, match="cannot choose by 'accuracy>=0.9': use drop<=1%, mistakes<=NUMBER"):
+        preflight.check_rule(found, "accuracy>=0.9", metric)
+    preflight.check_rule(found, "memory<=2M", metric)
     assert found.trial_command.endswith("--also memory")
 
 

@@ -66,7 +66,13 @@ def test_a_rule_picks_what_it_says(rule, chosen):
 
 
 @pytest.mark.parametrize(
-    "rule, message", [("macs<=1", "no trial satisfies"), ("best", "cannot choose by"), ("accuracy<=1", "cannot choose")]
+    "rule, message",
+    [
+        ("macs<=1", "no trial satisfies"),
+        ("best", "cannot choose by"),
+        ("accuracy<=1", "cannot choose"),
+        ("rmse<=1", "cannot choose"),
+    ],
 )
 def test_a_rule_that_cannot_be_met_or_read_is_refused(rule, message):
     with pytest.raises(UserError, match=message):

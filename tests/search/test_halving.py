@@ -93,7 +93,7 @@ def test_schedules_have_budgets_of_their_own(tmp_path):
     done = search(make(tmp_path, SCHEDULES, sampler="random"), range(40))
     for schedule in ("supernet", "gradual"):
         found = {parameters["budget"] for parameters, _ in done if parameters["schedule"] == schedule}
-        assert found <= set(budgets(schedule)) and len(found) > 1
+        assert found <= set(budgets(schedule, recoveries=2.0)) and len(found) > 1
 
 
 def test_without_rungs_every_candidate_has_its_schedule_s_whole_training(tmp_path):

@@ -47,6 +47,11 @@ def test_what_cannot_be_pruned_is_refused_in_one_line(name: str, find) -> None:
     assert "\n" not in str(error.value)
 
 
+def test_a_network_that_cannot_take_the_example_is_refused_with_its_shape() -> None:
+    with pytest.raises(UserError, match=r"cannot take the example, of shape \(1, 2, 6, 6\) .*: RuntimeError: "):
+        find_groups(network(), torch.zeros(1, 2, 6, 6))
+
+
 def test_a_model_masked_by_torch_is_pruned_with_its_masks() -> None:
     model = network().eval()
     groups_before = [(group.name, group.channels) for group in find_groups(model, EXAMPLE)]

@@ -80,7 +80,7 @@ REFUSED = {
     ),
     "no metric": (
         task_on(evaluate=lambda model, batches: {"F1": 1.0}),
-        "must return its metric accuracy by name, not F1",
+        "validation split: evaluate must return its metric accuracy by name, not F1",
     ),
     "no number": (task_on(evaluate=lambda model, batches: {"accuracy": "x"}), "returns 'x' as accuracy: no number"),
     "an unknown one": (task_on(metric=autoprune.Metric("dice")), r"nobody computes its metric dice: give it evaluate"),

@@ -7,7 +7,7 @@ import pytest
 from autoprune.results.settings import TrialCommand
 from autoprune.task.recipe import Recipe
 from autoprune.trial import estimate as module
-from autoprune.trial.estimate import Estimate, estimate
+from autoprune.trial.estimate import Estimate, time_steps
 
 SPACE = {"schedule": {"_type": "choice", "_value": ["supernet"]}}
 
@@ -22,7 +22,8 @@ def asked(digits, monkeypatch):
     def ask(command="autoprune trial digits", trials=60, at_once=2, space=SPACE, **changes):
         changed = replace(task, **changes)
         groups = digits[2].groups
-        return estimate(TrialCommand.parse(command), changed, digits[1], groups, space, trials, at_once, "cpu")
+        costs = time_steps(TrialCommand.parse(command), changed, digits[1], groups, space, "cpu")
+        return costs and costs.of(trials, at_once)
 
     return ask
 

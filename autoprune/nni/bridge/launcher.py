@@ -14,16 +14,17 @@ from nni.tools.nnictl.config_utils import Experiments
 
 from autoprune.nni import client
 from autoprune.nni.bridge.manager import START_LIMIT, end_manager
-from autoprune.nni.bridge.patches import install_patches
+from autoprune.nni.bridge.patches import install_patches, trusting
 
 
-def start(config: ExperimentConfig, port: int, url_prefix: str | None = None) -> str:
+def start(config: ExperimentConfig, port: int, url_prefix: str | None = None, checked: bool = False) -> str:
     """Start an experiment whose manager outlives this process, and wait until its tuner is up.
 
     Args:
         config: NNI's config.
         port: where the web UI and the API are served, on 127.0.0.1.
         url_prefix: a path under which they are served.
+        checked: whether :func:`autoprune.nni.preflight.check_and_complete` has had the config.
 
     Returns:
         The experiment's id.
@@ -35,7 +36,8 @@ def start(config: ExperimentConfig, port: int, url_prefix: str | None = None) ->
     install_patches()
     experiment = Experiment(config)
     experiment.url_prefix = url_prefix
-    experiment.start(port, run_mode=RunMode.Detach)
+    with trusting(checked):
+        experiment.start(port, run_mode=RunMode.Detach)
     return experiment.id
 
 

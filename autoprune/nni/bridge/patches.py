@@ -10,7 +10,8 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -39,6 +40,9 @@ from autoprune.nni.config import refusal
 from autoprune.nni.rescue import rescued
 
 PRELOAD = Path(__file__).resolve().with_name("manager.js")
+
+_TRUSTED: ContextVar[bool] = ContextVar("trusted", default=False)
+"""Whether configs were checked before: NNI's launcher has no argument that would say so."""
 
 
 def install_patches() -> None:
@@ -176,11 +180,21 @@ def _exit_if_nnictl(error: Exception) -> None:
         raise SystemExit(2 if isinstance(error, UserError) else 1)
 
 
+@contextlib.contextmanager
+def trusting(checked: bool) -> Iterator[None]:
+    """Start managers without checking their configs, if those were ``checked`` before."""
+    before = _TRUSTED.set(checked)
+    try:
+        yield
+    finally:
+        _TRUSTED.reset(before)
+
+
 def _check(action: str, config: ExperimentConfig, port: int) -> None:
     remote = action != "view" and getattr(config.training_service, "platform", "hybrid") != "local"
     for needed in [port, port + 1] if remote else [port]:  # NNI keeps port + 1 for machines that call back
         check_port(needed)
-    if action == "create":
+    if action == "create" and not _TRUSTED.get():
         from autoprune.nni import preflight
 
         preflight.check_and_complete(config)

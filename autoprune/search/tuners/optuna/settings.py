@@ -36,6 +36,8 @@ class OptunaSettings:
             ``macs`` are known to lie beyond one are not run.
         rungs: whether candidates start on a small budget.
         reduction: one in how many candidates of a rung goes on, and how many times the budget grows.
+        recoveries: how long a candidate that takes its weights from the supernet is trained on the last rung, as a
+            multiple of the task's recovery.
         study: the study's name in the storage. Tuners that name the same study of the same storage share it.
 
     Raises:
@@ -49,6 +51,7 @@ class OptunaSettings:
     constraints: SkipValidation[Sequence[str] | None] = ()
     rungs: bool = True
     reduction: Annotated[int, Field(ge=2, le=100)] = 3
+    recoveries: Annotated[float, Field(gt=0, le=100)] = 2.0
     study: Annotated[Text, Field(max_length=200)] = "autoprune"
 
     def __post_init__(self) -> None:

@@ -16,13 +16,14 @@ from autoprune.base.checked import make
 from autoprune.errors import UserError
 from autoprune.results.candidate import Candidate, schedule_of
 from autoprune.results.measures import MEASURES, SIZES, metric_among
-from autoprune.results.pareto import costs
+from autoprune.results.pareto import costs, size_of
 from autoprune.results.prepared import Prepared
 from autoprune.search import halving
 from autoprune.search.distributions import holds, rounded, to_distribution
 from autoprune.search.forecast import Forecast
 from autoprune.search.quiet import quiet_optuna
 from autoprune.search.tuners.base import Metrics, Tuner
+from autoprune.search.tuners.optuna.chain import ID, Chain
 from autoprune.search.tuners.optuna.points import point_of, spelled
 from autoprune.search.tuners.optuna.samplers import COSTLY, SAMPLERS
 from autoprune.search.tuners.optuna.settings import OptunaSettings
@@ -79,6 +80,7 @@ class OptunaTuner(Tuner):
         self.study.sampler = SAMPLERS[sampler](seed, trials)
         self._rng = np.random.default_rng([seed, trials])
         self._forecast = Forecast()
+        self._chain = Chain()
         self._metric = metric_among(self.objectives)
         self._dense_quality: float | None = self.study.user_attrs.get("dense accuracy")
         self._running: dict[int, tuple[int, optuna.Trial]] = {}
@@ -122,9 +124,7 @@ class OptunaTuner(Tuner):
         self._distributions = {name: to_distribution(name, entry) for name, entry in search_space.items()}
         check_study(self.study, self.study.metric_names or (), self._distributions)
         schedules = search_space.get("schedule", {"_value": [Candidate.schedule]})["_value"]
-        rungs = (
-            max(len(halving.budgets(name, self.settings.reduction)) for name in schedules) if self.settings.rungs else 1
-        )
+        rungs = max(len(self._budgets(name)) for name in schedules) if self.settings.rungs else 1
         self.studies[1:] = [self._open(rung) for rung in range(1, rungs)]
 
     @quiet_optuna()
@@ -146,6 +146,7 @@ class OptunaTuner(Tuner):
         early, self._early = self._early, []
         self.resume(early)
         self._sizes.check()
+        self._chain = self._chain_of(prepared[0])
         if not self.study.user_attrs.get("warm start"):
             for parameters in self._first(prepared):
                 self.study.enqueue_trial(parameters, skip_if_exists=True)
@@ -163,7 +164,12 @@ class OptunaTuner(Tuner):
         self._running[number] = (rung, trial)
         parameters = rounded(trial.params)
         if self.settings.rungs:
-            parameters["budget"] = halving.budgets(schedule_of(parameters), self.settings.reduction)[rung]
+            parameters["budget"] = self._budgets(schedule_of(parameters))[rung]
+            if rung and schedule_of(parameters) in halving.UNTRAINED_FIRST:
+                trained = self.studies[rung].get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+                parent = self._chain.parent_of(parameters, trained)
+                parameters |= {} if parent is None else {"parent": parent}
+                trial.set_user_attr(ID, Candidate.from_parameters(parameters).id)
         return parameters
 
     @quiet_optuna()
@@ -184,7 +190,8 @@ class OptunaTuner(Tuner):
         for given, metrics in results:
             parameters = spelled(rounded(given), self._distributions)
             rung = halving.rung_of(parameters, self.settings.reduction) if self.settings.rungs else 0
-            parameters.pop("budget", None)
+            name = _name(parameters)
+            parameters = {key: value for key, value in parameters.items() if key not in ("budget", "parent")}
             if rung >= len(self.studies) or set(parameters) != set(self._distributions):
                 continue
             study = self.studies[rung]
@@ -193,7 +200,7 @@ class OptunaTuner(Tuner):
             if trial is not None:
                 self._tell(rung, optuna.Trial(study, trial._trial_id), metrics)
             elif self._state(rung, parameters) is not TrialState.COMPLETE:
-                self._add(rung, parameters, metrics)
+                self._add(rung, parameters, metrics, name)
 
     def _open(self, rung: int) -> optuna.Study:
         objectives = self.objectives if rung else self.settings.first_objectives
@@ -283,12 +290,23 @@ class OptunaTuner(Tuner):
             begun = study.get_trials(deepcopy=False)
             if not any(trial.state is TrialState.WAITING for trial in begun):
                 promoted = {self._identity(rung, trial) for trial in begun}
-                best = halving.to_promote([judged for judged, _ in below.values()], promoted, self.settings.reduction)
-                if best is None:
+                point = self._chain.next(rung, below, promoted, self.settings.reduction)
+                if point is None:
                     continue
-                study.enqueue_trial(rounded(below[best.key][1].params))
+                study.enqueue_trial(point)
             return rung, study.ask(self._distributions)
         return None
+
+    def _chain_of(self, prepared: Prepared) -> Chain:
+        """Return the networks of equal sparsities that are trained in full; none where no supernet prepares them."""
+        if not self.settings.rungs or prepared.schedule not in halving.UNTRAINED_FIRST:
+            return Chain(self._forecast)
+        size = size_of(self.objectives, metric=self._metric)
+        fits = lambda point: self._sizes.excess(point) <= 0  # noqa: E731
+        return Chain.over(self._forecast, self._distributions, prepared, size, fits)
+
+    def _budgets(self, schedule: str) -> tuple[float, ...]:
+        return halving.budgets(schedule, self.settings.reduction, self.settings.recoveries)
 
     def _judged(self, rung: int) -> dict[Hashable, tuple[halving.Judged, FrozenTrial]]:
         """Return each candidate's result on a rung."""
@@ -299,11 +317,16 @@ class OptunaTuner(Tuner):
                 continue
             violations = self._violations(measures)
             too_large = any(v > 0 for name, v in violations.items() if name in SIZES)
-            further = len(halving.budgets(schedule_of(trial.params), self.settings.reduction)) > rung + 1
+            further = len(self._budgets(schedule_of(trial.params))) > rung + 1
             violation = sum(max(0.0, value) for value in violations.values())
-            judged = halving.Judged(key, costs(measures, self.objectives), violation, further and not too_large)
+            judged = halving.Judged(key, self._costs(measures), violation, further and not too_large)
             found[key] = (judged, trial)
         return found
+
+    def _costs(self, measures: Mapping[str, float]) -> tuple[float, ...]:
+        """Return what is minimised; sizes as logarithms, for crowding is even along a front of ratios."""
+        found = zip(self.objectives, costs(measures, self.objectives), strict=True)
+        return tuple(math.log(max(value, 1e-9)) if name in SIZES else value for name, value in found)
 
     def _tell(self, rung: int, trial: optuna.Trial, value: Any) -> None:
         study, measures = self.studies[rung], _finite(value)
@@ -321,7 +344,7 @@ class OptunaTuner(Tuner):
             for name, violation in violations.items():
                 trial.set_constraint(name, violation)
 
-    def _add(self, rung: int, parameters: Mapping[str, Any], value: Any) -> None:
+    def _add(self, rung: int, parameters: Mapping[str, Any], value: Any, name: str | None) -> None:
         """Add a result that none of the studies' trials brought."""
         measures = _finite(value)
         if self._missing(rung, measures):
@@ -331,7 +354,7 @@ class OptunaTuner(Tuner):
                 params=dict(parameters),
                 distributions=self._distributions,
                 values=self._values(rung, measures),
-                user_attrs={"measures": measures},
+                user_attrs={"measures": measures} | ({ID: name} if rung and name else {}),
                 constraints=self._violations(measures) or None,
             )
         except ValueError as error:
@@ -373,6 +396,14 @@ class OptunaTuner(Tuner):
     def _state(self, rung: int, parameters: Mapping[str, Any]) -> TrialState | None:
         found = self._find(rung, parameters)
         return found.state if found else None
+
+
+def _name(parameters: Mapping[str, Any]) -> str | None:
+    """Return the id of a candidate; None of what is none, which others may have brought."""
+    try:
+        return Candidate.from_parameters(parameters).id
+    except UserError:
+        return None
 
 
 def _finite(value: Any) -> dict[str, float]:
