@@ -1,8 +1,10 @@
 """How quick the Pareto page is with many trials and groups.
 
 A search is made up in a temporary folder, served as NNI's manager serves it (tests/nni/page_server.js), and opened in a
-headless Chromium. Two times are measured: from the call to the first frame with the front and the table, and, after
-some more trials have ended, from the answer's arrival in the page to the frame that shows them. Chromium is needed.
+headless Chromium. Three times are measured: from the call to the first frame with the front and the table; after some
+more trials have ended, from the answer's arrival in the page to the frame that shows them; and from when somebody
+scrolls to a section of what the search learned until it is drawn. Beside each stands what it takes of a processor,
+which a busy machine changes less. Chromium is needed.
 """
 
 import argparse
@@ -15,6 +17,8 @@ import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
+
+import psutil
 
 sys.path[:0] = [str(Path(__file__).parents[1] / "tests" / "nni")]
 from browser import Browser  # noqa: E402
@@ -104,24 +108,37 @@ def measure(trials: int, groups: int, updates: int) -> None:
         browser = Browser(Path(place, "profile"))
         try:
             with served(folder, Path(place, "site.log")) as site:
-                print(f"first paint, where nobody has asked before: {first_paint(browser, site.url):.0f} ms")
-                again = [first_paint(browser, site.url) for _ in range(5)]
-                print(f"first paint after that: {told(again)}")
-                took, answered, worked = [], [], []
                 browser.call("Performance.enable", timeDomain="threadTicks")
+                print(f"first paint, where nobody has asked before: {first_paint(browser, site.url):.0f} ms")
+                print(f"the answer to it: {answering():.0f} ms, of a processor")
+                again, worked, answered = [], [], []
+                for _ in range(5):
+                    browser.call("Page.navigate", url="about:blank")
+                    begun = work(browser), answering()
+                    again.append(first_paint(browser, site.url))
+                    worked.append(work(browser) - begun[0])
+                    answered.append(answering() - begun[1])
+                print(f"first paint after that: {told(again)}")
+                print(f"all that the page does for it: {told(worked)}, of a processor")
+                print(f"the answer to it: {told(answered)}, of a processor")
+                took, answered, worked = [], [], []
                 for _ in range(updates):
                     before = browser.evaluate("performance.getEntriesByName('shown').length")
-                    begun = work(browser)
+                    begun = work(browser), answering()
                     search.add(3)
                     browser.wait_for(f"performance.getEntriesByName('shown').length > {before}", 60)
                     took.append(browser.evaluate(PAINTED)[1])
-                    answered.append(browser.evaluate(ANSWERED))
-                    worked.append(work(browser) - begun)
+                    worked.append(work(browser) - begun[0])
+                    answered.append(answering() - begun[1])
                 print(
                     f"update: {statistics.median(took):.0f} ms, at most {max(took):.0f} ms ({updates} of 3 trials each)"
                 )
                 print(f"all that the page does for an update: {told(worked)}, of a processor")
-                print(f"the answer to it: {told(answered)}, beside the page")
+                print(f"the answer to it: {told(answered)}, of a processor")
+                for section in browser.wait_for(LEARNED, 300):
+                    begun = work(browser)
+                    took = browser.evaluate(SEEN.format(section))
+                    print(f"{section}: {took:.0f} ms; {work(browser) - begun:.0f} ms of a processor")
         finally:
             browser.close()
 
@@ -133,7 +150,25 @@ def work(browser: Browser) -> float:
     return 1000 * next(each["value"] for each in metrics if each["name"] == "TaskDuration")
 
 
-ANSWERED = "performance.getEntriesByType('resource').filter(each => each.name.includes('since=')).at(-1).duration"
+def answering() -> float:
+    """Return milliseconds of a processor that the process that answers has taken so far."""
+    processes = [each for child in psutil.Process().children() for each in child.children()]
+    (times,) = (each.cpu_times() for each in processes if "autoprune.nni.page_data" in each.cmdline())
+    return 1000 * (times.user + times.system)
+
+
+LEARNED = """(() => { // the sections' ids, once they are there
+    const found = [...document.querySelectorAll('#learned section')].map(each => each.id);
+    return found.length ? found : null;
+})()"""
+SEEN = """new Promise(resolve => {{ // milliseconds until all that is seen of a section is drawn
+    const [begun, place] = [performance.now(), document.getElementById('{}')];
+    const figures = [...place.querySelectorAll('.frame > div')];
+    const look = () => figures.every(each => each.querySelector('.main-svg'))
+        ? resolve(performance.now() - begun) : requestAnimationFrame(look);
+    place.scrollIntoView();
+    look();
+}})"""
 
 
 def main() -> None:

@@ -8,6 +8,8 @@ It answers questions, one on each line of its input, until the input ends, which
     {"ask": "names"}                      what trials are called, see :func:`names`
     {"ask": "choice", "rule": "knee"}     {"trial": ID, "reason": ...}, see :func:`choice`
     {"ask": "network", "trial": ID}       a drawing of it, or of the dense model, see :func:`network`
+    {"ask": "searches"}                   which other searches there are, see :class:`.Others`
+    {"ask": "beside", "other": ID}        this search and another one, see :func:`.versus`
     {"ask": "learned", "known": OF}       what the search learned, unless it is known, see :class:`.Learned`
 
 An answer is one line as well: an HTTP status, a space, and JSON; ``{"error": "one line"}`` if the status is not 200.
@@ -16,17 +18,17 @@ PyTorch is not imported, nor is anything that takes long.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
-import secrets
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, compress, pairwise, repeat
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +36,9 @@ from autoprune.base.progress import share
 from autoprune.errors import UserError
 from autoprune.finalize.choice import choose_trial
 from autoprune.finalize.final import fine_tuned_of
-from autoprune.nni.database import Reader
 from autoprune.nni.learned_data import Learned
+from autoprune.nni.page_memory import Changes, Memory, to_json
+from autoprune.nni.page_source import SEEN, Others, Source, stamp_of
 from autoprune.report.drawing import draw_network
 from autoprune.report.kept import channels, kept
 from autoprune.report.progress import by_end, hypervolume_by_trial
@@ -45,16 +48,15 @@ from autoprune.results.experiment import Experiment, Trial
 from autoprune.results.fine_tuned import FineTuned
 from autoprune.results.measures import Measure
 from autoprune.results.pareto import check_objectives, size_of
-from autoprune.results.prepared import SENSITIVITY
-
-SEEN = (Path("db", "nni.sqlite"), Path(SENSITIVITY), Path("recovered.json"))
-"""Files of an experiment's folder: where none of them has changed, no answer has."""
-
-Pair = tuple[str, ...]
-"""Measures whose front is asked for."""
 
 MOST_DOING = 8
 """Trials under way of which the page says what they do."""
+
+MOST_VOLUMES = 500
+"""Points of the hypervolume's plot that are all drawn."""
+
+YOUNG = 100_000
+"""Objects between two looks for garbage: of thousands of trials all stays, and looking takes as long as reading."""
 
 NICE = 10
 """The search comes first."""
@@ -69,8 +71,7 @@ class Pages:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._reader = Reader(folder)
-        self._stamp: object = None
+        self._source, self._others = Source(folder), Others(folder)
         self._experiment: Experiment | None = None
         self._names: tuple[int, str] | None = None
         self._memory = Memory()
@@ -88,12 +89,14 @@ class Pages:
         those that are new or have changed, and where nothing has, ``version`` and ``doing`` are all there is.
         """
         try:
-            experiment = self._load()
+            experiment = self._source.load()
         except UserError as error:  # the database: the next look may find it whole
-            return 503, _to_json({"error": str(error)})
+            return 503, to_json({"error": str(error)})
+        if experiment is not self._experiment:
+            self._experiment, self._names, self._changes.are_known = experiment, None, False
         match question:
             case {"ask": "page", **more}:
-                return _answer(self._page, experiment, more.get("since"))
+                return _answer(self._page, experiment, more.get("since"), write=str)
             case {"ask": "names"}:
                 self._names = self._names or _answer(names, experiment)
                 return self._names
@@ -103,107 +106,33 @@ class Pages:
                 return _answer(choice, experiment, rule)
             case {"ask": "network"}:
                 return _answer(network, experiment, question.get("trial"))
+            case {"ask": "searches"}:
+                return _answer(self._others.listed)
+            case {"ask": "beside", "other": str(other)}:
+                return _answer(self._others.beside, experiment, other)
             case {"ask": "learned"}:
-                return 200, _to_json(self._what_was_learned(experiment, question.get("known")))
-        return 400, _to_json({"error": "no such question"})
+                return 200, to_json(self._what_was_learned(experiment, question.get("known")))
+        return 400, to_json({"error": "no such question"})
 
-    def _page(self, experiment: Experiment, since: object) -> dict[str, Any]:
+    def _page(self, experiment: Experiment, since: object) -> str:
         if not self._changes.are_known:
             self._changes.learn(page(experiment, self._memory))
-        return self._changes.since(since) | {"doing": doing(experiment)}
+        return self._changes.since(since, {"doing": doing(experiment)})
 
     def _what_was_learned(self, experiment: Experiment, known: object) -> dict[str, Any]:
-        others = [_stamp(self._folder / each) for each in SEEN[1:]]
+        others = [stamp_of(self._folder / each) for each in SEEN[1:]]
         found = self._learned.latest(f"{len(experiment.candidates)} {others}")
         return {key: found[key] for key in ("of", "working")} if found["of"] == known else found
 
-    def _load(self) -> Experiment:
-        """Read the experiment if it has changed; of trials that have not, what was read of them stays."""
-        stamp = [_stamp(self._folder / each) for each in SEEN]
-        if self._experiment is None or stamp != self._stamp:
-            self._experiment = self._reader.read()
-            self._stamp, self._names = stamp, None
-            self._changes.are_known = False
-        return self._experiment
 
-
-class Changes:
-    """What a page was told, so that it need not be told again."""
-
-    def __init__(self) -> None:
-        self.are_known = False
-        self._run, self._version = "", 0
-        self._others: dict[str, tuple[int, Any]] = {}
-        self._trials: dict[str, tuple[int, dict[str, Any]]] = {}
-
-    def learn(self, content: dict[str, Any]) -> None:
-        """Take what the page shows now; versions go up with each."""
-        self._version += 1
-        trials = {trial["id"]: trial for trial in content["trials"]}
-        if not self._run or self._trials.keys() - trials.keys():  # another database: who asks is told everything
-            self._run, self._trials, self._others = secrets.token_hex(4), {}, {}
-        self._note(self._trials, trials)
-        self._note(self._others, {key: value for key, value in content.items() if key != "trials"})
-        self.are_known = True
-
-    def _note(self, known: dict[str, tuple[int, Any]], now: Mapping[str, Any]) -> None:
-        for key, value in now.items():
-            if key not in known or (known[key][1] is not value and known[key][1] != value):
-                known[key] = self._version, value
-
-    def since(self, version: object) -> dict[str, Any]:
-        """Return what is new to somebody who knows a version; everything, if that is none of ours."""
-        run, _, number = str(version or "").partition(".")
-        now = {"version": f"{self._run}.{self._version}"}
-        if version == now["version"]:
-            return now
-        known = int(number) if run == self._run and number.isdecimal() else 0
-        others = {key: value for key, (changed, value) in self._others.items() if changed > known}
-        trials = [trial for changed, trial in self._trials.values() if changed > known]
-        return now | others | {"trials": trials, "whole": not known}
-
-
-class Memory:
-    """What was worked out of an experiment, and is right as long as the trials that it is about stay what they are."""
-
-    def __init__(self) -> None:
-        self._found: dict[tuple[str, str], tuple[Trial, object, Any]] = {}
-        self._seen: dict[str, Trial] = {}
-        self._dense: dict[str, float] | None = None
-        self._fronts: dict[Pair, list[str]] = {}
-
-    def recall(self, kind: str, trial: Trial, context: object, work_out: Callable[[], Any]) -> Any:
-        """Return something about a trial; ``context`` is all else that it depends on."""
-        known = self._found.get((kind, trial.id))
-        if known is None or known[0] is not trial or known[1] != context:
-            self._found[kind, trial.id] = known = trial, context, work_out()
-        return known[2]
-
-    def fronts(self, experiment: Experiment, pairs: Iterable[Pair]) -> dict[Pair, list[str]]:
-        """Return the ids of the front of each pair of measures.
-
-        What others dominate stays dominated: only those on a front before, and those that are new, are looked at.
-        """
-        trials = {trial.id: trial for trial in experiment.trials}
-        is_as_before = all(trials.get(key) is trial for key, trial in self._seen.items())
-        fewer = experiment
-        if is_as_before and self._dense == experiment.dense and self._fronts:
-            wanted = {key for front in self._fronts.values() for key in front} | (trials.keys() - self._seen.keys())
-            first = next((trial.id for trial in experiment.trials if trial.record.get("dense")), None)
-            fewer = replace(experiment, trials=[t for t in experiment.trials if t.id in wanted or t.id == first])
-        self._fronts = {pair: [trial.id for trial in fewer.front(pair)] for pair in pairs}
-        self._seen, self._dense = {trial.id: trial for trial in experiment.candidates}, experiment.dense
-        return self._fronts
-
-
-def _answer(work_out: Callable[..., dict[str, Any]], *arguments: Any) -> tuple[int, str]:
+def _answer(work_out: Callable[..., Any], *arguments: Any, write: Callable[[Any], str] = to_json) -> tuple[int, str]:
     try:
-        return 200, _to_json(work_out(*arguments))
+        return 200, write(work_out(*arguments))
     except UserError as error:
-        return 422, _to_json({"error": str(error)})
+        return 422, to_json({"error": str(error)})
     except Exception as error:
         traceback.print_exc()
-        return 500, _to_json({"error": f"{type(error).__name__}: {' '.join(str(error).split())}"})
+        return 500, to_json({"error": f"{type(error).__name__}: {' '.join(str(error).split())}"})
 
 
 def page(experiment: Experiment, memory: Memory | None = None) -> dict[str, Any]:
@@ -217,8 +146,7 @@ def page(experiment: Experiment, memory: Memory | None = None) -> dict[str, Any]
     size = size_of(check_objectives(experiment.objectives), metric=metric)
     measures, groups = _measures(experiment), channels(experiment)
     begin = min((trial.started for trial in experiment.trials if trial.started), default=0)
-    minutes = [trial.ended and round((trial.ended - begin) / 60_000, 5) for trial in by_end(experiment.candidates)]
-    volumes = hypervolume_by_trial(experiment, size)
+    volumes = _growth(experiment, size)
     recovered = fine_tuned_of(experiment)
     pairs = list(combinations_with_replacement(measures, 2))
     fronts = memory.fronts(experiment, {*pairs, experiment.objectives})
@@ -245,14 +173,26 @@ def page(experiment: Experiment, memory: Memory | None = None) -> dict[str, Any]
         "constraints": [limit.words for limit in experiment.constraints],
         "dense": dense and {"measures": dense, "texts": [each.write(dense[key]) for key, each in measures.items()]},
         "trials": [entry(trial) for trial in experiment.trials],
-        "candidates": [trial.id for trial in experiment.candidates],
         "baselines": {key: [trial.id for trial in trials] for key, trials in experiment.baselines.items()},
         "front": [trial.id for trial in front],
         "fronts": {" ".join(pair): fronts[pair] for pair in pairs},
-        "volume": {"size": size, "minutes": minutes[: len(volumes)], "values": [round(each, 7) for each in volumes]},
+        "volume": {
+            "size": size,
+            "minutes": [ended and round((ended - begin) / 60_000, 5) for ended, _ in volumes],
+            "values": [round(volume, 7) for _, volume in volumes],
+        },
         "groups": list(groups),
         "kept": {trial.id: memory.recall("kept", trial, about, partial(shares, trial)) for trial in front},
     }
+
+
+def _growth(experiment: Experiment, size: str) -> list[tuple[int | None, float]]:
+    """Return when the hypervolume was which; of very many, only where it grew, and the last."""
+    volumes = hypervolume_by_trial(experiment, size)
+    ended = [trial.ended for trial in by_end(experiment.candidates)][: len(volumes)]
+    grown = [a != b for a, b in pairwise([None, *volumes])]
+    is_wanted = grown[:-1] + [True] if len(volumes) > MOST_VOLUMES else repeat(True)
+    return list(compress(zip(ended, volumes, strict=True), is_wanted))
 
 
 def _trial(
@@ -263,6 +203,7 @@ def _trial(
         "number": trial.sequence,
         "name": f"{trial.sequence}: {name(experiment, trial)}",
         "status": trial.status,
+        "baseline": trial.baseline,
         "reason": trial.reason,
         "parameters": ", ".join(
             f"{key} {value}" for key, value in trial.parameters.items() if not key.startswith(PREFIX)
@@ -351,27 +292,10 @@ def _measures(experiment: Experiment) -> dict[str, Measure]:
     return {experiment.metric.name: experiment.metric} | experiment.sizes
 
 
-def _stamp(file: Path) -> tuple[object, ...]:
-    """Return what is another thing once a file has changed: SQLite counts its transactions at byte 24."""
-    try:
-        with file.open("rb") as opened:
-            status = os.fstat(opened.fileno())
-            return status.st_ino, status.st_mtime_ns, status.st_size, opened.read(28)[24:]
-    except OSError:
-        return ()
-
-
-def _to_json(content: Any) -> str:
-    """Return one line; what is no number in JSON (NaN, infinity) becomes null."""
-    try:
-        return json.dumps(content, allow_nan=False)
-    except ValueError:
-        return json.dumps(json.loads(json.dumps(content), parse_constant=lambda _: None))
-
-
 def main(folder: Path) -> None:
     """Answer until nobody asks any more."""
     os.nice(NICE)
+    gc.set_threshold(YOUNG)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the manager's
     pages = Pages(folder)
     with closing(pages), os.fdopen(os.dup(1), "w") as answers, suppress(BrokenPipeError):

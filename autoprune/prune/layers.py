@@ -11,6 +11,7 @@ from torch import nn
 
 from autoprune.base.modes import evaluating
 from autoprune.base.tree import beside, call
+from autoprune.prune.graph.flow import flow_of
 from autoprune.prune.groups import Groups
 from autoprune.results.network import Layer, Network
 from autoprune.results.size_model import SizeModel, Term
@@ -21,7 +22,7 @@ INPUTS = ("in_channels", "in_features", "num_embeddings")
 
 
 def network_of(model: nn.Module, example_input: Any, groups: Groups, sizes: SizeModel) -> Network:
-    """Return the layers of ``model`` in the order in which they first run, with what each of their parameters costs.
+    """Return the layers of ``model`` in the order in which they first run, what their parameters cost, who feeds whom.
 
     A layer is a module with a parameter of two dimensions or more of its own. What has only vectors (norms, bare
     parameters) counts for the layer before it.
@@ -51,7 +52,8 @@ def network_of(model: nn.Module, example_input: Any, groups: Groups, sizes: Size
         else:
             continue
         waiting = []
-    return Network(tuple(layers), {group.name: group.channels for group in groups})
+    edges = flow_of(model, example_input, [layer.name for layer in layers])
+    return Network(tuple(layers), {group.name: group.channels for group in groups}, edges)
 
 
 def _in_order(model: nn.Module, example_input: Any, owners: Iterable[str]) -> list[str]:

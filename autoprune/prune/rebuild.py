@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from autoprune.prune.blocks import drop, find_blocks
+from autoprune.prune.graph.slopes import LEFT, select_heads
 from autoprune.prune.resize import fit_attributes
 
 
@@ -35,11 +36,13 @@ def rebuild(skeleton: nn.Module, state: Mapping[str, Tensor], example_input: Any
             layer._parameters[key] = new
         else:
             layer._buffers[key] = torch.empty_like(state[name])
-    for name in state.keys() - skeleton.state_dict().keys():  # a bias that a layer got for channels that went
+    for name in state.keys() - parameters.keys():
         owner, _, key = name.rpartition(".")
         without = dict(skeleton.named_modules()).get(owner)
-        if key == "bias" and without is not None and without._parameters.get("bias", without) is None:
-            without.bias = nn.Parameter(torch.empty_like(state[name]))
+        if key == LEFT:
+            select_heads(skeleton.get_submodule(owner), state[name].clone())
+        elif key == "bias" and without is not None and without._parameters.get("bias", without) is None:
+            without.bias = nn.Parameter(torch.empty_like(state[name]))  # got for channels that went
     fit_attributes(skeleton)
     skeleton.load_state_dict(state)
     return skeleton.eval()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from autoprune.base.tree import beside, call
 from autoprune.errors import TrialFailure
+from autoprune.prune.graph.slopes import remember_heads
 from autoprune.prune.graph.trace import tensors
 from autoprune.prune.groups import Groups, removed_positions
 from autoprune.prune.resize import fit_attributes
@@ -69,5 +70,6 @@ def cut(model: nn.Module, gone: Mapping[tuple[str, int], Tensor]) -> nn.Module:
         # deepcopy takes the cut tensor where it meets the old one, so that the full one is never copied
         memo[id(old)] = nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new
     smaller = copy.deepcopy(model, memo).eval()
+    remember_heads(smaller, gone)
     fit_attributes(smaller)
     return smaller

@@ -7,6 +7,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from autoprune.prune.graph.attention import shrink_heads
+from autoprune.prune.graph.experts import shrink_experts
 
 
 def fit_attributes(model: nn.Module) -> None:
@@ -16,6 +17,7 @@ def fit_attributes(model: nn.Module) -> None:
     """
     for layer in model.modules():
         shrink_heads(layer)
+        shrink_experts(layer)
     for layer in model.modules():
         _fit(layer)
 

@@ -6,24 +6,20 @@ from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from autoprune.report.kept import channels, is_sparse, kept
+from autoprune.report.svg import BAR, CENTRE, FIXED, KEPT, LANE, LOST, ROW, add, free_lanes
+from autoprune.report.wiring import Wiring, draw_wiring, spoken, wiring_of
 from autoprune.results.candidate import Candidate
 from autoprune.results.experiment import Experiment, Trial
 from autoprune.results.network import Layer, Network, network_of_groups
 
-ROW, BAR, LANE = 54, 12, 7
-"""Heights of a layer and of its bar, and the distance of the lines that join layers, in pixels."""
+LANES = 4
+"""Lines of coupled groups side by side, at most: what does not fit is not joined."""
 
-LANES = 6
-"""Lines side by side, at most: what does not fit is not joined."""
-
-WIDEST = 86
+WIDEST = 76
 """Of the drawing's width, in percent, that the widest bar takes: beside the lines it must fit on a telephone."""
 
-LONGEST_NAME = 34
+LONGEST_NAME = 30
 """Letters of a name; of a longer one the middle is left out."""
-
-KEPT, FIXED, LOST = "var(--accent, var(--blue, #0b5cad))", "var(--soft, #616e7c)", "var(--line, #d5dce3)"
-"""Colours of the page's, for the part kept, for what cannot be pruned, and for the rest."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +70,9 @@ def draw_network(experiment: Experiment, trial: Trial | None = None) -> Drawing 
     rows = _rows(network, experiment, trial)
     known = bool(experiment.network)
     title = f"Trial {trial.id}" if trial else "Dense model"
-    return Drawing(title, _words(network, trial, known), _svg(network, rows, f"{title}, layer by layer"))
+    wiring = wiring_of(network)
+    svg = _svg(network, rows, wiring, f"{title}, layer by layer")
+    return Drawing(title, _words(network, trial, known, wiring), svg)
 
 
 def _rows(network: Network, experiment: Experiment, trial: Trial | None) -> list[_Row]:
@@ -99,18 +97,24 @@ def _rows(network: Network, experiment: Experiment, trial: Trial | None) -> list
     return rows
 
 
-def _words(network: Network, trial: Trial | None, known: bool) -> str:
+def _words(network: Network, trial: Trial | None, known: bool, wiring: Wiring | None) -> str:
     what = "layer" if known else "coupled group (this search did not write its layers down)"
     words = [f"A bar for each {what}, in the order in which they run, as wide as it has channels."]
     words += ["The filled part is what is kept."] if trial else []
     if known:
-        words += ["A grey bar's channels stay, whatever is pruned. Lines on the left join layers that lose the same"]
-        words[-1] += (
-            " channels together. Shares are of this network's parameters and MACs; a layer's norms count for it."
-        )
+        words += ["A grey bar's channels stay, whatever is pruned. Dotted lines on the left join layers that lose the"]
+        words[-1] += " same channels together."
+        words += _words_of(wiring) if wiring else []
+        words += ["Shares are of this network's parameters and MACs; a layer's norms count for it."]
         cut = [layer.outputs for layer in network.layers if layer.outputs > _scale(network)]
         words += [f"Bars of more than {_scale(network)} channels are cut off."] if cut else []
     return " ".join(words)
+
+
+def _words_of(wiring: Wiring) -> list[str]:
+    words = ["The whole line leads from layer to layer; where it branches, an arrow shows who reads an earlier result,"]
+    words[-1] += " or where it is added (+), concatenated (‖) or multiplied (×)."
+    return words + ([f"{wiring.left_out} more such lines are left out."] if wiring.left_out else [])
 
 
 def _scale(network: Network) -> int:
@@ -120,41 +124,50 @@ def _scale(network: Network) -> int:
     )
 
 
-def _svg(network: Network, rows: list[_Row], title: str) -> str:
+def _svg(network: Network, rows: list[_Row], wiring: Wiring | None, title: str) -> str:
     lanes = _lanes(network)
-    left, scale = 4 + LANE * (1 + max(lanes.values(), default=-1)), _scale(network)
-    root = _add(None, "svg", xmlns="http://www.w3.org/2000/svg", width="100%", height=ROW * len(rows), role="list")
+    coupled = 4 + LANE * (1 + max(lanes.values(), default=-1))
+    left, scale = coupled + (wiring.width if wiring else 0), _scale(network)
+    root = add(None, "svg", xmlns="http://www.w3.org/2000/svg", width="100%", height=ROW * len(rows), role="list")
     root.set("aria-label", title)
     root.set("font-family", "system-ui, sans-serif")
     root.set("fill", "currentColor")
     for name, lane in lanes.items():
         _draw_lane(root, network, name, 4 + LANE * lane)
+    if wiring:
+        draw_wiring(root, network, wiring, left)
     for i, row in enumerate(rows):
-        item = _add(root, "g", role="listitem", transform=f"translate({left} {ROW * i})")
-        item.set("aria-label", _spoken(row))
-        _add(item, "title").text = _spoken(row)
-        heading = _add(item, "text", y=15, font_size=13)
-        _add(heading, "tspan", font_weight=600).text = _elided(row.layer.name)
-        _add(heading, "tspan", dx=10).text = row.width
+        item = add(root, "g", role="listitem", transform=f"translate({left} {ROW * i})")
+        said = "; ".join([_spoken(row), *spoken(network, i)])
+        item.set("aria-label", said)
+        add(item, "title").text = said
+        heading = add(item, "text", y=15, font_size=13)
+        add(heading, "tspan", font_weight=600).text = _elided(row.layer.name)
+        add(heading, "tspan", dx=10).text = row.width
         whole = WIDEST * min(1.0, row.layer.outputs / scale)
         color = KEPT if row.layer.groups else FIXED
         bar = {"y": 21, "height": BAR, "rx": 2}
-        _add(item, "rect", width=f"{whole:.2f}%", stroke=color, stroke_width=1, fill=LOST, fill_opacity=0.35, **bar)
-        _add(item, "rect", width=f"{whole * row.kept:.2f}%", fill=color, **bar)
+        add(item, "rect", width=f"{whole:.2f}%", stroke=color, stroke_width=1, fill=LOST, fill_opacity=0.35, **bar)
+        add(item, "rect", width=f"{whole * row.kept:.2f}%", fill=color, **bar)
         about = [row.layer.kind, ", ".join(row.shares)]
-        _add(item, "text", y=46, font_size=12, fill=FIXED).text = " · ".join(filter(None, about))
+        add(item, "text", y=46, font_size=12, fill=FIXED).text = " · ".join(filter(None, about))
     return ElementTree.tostring(root, encoding="unicode")
 
 
 def _draw_lane(root: ElementTree.Element, network: Network, name: str, x: int) -> None:
     rows = [i for i, layer in enumerate(network.layers) if name in layer.groups]
-    lane = _add(root, "g", aria_hidden="true", stroke=FIXED, fill=FIXED)
+    lane = add(root, "g", aria_hidden="true", stroke=FIXED, fill=FIXED)
     joined = ", ".join(network.layers[i].name for i in rows)
-    _add(lane, "title").text = f"group {name}: {joined}"
-    centre = 21 + BAR / 2
-    _add(lane, "path", d=f"M{x} {ROW * rows[0] + centre}V{ROW * rows[-1] + centre}", stroke_width=1.5)
+    add(lane, "title").text = f"group {name}: {joined}"
+    add(
+        lane,
+        "path",
+        d=f"M{x} {ROW * rows[0] + CENTRE}V{ROW * rows[-1] + CENTRE}",
+        stroke_width=1.5,
+        stroke_dasharray="1 4",
+    )
     for i in rows:
-        _add(lane, "circle", cx=x, cy=ROW * i + centre, r=2.5)
+        add(lane, "circle", cx=x, cy=ROW * i + CENTRE, r=2.5)
 
 
 def _lanes(network: Network) -> dict[str, int]:
@@ -164,14 +177,8 @@ def _lanes(network: Network) -> dict[str, int]:
         rows = [i for i, layer in enumerate(network.layers) if name in layer.groups]
         if len(rows) > 1:
             spans[name] = (rows[0], rows[-1])
-    taken: list[int] = []  # the last row of each lane
-    lanes = {}
-    for name, (first, last) in sorted(spans.items(), key=lambda each: each[1]):
-        free = next((lane for lane, end in enumerate(taken) if end < first), len(taken))
-        if free < LANES:
-            taken[free : free + 1] = [last]
-            lanes[name] = free
-    return lanes
+    found = free_lanes(list(spans.values()), LANES)
+    return {name: lane for name, lane in zip(spans, found, strict=True) if lane is not None}
 
 
 def _spoken(row: _Row) -> str:
@@ -183,8 +190,3 @@ def _spoken(row: _Row) -> str:
 def _elided(name: str) -> str:
     half = LONGEST_NAME // 2
     return name if len(name) <= LONGEST_NAME else f"{name[: half - 1]}…{name[-half:]}"
-
-
-def _add(parent: ElementTree.Element | None, tag: str, **attributes: object) -> ElementTree.Element:
-    named = {key.replace("_", "-"): str(value) for key, value in attributes.items()}
-    return ElementTree.Element(tag, named) if parent is None else ElementTree.SubElement(parent, tag, named)

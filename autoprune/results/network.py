@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from autoprune.base.files import read_object
 from autoprune.results.size_model import Term
 
 FILE = "network.json"
 """In the folder of the dense model's trial, which wrote it."""
+
+
+READ, ADDED, CONCATENATED, MULTIPLIED = "read", "added", "concatenated", "multiplied"
+"""What becomes of a layer's result at another layer: it is what that reads, or is joined with what that makes."""
+
+
+class Edge(NamedTuple):
+    """Who feeds whom.
+
+    Args:
+        source: the layer after which the result is there, by its place among the layers, from 0.
+        target: the layer that reads it, or after which it is joined.
+        kind: ``read``, ``added``, ``concatenated`` or ``multiplied``.
+    """
+
+    source: int
+    target: int
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -42,10 +60,12 @@ class Network:
     Args:
         layers: each once.
         channels: of each coupled group, by name.
+        edges: who feeds whom; None where that was not written down.
     """
 
     layers: tuple[Layer, ...]
     channels: Mapping[str, int]
+    edges: tuple[Edge, ...] | None = None
 
     def kept(self, kept: Mapping[str, int], dropped: Collection[str] = ()) -> list[tuple[int, float, float]]:
         """Return what is left of each layer: its output channels, its parameters and its MACs.
@@ -77,7 +97,15 @@ class Network:
         for each in content["layers"]:
             terms = tuple(Term(term["params"], term["macs"], tuple(term["dims"])) for term in each["terms"])
             layers.append(Layer(**{**each, "terms": terms}))
-        return cls(tuple(layers), content["channels"])
+        edges = content.get("edges")
+        return cls(tuple(layers), content["channels"], None if edges is None else _edges(edges, len(layers)))
+
+
+def _edges(content: Sequence[Sequence[Any]], layers: int) -> tuple[Edge, ...]:
+    edges = tuple(Edge(*each) for each in content)
+    if not all(0 <= place < layers for edge in edges for place in edge[:2]):
+        raise ValueError("there is an edge to no layer")
+    return edges
 
 
 def read_network(folder: Path) -> Network | None:

@@ -14,8 +14,8 @@ from plotly.offline import get_plotlyjs
 
 from autoprune.nni import bridge
 from autoprune.nni.page_data import Pages
+from autoprune.results.network import ADDED, READ, Edge, Layer, Network
 from autoprune.results.network import FILE as NETWORK
-from autoprune.results.network import Layer, Network
 from autoprune.results.prepared import FILE as PREPARED
 from autoprune.results.prepared import Prepared
 from autoprune.results.size_model import SizeModel, Term
@@ -78,7 +78,8 @@ def make_search(folder: Path, groups: int, candidates: int, seed: int = 0, layer
             groups = {} if i == 1 else {name: 1.0}
             drawn.append(Layer(name.replace("conv1", f"conv{i + 1}"), "Conv2d 3x3", total, total, groups, terms))
     drawn.append(Layer("head", "Linear", total, 10, {}, (Term(1280.0, 1280.0, ({name: 1.0},)),)))
-    (trials / "t0" / NETWORK).write_text(json.dumps(Network(tuple(drawn), channels).to_dict()))
+    edges = (Edge(0, 2, ADDED), *(Edge(i, i + 1, READ) for i in range(len(drawn) - 1)))
+    (trials / "t0" / NETWORK).write_text(json.dumps(Network(tuple(drawn), channels, edges).to_dict()))
     curves = {
         name: [(0.0, 0.95), (0.25, 0.94 - i / 400), (0.5, 0.9 - i / 200), (0.75, 0.7), (0.9375, 0.3)]
         for i, name in enumerate(channels)

@@ -26,7 +26,7 @@ app.put('/api/v1/autoprune/paused', (request, response) => {
     status.paused = request.body.paused;
     note(request, response);
 });
-app.get(`${api}/experiment`, (_request, response) => response.json({ params: { maxTrialNumber: 24 } }));
+app.get(`${api}/experiment`, (_request, response) => response.json(JSON.parse(process.env.EXPERIMENT)));
 app.put(`${api}/experiment`, note);
 app.delete(`${api}/experiment`, (request, response) => {
     note(request, response);

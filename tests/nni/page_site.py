@@ -32,10 +32,17 @@ class Site:
 
 
 @contextmanager
-def served(folder: Path, log: Path, status: str = "RUNNING"):
-    """Serve an experiment's page for as long as the context lasts."""
+def served(folder: Path, log: Path, status: str = "RUNNING", spent: int = 0, **params):
+    """Serve an experiment's page for as long as the context lasts.
+
+    Args:
+        spent: the seconds that it has run.
+        params: of its config.
+    """
+    profile = {"params": {"maxTrialNumber": 24, **params}, "execDuration": spent}
     command = [NODE / "node", SERVER, folder, sys.executable, NODE, bridge.__path__[0]]
     environment = os.environ | {"AUTOPRUNE_PLOTLY": str(PLOTLY), "STATUS": status}
+    environment["EXPERIMENT"] = json.dumps(profile)
     with log.open("w") as output:
         process = subprocess.Popen(
             list(map(str, command)), env=environment, stdout=output, start_new_session=True, text=True

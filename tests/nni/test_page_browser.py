@@ -142,6 +142,19 @@ def test_before_anything_has_finished_it_says_what_is_prepared_and_draws_no_axes
         browser.wait_for("document.querySelector('#doing progress').value === 0.5", 10)
 
 
+def test_while_there_are_baselines_alone_no_plot_is_empty(search, tmp_path, browser):
+    others = "not in (select trialJobId from TrialJobEvent where data like '%baseline%')"
+    change(search, *(f"delete from {table} where trialJobId {others}" for table in ("MetricData", "TrialJobEvent")))
+    with opened(browser, search, tmp_path):
+        browser.wait_for("document.querySelector('#front .main-svg')", 10)
+        plots = "[...document.querySelectorAll('.plot')].filter(each => each.checkVisibility()).map(each => each.id)"
+        assert browser.evaluate(plots) == ["front"]
+        assert "The next trial is about to start" in text_of(browser, "#prepared")
+        look(browser, width=390)
+        browser.wait_for("document.getElementById('front')._fullLayout.width < 390", 10)
+        assert boxes_that_overlap(browser) == []
+
+
 def test_the_search_is_paused_goes_on_gets_more_trials_and_is_stopped_once_asked(page, browser):
     click(browser, "#pause")
     browser.wait_for("document.getElementById('pause').textContent === 'Go on'", 10)
@@ -169,6 +182,29 @@ def test_the_search_is_paused_goes_on_gets_more_trials_and_is_stopped_once_asked
         ["PUT", f"{api}?update_type=MAX_TRIAL_NUM", {"params": {"maxTrialNumber": 30}}],
         ["DELETE", api, {}],
     ]
+
+
+def test_more_trials_of_a_search_whose_time_is_over_need_more_time_too(search, tmp_path, browser):
+    with opened(browser, search, tmp_path, status="DONE", spent=95, maxExperimentDuration="90s") as site:
+        click(browser, "#more")
+        browser.wait_for("document.getElementById('more-time').checkVisibility()", 10)
+        assert "The time allowed, 90 s, is over" in text_of(browser, "#more-time")
+        assert browser.evaluate("document.getElementById('more-minutes').value") == "2"
+        browser.evaluate("document.getElementById('more-minutes').value = 0")
+        click(browser, "#more-dialog button[value=more]")
+        browser.wait_for("document.getElementById('trouble').checkVisibility()", 10)
+        assert (
+            text_of(browser, "#trouble") == "That was not done: the time allowed is over: give the search minutes too"
+        )
+        click(browser, "#more")
+        browser.wait_for("document.getElementById('more-minutes').value === '2'", 10)
+        click(browser, "#more-dialog button[value=more]")
+        wait_until(lambda: len(site.commands) == 2, 10, "the second command")
+        change = "/api/v1/nni/experiment?update_type="
+        assert site.commands == [
+            ["PUT", f"{change}MAX_EXEC_DURATION", {"params": {"maxExperimentDuration": "215s"}}],
+            ["PUT", f"{change}MAX_TRIAL_NUM", {"params": {"maxTrialNumber": 34}}],
+        ]
 
 
 @pytest.mark.parametrize(("status", "buttons"), [("DONE", ["more", "stop"]), ("VIEWED", ["stop"]), ("ERROR", ["stop"])])

@@ -343,3 +343,44 @@ def test_the_plots_draw_what_they_are_told(stopped, tmp_path):
     ((heat,), _) = drawn["kept"]
     assert heat["text"][-1] == ["8/16", "8/32", "8/32"]
     assert heat["y"][0].startswith("ifL5U  97.22 %")
+
+
+MANY = """
+globalThis.document = {{}};
+globalThis.getComputedStyle = () => ({{ getPropertyValue: () => ' #123' }});
+const drawn = [];
+globalThis.Plotly = {{ react: (_, traces) => {{ drawn.push(traces[0].customdata); return {{ then() {{}} }}; }} }};
+const {{ drawFront }} = await import('{plots}');
+const trial = (i, x, y) => ({{ id: `t${{i}}`, name: 'a', measures: {{ macs: x, accuracy: y }}, texts: ['', ''] }});
+const spread = i => trial(i, 1 + (i * 7919) % 5000, (i * 104729) % 4999 / 5000);
+const candidates = Array.from({{ length: 5000 }}, (_, i) => spread(i));
+const measures = [{{ name: 'accuracy', noun: 'accuracy' }}, {{ name: 'macs', noun: 'MACs' }}];
+const declared = new Map(measures.map(each => [each.name, each]));
+const front = candidates.slice(0, 3);
+const place = {{}};
+const draw = others => drawFront(place, {{ measures, declared, candidates: others, trials: others, baselines: {{}},
+    fronts: {{ 'macs accuracy': front }} }}, {{ x: 'macs', y: 'accuracy', xlog: false, others: true }}, null);
+const words = draw(candidates);
+draw([...candidates, trial(5000, 2500.5, 0.5)]);
+const times = drawn.length;
+draw([...candidates, trial(5001, 9000, 0.5)]);
+console.log(JSON.stringify([words, drawn[0].length, times, drawn.length]));
+"""
+
+
+def test_of_thousands_of_candidates_few_are_drawn_and_none_anew_for_one_among_many(tmp_path):
+    file = tmp_path / "many.mjs"
+    file.write_text(MANY.format(plots=(BRIDGE / "pareto_page" / "plots.mjs").as_uri()))
+    done = subprocess.run([NODE, file], capture_output=True, text=True, check=True)
+    words, count, times, later = json.loads(done.stdout)
+    assert 100 < count <= 500
+    assert f"Of 5000 candidates, {count} are drawn" in words
+    assert times == 1  # the new one lies where another one is drawn
+    assert later == 2  # and this one beyond all others
+
+
+def test_of_a_long_search_the_volume_is_told_where_it_grew_and_at_its_end(tmp_path):
+    results = [DENSE | {"accuracy": 0.5 + 0.4 * (i >= 100), "macs": 5000} for i in range(600)]
+    volume = page(make_search(tmp_path, results))["volume"]
+    assert volume["values"] == pytest.approx([0.25, 0.45, 0.45])
+    assert volume["minutes"] == pytest.approx([1 / 60_000, 101 / 60_000, 600 / 60_000], abs=1e-4)

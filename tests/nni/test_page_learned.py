@@ -94,7 +94,14 @@ def test_the_sections_are_drawn_and_the_drawing_follows_the_selected_trial(tmp_p
     with served(folder) as url:
         browser.open(url)
         browser.wait_for("document.querySelectorAll('#learned section').length === 4")
-        shown = browser.evaluate("[...document.querySelectorAll('#learned .js-plotly-plot')].map(each => each.id)")
+        drawn = "[...document.querySelectorAll('#learned .js-plotly-plot')].map(each => each.id)"
+        assert browser.evaluate(drawn) == []  # nobody has seen them yet
+        for section in ("importance", "parallel", "slices", "sensitivity"):
+            browser.evaluate(f"document.getElementById('learned-{section}').scrollIntoView()")
+            browser.wait_for(
+                f"[...document.querySelectorAll('#learned-{section} [role=img]')].every(each => each.data)", 20
+            )
+        shown = browser.evaluate(drawn)
         assert shown[:3] == ["importance", "parallel", "slices"]
         assert shown[-1] == "sensitivity"
         bars = browser.evaluate(
@@ -107,6 +114,7 @@ def test_the_sections_are_drawn_and_the_drawing_follows_the_selected_trial(tmp_p
         assert all(names)
 
         rows = "[...document.querySelectorAll('#network [role=listitem]')]"
+        browser.evaluate("document.getElementById('network').scrollIntoView()")
         browser.wait_for(f"{rows}.length === 37")
         assert browser.evaluate(f"{rows}.filter(each => each.ariaLabel.includes(' of ')).length") == 0
         browser.evaluate("document.querySelector('#trials tr[data-trial=t7]').click()")

@@ -146,7 +146,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], Any, dict[str, str]]] = {
         {},
     ),
     "squeezebert": (squeezebert, IDS, {"transformer.encoder.layers.0.attention.query": "it goes with"}),
-    "mixtral": (mixtral, IDS, {"model.layers.0.mlp.experts": "which is not understood"}),
+    "mixtral": (mixtral, IDS, {"model.layers.0.mlp.gate": "the largest of its channels are chosen"}),
     "lstm": (lambda: recurrent(nn.LSTM, num_layers=2, bidirectional=True), SEQUENCE, {"rnn": UNKNOWN, "a": UNKNOWN}),
     "gru": (lambda: recurrent(nn.GRU), SEQUENCE, {"rnn": UNKNOWN}),
     "bare": (

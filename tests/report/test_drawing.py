@@ -6,7 +6,8 @@ from xml.etree import ElementTree
 import pytest
 
 from autoprune.report.drawing import LANES, draw_network
-from autoprune.results.network import FILE, Layer, Network
+from autoprune.report.wiring import LANES as FLOW_LANES
+from autoprune.results.network import FILE, Edge, Layer, Network, read_network
 from autoprune.results.size_model import Term
 
 
@@ -102,3 +103,54 @@ def test_two_hundred_layers_in_many_groups_are_drawn_beside_few_lines(maker):
     assert len(svg.findall("{*}g[@aria-hidden='true']")) == LANES
     assert all(len(row.find("{*}text/{*}tspan").text) <= 34 for row in rows)
     assert float(rows[0].get("transform").split("(")[1].split()[0]) < 60  # of 340 pixels on a telephone
+
+
+def wired(maker, edges, layers=4):
+    """Return the drawing of a network of layers that feed one another so."""
+    trial = maker.prepare()
+    drawn = tuple(Layer(f"layer{i}", "Linear", 8, 8, {"one": 1.0}) for i in range(layers))
+    network = Network(drawn, {"one": 8}, tuple(Edge(*edge) for edge in edges))
+    (trial.folder / FILE).write_text(json.dumps(network.to_dict()))
+    assert read_network(trial.folder) == network
+    return draw_network(maker.experiment())
+
+
+CHAIN = [(0, 1, "read"), (1, 2, "read"), (2, 3, "read")]
+
+
+@pytest.mark.parametrize(
+    ("edge", "sign", "said"),
+    [
+        ((0, 2, "added"), "+", "layer0 added to it"),
+        ((0, 2, "concatenated"), "‖", "layer0 concatenated with it"),
+        ((0, 2, "multiplied"), "×", "layer0 multiplied with it"),
+        ((0, 2, "read"), None, "reads layer0"),
+    ],
+)
+def test_what_skips_layers_is_drawn_and_said(maker, edge, sign, said):
+    drawing = wired(maker, [*CHAIN, edge])
+    svg = ElementTree.fromstring(drawing.svg)
+    flow = svg.findall("{*}g[@aria-hidden='true']")[-1]
+    assert [text.text for text in flow.findall("{*}text")] == ([sign] if sign else [])
+    (line,) = flow.findall("{*}g")
+    assert line.find("{*}title").text == f"{edge[2]}: layer0, layer2"
+    assert [said in row.get("aria-label") for row in rows_of(drawing)] == [False, False, True, False]
+    straight = [path.get("d") for path in flow.findall("{*}path") if "V" in path.get("d")]
+    assert len(straight) == 3
+    assert "an arrow shows who reads an earlier result" in drawing.words
+
+
+def test_of_many_lines_side_by_side_some_are_left_out_and_it_is_said(maker):
+    edges = [*((i, i + 1, "read") for i in range(99)), *((i, 99 - i, "added") for i in range(40))]
+    drawing = wired(maker, edges, layers=100)
+    flow = ElementTree.fromstring(drawing.svg).findall("{*}g[@aria-hidden='true']")[-1]
+    assert len(flow.findall("{*}g")) == FLOW_LANES
+    assert f"{40 - FLOW_LANES} more such lines are left out" in drawing.words
+    assert float(rows_of(drawing)[0].get("transform").split("(")[1].split()[0]) < 80  # of 340 pixels on a telephone
+
+
+def test_a_network_with_an_edge_to_no_layer_is_none(maker):
+    trial = maker.prepare()
+    layer = Layer("one", "Linear", 8, 8, {}, ())
+    (trial.folder / FILE).write_text(json.dumps(Network((layer,), {}, (Edge(0, 1, "read"),)).to_dict()))
+    assert read_network(trial.folder) is None

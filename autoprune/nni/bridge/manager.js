@@ -20,7 +20,7 @@ const slots = require('./slots.js');
 const { Turns } = require('./turns.js');
 
 // Questions whose answers grow with the number of trials.
-const COSTLY = new RegExp('^/api/v1/(autoprune/(page|names|choice|trial|exports)/?$|nni/(trial-jobs|metric-data|job-statistics|'
+const COSTLY = new RegExp('^/api/v1/(autoprune/(page|names|choice|trial|beside|exports)/?$|nni/(trial-jobs|metric-data|job-statistics|'
     + 'export-data|experiment/imported-data|experiment-metadata|experiments-info|trial-file))', 'i');
 const QUICK = /^\/api\/v1\/nni\//i;
 const DIED = 'the tuner process died; see log/dispatcher.log and log/nnictl_stderr.log';

@@ -102,10 +102,10 @@ function addRoutes(router, nni) {
             response.type(type).sendFile(path.join(WEBUI, request.params.name));
         }
     });
-    router.get('/api/v1/autoprune/:ask(page|names|choice|trial|network|learned)', async (request, response) => {
+    router.get('/api/v1/autoprune/:ask(page|names|choice|trial|network|learned|searches|beside)', async (request, response) => {
         data ??= new PageData(nni());
-        const { since, rule, trial, known } = request.query;
-        const [status, answer] = await data.ask({ ask: request.params.ask, since, rule, trial, known });
+        const { since, rule, trial, known, other } = request.query;
+        const [status, answer] = await data.ask({ ask: request.params.ask, since, rule, trial, known, other });
         response.status(status).type('json').send(answer);
     });
     router.get('/api/v1/autoprune/log/:trial', (request, response) => {

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from autoprune.errors import UserError
 from autoprune.prune.criteria.base import Criterion, Request, per_unit
+from autoprune.prune.graph.experts import are_experts
 from autoprune.prune.groups import Group, Slice
 
 
@@ -57,11 +58,13 @@ class Activations(Criterion):
         for group in request.groups:
             for part in group.slices:
                 layer = dict(request.model.named_modules()).get(part.layer)
-                if layer is not None and part.role == "in":
+                if layer is None or are_experts(layer):  # what enters experts is not what their second matrix reads
+                    continue
+                if part.role == "in":
                     hooks.append(
                         layer.register_forward_pre_hook(lambda _, x, g=group, p=part: record(read, g, p, x[0]))
                     )
-                if layer is not None and part.role == "out":
+                if part.role == "out":
                     hooks.append(
                         layer.register_forward_hook(
                             lambda _, x, y, g=group, p=part: (

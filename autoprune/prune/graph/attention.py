@@ -14,10 +14,7 @@ from torch.nn import functional as F
 from torchvision.models import maxvit, swin_transformer, vision_transformer
 
 from autoprune.errors import TrialFailure
-
-HEAD_COUNTS = ("num_heads", "n_heads", "n_head", "heads", "num_attention_heads", "nhead")
-QUERIES = ("qkv", "q", "query", "query_proj", "q_proj", "to_q", "to_qkv", "q_lin", "Wqkv", "in_proj", "c_attn")
-INNER_WIDTHS = ("all_head_size", "inner_dim", "attn_dim", "inner_size", "split_size")
+from autoprune.prune.graph.heads import shrink_counts
 
 
 def shrink_heads(layer: nn.Module) -> None:
@@ -33,6 +30,11 @@ def shrink_heads(layer: nn.Module) -> None:
         return
     if isinstance(layer, vision_transformer.VisionTransformer):
         layer.hidden_dim = len(layer.conv_proj.weight)
+        return
+    if isinstance(layer, nn.TransformerEncoder):
+        attentions = [part for part in layer.modules() if isinstance(part, nn.MultiheadAttention)]
+        if any(part.out_proj.weight.shape[1] != part.num_heads * part.head_dim for part in attentions):
+            layer.__class__ = FewerHeadsEncoder
         return
     if isinstance(layer, swin_transformer.ShiftedWindowAttention):
         width = layer.qkv.out_features // 3 // layer.num_heads
@@ -50,29 +52,7 @@ def shrink_heads(layer: nn.Module) -> None:
             layer.n_heads = heads
             layer.__class__ = FewerHeadsGridAttention
         return
-    _shrink_named_heads(layer)
-
-
-def _shrink_named_heads(layer: nn.Module) -> None:
-    counts = [name for name in HEAD_COUNTS if isinstance(getattr(layer, name, None), int)]
-    queries = [getattr(layer, name) for name in QUERIES if isinstance(getattr(layer, name, None), nn.Module)]
-    if not counts or not queries:
-        return
-    if isinstance(queries[0], nn.Linear):
-        old, new = queries[0].out_features, len(queries[0].weight)
-    elif hasattr(queries[0], "nf"):  # GPT-2's linear layer has its weight the other way round
-        old, new = queries[0].nf, queries[0].weight.shape[1]
-    else:
-        return
-    if old == new:
-        return
-    for name in INNER_WIDTHS:
-        for pieces in (1, 3):  # queries alone, or with keys and values
-            if isinstance(getattr(layer, name, None), int) and getattr(layer, name) * pieces == old:
-                setattr(layer, name, new // pieces)
-                break
-    for name in counts:
-        setattr(layer, name, round(getattr(layer, name) * new / old))
+    shrink_counts(layer)
 
 
 class FewerHeadsAttention(nn.MultiheadAttention):
@@ -137,6 +117,33 @@ class FewerHeadsAttention(nn.MultiheadAttention):
         if mask.dtype == torch.bool:
             return torch.zeros(mask.shape, dtype=like.dtype, device=like.device).masked_fill(mask, -math.inf)
         return mask.to(like.dtype)
+
+
+class FewerHeadsEncoder(nn.TransformerEncoder):
+    """PyTorch's encoder with such attention, which takes no nested tensors."""
+
+    def forward(
+        self,
+        src: Tensor,
+        mask: Tensor | None = None,
+        src_key_padding_mask: Tensor | None = None,
+        is_causal: bool | None = None,
+    ) -> Tensor:
+        """Pass ``src`` through the layers; where the dense encoder would use nested tensors, padding becomes zero."""
+        x = src
+        for layer in self.layers:
+            x = layer(x, src_mask=mask, src_key_padding_mask=src_key_padding_mask, is_causal=bool(is_causal))
+        if mask is None and src_key_padding_mask is not None and self._would_nest(src, src_key_padding_mask != 0):
+            x = x.masked_fill((src_key_padding_mask != 0).unsqueeze(-1), 0.0)  # True, or minus infinity
+        return x if self.norm is None else self.norm(x)
+
+    def _would_nest(self, src: Tensor, padding: Tensor) -> bool:
+        learns = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in self.layers[0].parameters())
+        if not self.use_nested_tensor or self.training or learns or src.dim() != 3 or torch.is_autocast_enabled():
+            return False
+        if not torch.backends.mha.get_fastpath_enabled():
+            return False
+        return not self.mask_check or torch._nested_tensor_from_mask_left_aligned(src, padding.logical_not())
 
 
 class FewerHeadsWindowAttention(swin_transformer.ShiftedWindowAttention):

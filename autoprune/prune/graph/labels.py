@@ -16,6 +16,7 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 SINGLE = "it is a single channel that others are combined with"
+SHARED = "it is shared by units that go one by one"
 
 
 def varying(labels: Tensor) -> list[int]:
@@ -53,6 +54,7 @@ class Couplings:
         self._ties: list[tuple[np.ndarray, str]] = []
         self._kept: list[tuple[np.ndarray, str]] = []
         self._splits: list[tuple[Tensor, tuple[int, ...]]] = []
+        self._spread: list[tuple[Tensor, Tensor]] = []
 
     def new(self, shape: Sequence[int]) -> Tensor:
         """Return labels that were never used, one for each element of ``shape``."""
@@ -82,6 +84,14 @@ class Couplings:
             if stays.any():
                 self._kept.append((np.unique(pairs[:, stays].max(0)), "it is combined with what cannot shrink"))
             self._edges.append((pairs[:, ~stays], tie))
+
+    def spread(self, labels: Tensor, over: Tensor) -> None:
+        """Say that ``labels`` go together with those of ``over`` at the same place, all along the axes they lack.
+
+        Such as the scale of a norm over each head's channels. Where the channels under ``labels`` can only go all at
+        once, ``labels`` stay instead, so that heads can still go one by one.
+        """
+        self._spread.append((core(over), core(labels)))
 
     def keep(self, labels: Tensor, why: str) -> None:
         """Say that these labels never go."""
@@ -114,11 +124,18 @@ class Couplings:
 
     def varying_by_now(self, labels: Tensor) -> list[int]:
         """Return the axes along which ``labels`` change, if all counts that was said so far to go together."""
-        return varying(compact(torch.from_numpy(self._components())[core(labels).long()].expand(labels.shape)))
+        before = len(self._edges), len(self._kept)
+        components = self._components()
+        for over, other in self._spread:  # as it is settled at the end, if nothing more is said
+            if set(varying(compact(torch.from_numpy(components)[over.long()]))) & set(varying(other)):
+                self.join(over, other)
+        components = self._components()
+        del self._edges[before[0] :], self._kept[before[1] :]
+        return varying(compact(torch.from_numpy(components)[core(labels).long()].expand(labels.shape)))
 
     def resolve(self) -> tuple[np.ndarray, dict[int, str]]:
         """Return each label's component, and why components stay."""
-        components = self._components()
+        components = self._settled()
         for labels, axes in self._splits:
             found = compact(torch.from_numpy(components)[labels.long()])
             changing = [axis for axis in axes if axis in varying(found)]
@@ -129,6 +146,17 @@ class Couplings:
         self._joined_by = {None: components}
         strongest_first = sorted(self._kept, key=lambda entry: entry[1] == SINGLE)
         return components, {0: "it is the network's input"} | self._reasons(components, strongest_first)
+
+    def _settled(self) -> np.ndarray:
+        """Decide what was :meth:`spread`, and return each label's component."""
+        components = self._components()
+        for over, labels in self._spread:
+            found = varying(compact(torch.from_numpy(components)[over.long()]))
+            if found and not set(found) & set(varying(labels)):
+                self.keep(self.tie(labels, varying(labels)), SHARED)
+            else:
+                self.join(over, labels)
+        return self._components() if self._spread else components
 
     def why_together(self, labels: np.ndarray) -> str | None:
         """Return a reason that alone makes these labels one component, if there is one; after :meth:`resolve`."""

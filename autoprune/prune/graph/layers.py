@@ -181,16 +181,41 @@ class Layers(LabelPropagator):
                 self.couplings.fix(mine, [summed] + ([0] if tensor.size(0) > 1 else []), why)
         result = None
         if la is not None and lb is not None and (2 in varying(la) or 1 in varying(lb)):
-            la, lb = self.couplings.tie(la, [1]), self.couplings.tie(lb, [2])
-            self.couplings.join(la.transpose(1, 2), lb)
-            result = self.couplings.tie(lb, [1], "it is summed over in a product of activations")
+            result = self.summed(la.transpose(1, 2), lb)
         else:
             la = None if la is None else la[:, :, :1]
             lb = None if lb is None else lb[:, :1]
-            if la is not None and lb is not None:
-                self.couplings.join(la, lb)
-            parts = [part for part in (la, lb) if part is not None]
-            result = max(parts, key=lambda part: len(varying(part)), default=None)
+            result = self.together(la, lb) if la is not None and lb is not None else lb if la is None else la
         if result is not None:
             result = result.expand(a.size(0), a.size(1), b.size(2)).reshape(out.shape)
         self.put(out, result)
+
+    def summed(self, la: Tensor, lb: Tensor) -> Tensor:
+        """Join factors along what is summed over, axis 1 of both; return the labels of the product.
+
+        Where one of them carries channels along its other axis as well, as the states of Mamba, these can go one by
+        one, and what is summed over stays.
+        """
+        why = "it is summed over in a product of activations"
+        rows, columns = 2 in varying(la), 2 in varying(lb)
+        if rows != columns:
+            wide, shared = (la, lb) if rows else (lb, la)
+            self.couplings.spread(shared.narrow(2, 0, 1), wide)
+            result = self.couplings.tie(wide, [1], why)
+            return result.transpose(1, 2) if rows else result
+        parts = [self.couplings.tie(part, [2]) for part in (la, lb)]
+        results = [self.couplings.tie(part, [1], why) for part in parts]
+        self.together(*parts)
+        return self.together(*results)
+
+    def together(self, a: Tensor, b: Tensor) -> Tensor:
+        """Join labels of two factors, one of which may be shared by the heads of the other; return those of the heads.
+
+        The keys and values of multi-query attention (Shazeer 2019) are.
+        """
+        if (0 in varying(a)) == (0 in varying(b)):
+            self.couplings.join(a, b)
+            return max((a, b), key=lambda part: len(varying(part)))
+        heads, shared = (a, b) if 0 in varying(a) else (b, a)
+        self.couplings.spread(shared, heads)
+        return heads

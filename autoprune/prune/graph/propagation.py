@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
-from autoprune.prune.graph.labels import SINGLE, Couplings, varying
+from autoprune.prune.graph.constants import Copies
+from autoprune.prune.graph.heads import cuts_by_heads
+from autoprune.prune.graph.labels import SINGLE, Couplings, core, varying
 
 LIMIT = 50_000_000
 """Elements of the largest label tensor that is ever written out: 200 MB."""
@@ -74,6 +77,7 @@ class LabelPropagator(TorchDispatchMode):
         self.names: dict[int, str] = {}
         self.beside: dict[str, tuple[str, Tensor | None]] = {}
         self.matrices: set[str] = set(raw)
+        self.cut_by_heads = {name for name, layer in model.named_modules() if cuts_by_heads(layer)}
         for prefix, module in model.named_modules():
             if isinstance(module, torch.jit.ScriptModule):
                 continue  # its parameters cannot be replaced
@@ -89,6 +93,9 @@ class LabelPropagator(TorchDispatchMode):
                     self.matrices.add(full)
         self.found: WeakIdKeyDictionary = WeakIdKeyDictionary()
         self.pending: WeakIdKeyDictionary = WeakIdKeyDictionary()
+        self.copies = Copies()
+        self.paused = False  # inside a module that has a rule of its own
+        self.expert_axes: dict[tuple[str, int], Tensor] = {}
 
     # -- labels of tensors ---------------------------------------------------------------------------------------
 
@@ -144,6 +151,8 @@ class LabelPropagator(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
+        if self.paused:
+            return out
         name = func._schema.name.split("::")[1]
         if name.endswith("_") and not name.endswith("__"):
             name = name[:-1]
@@ -187,6 +196,8 @@ class LabelPropagator(TorchDispatchMode):
             for leaf in tree_leaves(out):
                 if isinstance(leaf, Tensor):
                     result = self.combine(operands, leaf.shape, name)
+                    if result is None:
+                        self.copies.combined(operands, leaf)
         for leaf in tree_leaves(out):
             if isinstance(leaf, Tensor):
                 self.put(leaf, result)
@@ -201,28 +212,35 @@ class LabelPropagator(TorchDispatchMode):
             own = (1,) * (ndim - len(own)) + own
             wide = [axis for axis, size in enumerate(own) if size > 1]
             if labels is None:
-                fixed.append(wide)
+                fixed.append((tensor, wide))
             else:
                 labelled.append((labels.reshape(own) if labels.ndim < ndim else labels, wide))
         labelled.sort(key=lambda item: -len(varying(item[0])))
         for labels, wide in labelled:
             if result is None:
                 result = labels
+            elif varying(labels) and set(varying(result)) - set(varying(labels)):
+                self.couplings.spread(labels, result)
             elif varying(labels) or not varying(result):
                 self.couplings.join(result, labels)
             else:  # one channel, broadcast over all the others: it must not go, and they must not feel it
                 self.couplings.keep(labels, SINGLE)
-                fixed.append(wide)
+                fixed.append((labels, wide))
         if result is None:
             return None
-        for wide in fixed:
+        for tensor, wide in fixed:
+            wide = [axis for axis in wide if not self.copies.follow(tensor, result, axis)]
             self.couplings.fix(result, wide, "it is combined with a constant of fixed size")
         return result.expand(shape)
 
     def do_copy(self, func, name, named, out) -> None:
         """Join what is written with what it is written into."""
         source, target = self.plain(named["src"], name), self.plain(named["self"], name)
-        if source is not None and target is None:
+        whole = self.copies.is_filled(named["self"]) and target is None and source is not None
+        self.copies.combined([], named["self"])
+        if whole and source is not None:  # such as a state that is kept for the next call
+            self.put(out, source.expand(out.shape))
+        elif source is not None and target is None:
             self.stop(source, "it is written into a tensor of fixed size")
         elif source is not None or target is not None:
             self.combine([named["self"], named["src"]], out.shape, name)
@@ -230,8 +248,7 @@ class LabelPropagator(TorchDispatchMode):
     def do_zero(self, func, name, named, out) -> None:
         """Leave the labels: the tensor keeps its channels."""
 
-    do_fill = do_zero
-    do_empty = do_zeros = do_ones = do_full = do_arange = do_zero
+    do_fill = do_empty = do_arange = do_zero
 
     def nothing(self, func, name, named, out) -> None:
         """Make the result a constant."""
@@ -239,12 +256,32 @@ class LabelPropagator(TorchDispatchMode):
             if isinstance(leaf, Tensor):
                 self.put(leaf, None)
 
-    do_new_zeros = do_new_ones = do_new_full = do_new_empty = nothing
+    do_new_empty = nothing
+
+    def filled(self, func, name, named, out) -> None:
+        """Make the result a constant of one number."""
+        self.put(out, None)
+        self.copies.filled(out)
+
+    do_zeros = do_ones = do_full = do_new_zeros = do_new_ones = do_new_full = filled
 
     def do_as_strided(self, func, name, named, out) -> None:
         """Allow a change of the memory layout only."""
         if named["self"] is not out or tuple(named["size"]) != tuple(out.shape):
             self.unknown(func, name, named, out)
+
+    def is_cut_by_heads(self, labels: Tensor, dim: int) -> bool:
+        """Whether along ``dim`` lie all heads of a projection that its attention cuts where its numbers of heads say.
+
+        Such a cut moves with what is removed: the pieces need not be equal.
+        """
+        if not self.cut_by_heads or varying(labels)[:1] != [dim % labels.ndim]:
+            return False
+        line = core(labels).flatten()
+        made = self.axes[bisect_right(self.axes, int(line[0]), key=lambda axis: axis.start) - 1]
+        layer = made.name.rpartition(".")[0]
+        whole = torch.arange(made.start, made.start + made.shape[0], dtype=line.dtype)
+        return bool({layer, layer.rpartition(".")[0]} & self.cut_by_heads) and torch.equal(line, whole)
 
     def role(self, weight: Weight, dim: int, role: str) -> None:
         """Note what a dimension of a weight does."""

@@ -67,15 +67,21 @@ class Moves(LabelPropagator):
             self.put(out, None if first is None or second is None else Weight(labels.name, (first, second)))
         elif labels is not None:
             self.put(out, self.reshaped(labels, out.shape))
+        else:
+            self.copies.moved(named["self"], out, lambda numbers: numbers.reshape(out.shape))
 
     def move(self, func, name, named, out) -> None:
         labels = self.get(named["self"])
+        rest = {key: tree_map(_on_cpu, value) for key, value in named.items() if key != "self"}
         if labels is None:
+            if name == "expand":
+                self.copies.expanded(named["self"], out)
+            elif isinstance(out, Tensor):
+                self.copies.moved(named["self"], out, lambda numbers: func(numbers, **rest))
             return
         parts = labels.dims if isinstance(labels, Weight) else (labels,)
         for part in parts:
             self.before_move(name, named, part)
-        rest = {key: tree_map(_on_cpu, value) for key, value in named.items() if key != "self"}
         moved = [func(part, **rest) for part in parts]
         outs = out if isinstance(out, list | tuple) else [out]
         for i, tensor in enumerate(outs):
@@ -100,7 +106,9 @@ class Moves(LabelPropagator):
                 start = start + size if start < 0 else start
                 end = size if end is None else min(end + size if end < 0 else end, size)
                 length = end - start if named.get("step", 1) == 1 else 0
-            if length == size or dim % labels.ndim not in varying(labels):
+            if length == size or self.is_cut_by_heads(labels, dim):
+                return
+            if dim % labels.ndim not in varying(labels):
                 return
             if length > 0 and size % length == 0 and start % length == 0:
                 self.couplings.tie(
@@ -109,12 +117,31 @@ class Moves(LabelPropagator):
             else:
                 self.couplings.fix(labels, [dim], "it is cut at a fixed place")
         elif name == "index":
-            indices = named["indices"]
-            self.couplings.fix(labels, [i for i, x in enumerate(indices) if x is not None], "its channels are indexed")
+            axes = [i for i, x in enumerate(named["indices"]) if x is not None]
+            if len(axes) != 1 or not self.is_cut_by_heads(labels, axes[0]):
+                self.couplings.fix(labels, axes, "its channels are indexed")
         elif name in ("index_select", "unfold"):
             self.couplings.fix(labels, [named.get("dim", named.get("dimension", 0))], "its channels are indexed")
         elif name == "roll":
             self.couplings.fix(labels, named.get("dims") or range(labels.ndim), "its channels are rolled")
+
+    def do_topk(self, func, name, named, out) -> None:
+        labels = self.plain(named["self"], name)
+        if labels is not None:
+            self.stop(labels, "the largest of its channels are chosen")
+        self.nothing(func, name, named, out)
+
+    def do_gather(self, func, name, named, out) -> None:
+        labels, index, dim = self.plain(named["self"], name), named["index"], named["dim"] % max(out.ndim, 1)
+        if labels is None:
+            return
+        labels = self.couplings.tie(labels, [dim], "its channels are gathered")
+        wide = [axis for axis, size in enumerate(index.shape) if size > 1 or labels.size(axis) > 1]
+        wide = [axis for axis in wide if axis != dim and not self.copies.follow(index, labels, axis)]
+        self.couplings.fix(labels, wide, "it is gathered by indices of fixed size")
+        for axis, size in enumerate(out.shape):
+            labels = labels.narrow(axis, 0, 1 if axis == dim else size)
+        self.put(out, labels.expand(out.shape))
 
     def do_cat(self, func, name, named, out) -> None:
         pieces, dim = named["tensors"], named.get("dim", 0) % out.ndim

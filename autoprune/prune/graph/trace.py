@@ -21,10 +21,12 @@ from torch.utils._pytree import tree_leaves, tree_map
 from autoprune.base.modes import modes_kept
 from autoprune.base.tree import call
 from autoprune.errors import UserError
+from autoprune.prune.graph.experts import Experts
 from autoprune.prune.graph.labels import Couplings
 from autoprune.prune.graph.layers import Layers
 from autoprune.prune.graph.propagation import Axis, IsMatrix
 from autoprune.prune.graph.rules import Moves
+from autoprune.prune.graph.slopes import Slopes
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, Enum, torch.dtype, torch.device, range, slice, type)
 """What may lie in an output beside tensors, and holds none."""
@@ -45,7 +47,7 @@ def tensors(output: Any) -> list[Tensor]:
         for leaf in tree_leaves(value):
             if isinstance(leaf, Tensor):
                 found.append(leaf)
-            elif not isinstance(leaf, PLAIN) and id(leaf) not in seen and not _is_cache(leaf):
+            elif not isinstance(leaf, PLAIN) and id(leaf) not in seen and not is_cache(leaf):
                 seen[id(leaf)] = leaf  # kept alive, so that no other object gets its number
                 for part in _parts(leaf):
                     look(part)
@@ -70,7 +72,8 @@ def _parts(holder: Any) -> list[Any]:
     return [*getattr(holder, "__dict__", {}).values(), *named]
 
 
-def _is_cache(leaf: Any) -> bool:
+def is_cache(leaf: Any) -> bool:
+    """Whether this is a cache of keys and values of transformers."""
     return any(kind.__module__ == "transformers.cache_utils" for kind in type(leaf).__mro__)
 
 
@@ -94,7 +97,7 @@ class Trace:
     beside: dict[str, tuple[str, Tensor | None]]
 
 
-class _Tracer(Layers, Moves):
+class _Tracer(Experts, Slopes, Layers, Moves):
     """All rules together."""
 
     def finish(self, keep: Sequence[str], example_input: Any) -> Trace:
@@ -132,7 +135,13 @@ def trace(model: nn.Module, example_input: Any, keep: Sequence[str] = (), inexac
             while True:
                 tracer = _Tracer(model, raw, inexact)
                 try:
-                    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), tracer:
+                    with (
+                        torch.no_grad(),
+                        sdpa_kernel(SDPBackend.MATH),
+                        tracer.experts_followed(model),
+                        tracer.slopes_followed(model),
+                        tracer,
+                    ):
                         tracer.outputs = tensors(call(model.eval(), copy.deepcopy(example_input)))
                         tracer.macs_counted = True
                         if tracer.unused():

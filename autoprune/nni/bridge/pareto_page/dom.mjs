@@ -9,6 +9,30 @@ export function element(tag, text = '', attributes = {}) {
     return made;
 }
 
+const unseen = new Map(); // by place: how it is drawn, once it is seen
+
+const seer = new IntersectionObserver(entries => entries.filter(each => each.isIntersecting).forEach(each => drawNow(each.target)),
+    { rootMargin: '25% 0px' });
+
+// Calls `draw` with a place as soon as it is on the screen, or nearly; of several such calls only the last counts.
+export function whenSeen(place, draw) {
+    unseen.set(place, draw);
+    seer.unobserve(place);
+    seer.observe(place); // which tells at once where it is
+}
+
+// Draws all that nobody has seen yet: paper shows everything.
+export function drawUnseen() {
+    [...unseen.keys()].forEach(drawNow);
+}
+
+function drawNow(place) {
+    const draw = unseen.get(place);
+    unseen.delete(place);
+    seer.unobserve(place);
+    draw(place);
+}
+
 // Returns the manager's answer to a question about `path`, or to a command, as a value.
 export async function ask(path, options = {}) {
     const response = await fetch(`../api/v1/${path}`, options);

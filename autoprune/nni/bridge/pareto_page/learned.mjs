@@ -1,5 +1,6 @@
 // What the search learned: sections and figures as autoprune/report/learned.py makes them, for the report as well.
 
+import { whenSeen } from './dom.mjs';
 import { PLAIN, layout, theme } from './plots.mjs';
 
 const PAUSE_MS = 5000; // it is worked out in the background, and asked for less often than results
@@ -27,7 +28,7 @@ export function showLearned(place) {
     const places = known.sections.map(section => sectionOf(place, section));
     place.querySelectorAll('section').forEach(old => places.includes(old) || old.remove());
     place.append(...places.filter(each => each.parentNode !== place));
-    known.sections.forEach(section => section.figures.forEach((figure, i) => draw(figurePlace(section, i), figure)));
+    known.sections.forEach(section => section.figures.forEach((figure, i) => make(figurePlace(section, i), figure)));
 }
 
 // The section's element, made if need be: one that stays keeps its plots, and the page does not jump.
@@ -60,11 +61,17 @@ function figurePlace({ id }, i) {
     return document.getElementById(figurePlaceId(id, i));
 }
 
-function draw(place, { data, layout: own, height, about, least }) {
+// Makes room for a figure, and draws it once it is seen.
+function make(place, figure) {
+    const { height, about, least } = figure;
     place.setAttribute('aria-label', about);
     place.style.height = `${height}px`;
     place.style.minWidth = least ? `${least}px` : '';
     place.parentNode.tabIndex = least ? 0 : -1; // it scrolls where there is little room
+    whenSeen(place, () => draw(place, figure));
+}
+
+function draw(place, { data, layout: own, height }) {
     const names = data.filter(trace => trace.name && trace.showlegend !== false).map(trace => trace.name);
     const look = layout(place, theme(), own, own.showlegend === false || names.length < 2 ? [] : names);
     const margin = own.margin ?? { l: 50, r: 16, t: 16, b: look.margin.b };

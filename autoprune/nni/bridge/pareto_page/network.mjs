@@ -15,7 +15,7 @@ export async function showNetwork(place, ask, trial) {
         return; // another one was selected meanwhile
     }
     const { title, words, svg, refused, settled } = found;
-    place.querySelector('.title').textContent = title ? `: ${title.toLowerCase()}` : '';
+    place.querySelector('.title').textContent = title ? `: ${title[0].toLowerCase()}${title.slice(1)}` : '';
     place.querySelector('.note').textContent = refused ?? words;
     isSettled = settled === true;
     const drawn = svg ? [document.importNode(new DOMParser().parseFromString(svg, 'image/svg+xml').documentElement, true)] : [];

@@ -3,13 +3,14 @@
 
 import { connectActions, showActions } from './actions.mjs';
 import { showDetails, showExports, showLog } from './details.mjs';
-import { ask, element, find } from './dom.mjs';
+import { ask, drawUnseen, element, find, whenSeen } from './dom.mjs';
 import { refreshLearned, showLearned } from './learned.mjs';
 import { showNetwork } from './network.mjs';
-import { drawFront, drawKept, drawVolume, savePicture } from './plots.mjs';
+import { drawFront, drawKept, drawVolume, keptHeight, savePicture } from './plots.mjs';
 import { showFailed, showRunning } from './running.mjs';
 import { readPage } from './state.mjs';
 import { connectTable, saveTable, showTable } from './table.mjs';
+import { compareSearches, connectVersus, offerSearches, otherSearch } from './versus.mjs';
 
 const POLL_MS = 2000;
 
@@ -23,18 +24,17 @@ const drawn = new Map(); // by plot: what it shows, and how
 
 async function poll() {
     try {
-        const status = await ask('nni/check-status').catch(error => {
-            throw new Error(`${error.message}. Has the experiment been stopped?`);
-        });
-        const version = state ? `?since=${encodeURIComponent(state.version)}` : '';
-        const [answer, exported] = await Promise.all([`autoprune/page${version}`, 'autoprune/exports'].map(path => ask(path)));
+        const version = state ? `?since=${encodeURIComponent(state.version)}` : ''; // index.html asks the first time, before us
+        const [status, answer, exported] = await Promise.all(
+            ['nni/check-status', `autoprune/page${version}`, 'autoprune/exports'].map(path => ask(path)));
         find('trouble').hidden = true;
         update(status, answer);
         showExports(exported);
-        await showLog();
+        await Promise.all([showLog(), offerSearches(), compareSearches()]);
     } catch (error) {
         if (!isStopped) {
-            find('trouble').textContent = `No news: ${error.message}`;
+            const isGone = error instanceof TypeError; // nobody answered
+            find('trouble').textContent = `No news: ${error.message}${isGone ? '. Has the experiment been stopped?' : ''}`;
             find('trouble').hidden = false;
         }
     }
@@ -54,7 +54,7 @@ function update(status, answer) {
     showRunning(state, status, openLog);
     if (answer.trials) {
         draw();
-        showNetwork(find('network'), ask, chosen);
+        whenSeen(find('network'), drawNetwork);
         requestAnimationFrame(() => performance.measure('shown', { start: begun })); // see experiments/page_speed.py
     }
     refreshLearned(find('learned'), ask);
@@ -97,7 +97,8 @@ function draw() {
         return;
     }
     const points = state.candidates.length + Object.values(state.baselines).flat().length;
-    document.querySelectorAll('[data-needs=points]').forEach(section => { section.hidden = points === 0; });
+    const there = { points, candidates: state.candidates.length, front: state.front.length };
+    document.querySelectorAll('[data-needs]').forEach(section => { section.hidden = !there[section.dataset.needs]; });
     if (points > 0) {
         drawPoints();
     }
@@ -116,10 +117,13 @@ function drawPoints() {
     find('constraints').textContent = state.constraints.length === 0 ? '' :
         `It keeps within the search's constraints: ${state.constraints.join(', ')}.`;
     drawLater('volume', [state.told.volume], place => drawVolume(place, state));
+    find('kept').style.height = `${keptHeight(state)}px`;
     drawLater('kept', [state.told.kept, state.told.groups], place => drawKept(place, state, select));
 }
 
-// Draws a plot further down once what is above has been shown, and only if `content` or how it is drawn has changed.
+const drawNetwork = place => showNetwork(place, ask, chosen);
+
+// Draws a plot once it is seen, and only if `content` or how it is drawn has changed.
 function drawLater(id, content, drawIt) {
     const place = find(id);
     const looks = [place.clientWidth, document.documentElement.className, matchMedia('(prefers-color-scheme: dark)').matches];
@@ -128,16 +132,12 @@ function drawLater(id, content, drawIt) {
         return;
     }
     drawn.set(id, now);
-    if (document.documentElement.classList.contains('paper')) {
-        drawIt(place); // it is printed at once
-    } else {
-        setTimeout(() => drawIt(place));
-    }
+    whenSeen(place, drawIt);
 }
 
 function drawTheFront() {
     const view = { x: find('x').value, y: find('y').value, xlog: find('xlog').checked, ylog: find('ylog').checked,
-        others: find('others').checked, chosen };
+        others: find('others').checked, chosen, other: otherSearch() };
     find('front-words').textContent = drawFront(find('front'), state, view, select);
 }
 
@@ -153,7 +153,7 @@ function showTrials() {
 
 function select(id) {
     chosen = id;
-    showNetwork(find('network'), ask, chosen);
+    whenSeen(find('network'), drawNetwork);
     if (!find('front').closest('section').hidden) {
         drawTheFront();
     }
@@ -194,6 +194,9 @@ async function chooseByRule(event) {
 function forPaper(isPrinted) {
     document.documentElement.classList.toggle('paper', isPrinted);
     drawAll();
+    if (isPrinted) {
+        drawUnseen();
+    }
 }
 
 find('axes').addEventListener('change', draw);
@@ -206,5 +209,6 @@ matchMedia('(max-width: 40rem)').addEventListener('change', draw);
 addEventListener('beforeprint', () => forPaper(true));
 addEventListener('afterprint', () => forPaper(false));
 connectTable(showTrials);
+connectVersus(() => find('front').closest('section').hidden || drawTheFront());
 connectActions(showStopped);
 poll();

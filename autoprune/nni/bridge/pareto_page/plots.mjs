@@ -1,5 +1,6 @@
 // The page's figures, drawn by plotly.js, which the page loads before this module.
 
+const OTHER_COLOR = '#c2478a'; // of another search
 const BASELINE_COLORS = ['#d98200', '#00856a', '#9a6fd0', '#8a6d3b'];
 const BUTTONS = [['zoom2d', 'pan2d', 'resetScale2d', 'toImage']]; // none that would send data elsewhere
 const CONFIG = { displaylogo: false, responsive: true, modeBarButtons: BUTTONS };
@@ -11,7 +12,8 @@ function plain(text) {
 }
 
 const NARROW = 520; // pixels
-const MOST_POINTS = 500; // of candidates that others beat: more take long to draw, and cover one another
+const MOST_POINTS = 500; // of candidates that are all drawn: more take long to draw, and cover one another
+const [COLUMNS, ROWS] = [25, 20]; // of the fields of which only one candidate is drawn where there are more
 const isNarrow = element => element.clientWidth > 0 && element.clientWidth < NARROW;
 
 const isOnPaper = () => document.documentElement?.classList.contains('paper') ?? false;
@@ -59,10 +61,34 @@ function hover(state, trial) {
     return hovers.get(trial);
 }
 
-// At most that many of a list, evenly.
-function thinned(all, most) {
-    const step = Math.max(1, all.length / most);
-    return step === 1 ? all : Array.from({ length: most }, (_, i) => all[Math.floor(i * step)]);
+// Of many candidates the first in each field of the plot: so a new one changes little.
+function thinned(trials, view) {
+    if (trials.length <= MOST_POINTS) {
+        return trials;
+    }
+    const [columns, rows] = [fields(trials, view.x, view.xlog, COLUMNS), fields(trials, view.y, view.ylog, ROWS)];
+    const first = new Map();
+    trials.forEach(trial => {
+        const field = columns(trial) * ROWS + rows(trial);
+        first.has(field) || first.set(field, trial);
+    });
+    return [...first.values()];
+}
+
+// Returns a function from a trial to its field, of `count` between the least and the greatest value of a measure.
+function fields(trials, name, isLog, count) {
+    const value = trial => (isLog ? Math.log(trial.measures[name]) : trial.measures[name]);
+    const [least, most] = trials.map(value).filter(Number.isFinite).reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [Infinity, -Infinity]);
+    return trial => Math.max(0, Math.min(count - 1, Math.floor(count * (value(trial) - least) / (most - least || 1))));
+}
+
+const shown = new WeakMap(); // by plot: what it shows, and how
+
+// Whether that is not what a plot shows; then it is from now on.
+function isNews(element, now) {
+    const before = shown.get(element);
+    shown.set(element, now);
+    return before?.length !== now.length || now.some((each, i) => each !== before[i]);
 }
 
 function points(state, trials, view, look) {
@@ -73,15 +99,25 @@ function points(state, trials, view, look) {
     };
 }
 
-// view: { x, y, xlog, ylog, others, chosen } of the controls; pick is called with the id of a clicked trial. Returns the line
+const frontOf = ({ fronts }, { x, y }) => fronts[`${x} ${y}`] ?? fronts[`${y} ${x}`];
+
+// view: { x, y, xlog, ylog, others, chosen } of the controls, and other, a search beside this one, or null; pick is called with the id of a clicked trial. Returns the line
 // in words.
 export function drawFront(element, state, view, pick) {
     const colors = theme();
     const sorted = trials => [...trials].sort((a, b) => a.measures[view.x] - b.measures[view.x]);
-    const front = sorted(state.fronts[`${view.x} ${view.y}`] ?? state.fronts[`${view.y} ${view.x}`]);
+    const front = sorted(frontOf(state, view));
+    const chosen = state.trials.filter(trial => trial.id === view.chosen && trial.measures);
+    const others = view.others ? thinned(state.candidates, view) : [];
+    const words = inWords(state, front, view, others);
+    const { other, ...controls } = view;
+    const looks = [JSON.stringify(controls), other, colors, element.clientWidth];
+    if (!isNews(element, [...looks, state.dense, ...front, ...others, ...chosen, ...Object.values(state.baselines).flat()])) {
+        return words;
+    }
     const traces = [];
     if (view.others) {
-        traces.push(points(state, thinned(state.candidates, MOST_POINTS), view, { name: 'candidates', marker: { color: colors.soft, opacity: 0.45 } }));
+        traces.push(points(state, others, view, { name: 'candidates', marker: { color: colors.soft, opacity: 0.45 } }));
     }
     Object.entries(state.baselines).forEach(([name, trials], i) => {
         const color = BASELINE_COLORS[i % BASELINE_COLORS.length];
@@ -90,32 +126,41 @@ export function drawFront(element, state, view, pick) {
     });
     const line = { mode: 'lines+markers', line: { color: colors.accent, width: 2 }, marker: { size: 9 } };
     traces.push(points(state, front, view, { name: 'Pareto front', ...line }));
+    const otherFront = other && frontOf(other, view);
+    if (otherFront) {
+        const look = { mode: 'lines+markers', line: { color: OTHER_COLOR, width: 2, dash: 'dash' }, marker: { size: 8, symbol: 'square', color: OTHER_COLOR } };
+        traces.push({ ...points(state, sorted(otherFront), view, { name: `front of ${plain(other.name)} (${plain(other.id)})`, ...look }), customdata: otherFront.map(() => null) });
+    }
     if (state.dense) {
         const dense = { id: '', name: 'dense model', ...state.dense };
         const star = { symbol: 'star', size: 16, color: colors.ink };
         traces.push(points(state, [dense], view, { name: 'dense model', marker: star }));
     }
-    const chosen = state.trials.filter(trial => trial.id === view.chosen && trial.measures);
     const ring = { symbol: 'circle-open', size: 21, color: colors.error, line: { width: 3 } };
     traces.push(points(state, chosen, view, { name: 'selected', marker: ring, hoverinfo: 'skip', showlegend: chosen.length > 0 }));
-    const axis = (name, log) => ({
+    const decades = side => {
+        const values = traces.flatMap(trace => trace[side]).filter(value => value > 0);
+        return Math.log10(Math.max(...values) / Math.min(...values));
+    };
+    const axis = (side, name, log) => ({
         title: { text: state.declared.get(name).noun + (log ? ' (log scale)' : '') }, type: log ? 'log' : 'linear',
-        tickformat: state.declared.get(name).ticks, ...(log && !isNarrow(element) ? { dtick: 'D2' } : {}),
+        tickformat: state.declared.get(name).ticks, ...(log ? { dtick: isNarrow(element) && decades(side) > 1.8 ? 1 : 'D2' } : {}),
     });
     const look = layout(element, colors, {
-        xaxis: axis(view.x, view.xlog), yaxis: axis(view.y, view.ylog),
+        xaxis: axis('x', view.x, view.xlog), yaxis: axis('y', view.y, view.ylog),
         uirevision: [view.x, view.y, view.xlog, view.ylog].join(), // a zoom survives new points
     }, traces.filter(trace => trace.showlegend !== false).map(trace => trace.name));
     Plotly.react(element, traces, look, CONFIG).then(() => {
         element.removeAllListeners('plotly_click');
         element.on('plotly_click', event => event.points[0].customdata && pick(event.points[0].customdata));
     });
-    return inWords(state, front, view);
+    return words;
 }
 
 // What the line says, for those who do not see it.
-function inWords(state, front, { x, y, others }) {
-    const few = others && state.candidates.length > MOST_POINTS ? ` Of ${state.candidates.length} candidates, ${MOST_POINTS} are drawn.` : '';
+function inWords(state, front, { x, y }, others) {
+    const isPart = others.length > 0 && others.length < state.candidates.length;
+    const few = isPart ? ` Of ${state.candidates.length} candidates, ${others.length} are drawn: one where many are close.` : '';
     const at = name => state.measures.findIndex(each => each.name === name);
     const say = trial => `${state.declared.get(y).noun} ${trial.texts[at(y)]} at ${state.declared.get(x).noun} ${trial.texts[at(x)]}`;
     if (front.length < 2) {
@@ -134,10 +179,8 @@ export function savePicture(element, filename) {
 export function drawVolume(element, state) {
     const colors = theme();
     const { size, minutes, values } = state.volume;
-    const isMany = values.length > MOST_POINTS; // then only where it has grown, and its end
-    const wanted = values.map((_, i) => i).filter(i => !isMany || values[i] !== values[i - 1] || i === values.length - 1);
     const trace = {
-        x: wanted.map(i => minutes[i]), y: wanted.map(i => values[i]), mode: isMany ? 'lines' : 'lines+markers', line: { shape: 'hv', color: colors.accent }, marker: { size: 5 },
+        x: minutes, y: values, mode: 'lines+markers', line: { shape: 'hv', color: colors.accent }, marker: { size: 5 },
         hovertemplate: 'after %{x:.1f} min: %{y:.4f}<extra></extra>',
     };
     const look = layout(element, colors, {
@@ -146,6 +189,8 @@ export function drawVolume(element, state) {
     });
     Plotly.react(element, [trace], look, PLAIN);
 }
+
+export const keptHeight = ({ front, kept }) => 110 + 28 * Math.max(2, front.filter(trial => kept[trial.id]).length); // pixels
 
 export function drawKept(element, state, pick) {
     const colors = theme();
@@ -163,9 +208,8 @@ export function drawKept(element, state, pick) {
     const look = layout(element, colors, {
         xaxis: { type: 'category', showgrid: false, title: { text: "coupled group, in the network's order" } },
         yaxis: { type: 'category', showgrid: false, autorange: 'reversed' },
-        height: 110 + 28 * Math.max(2, front.length), margin: { l: isNarrow(element) ? 60 : 120, r: 8, t: 10, b: 60 },
+        height: keptHeight(state), margin: { l: isNarrow(element) ? 60 : 120, r: 8, t: 10, b: 60 },
     });
-    element.style.height = `${look.height}px`;
     Plotly.react(element, [trace], look, PLAIN).then(() => {
         element.removeAllListeners('plotly_click');
         element.on('plotly_click', event => pick(front[event.points[0].pointIndex[0]].id));

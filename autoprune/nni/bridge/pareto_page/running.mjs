@@ -30,7 +30,7 @@ function beginning(state, { tuner }, runs) {
     if (state.doing.length > 0) {
         return `${model}No candidate has finished yet; the plots follow with the first. Now at work:`;
     }
-    return model + (tuner === 'starting' ? 'The tuner starts.' : 'The first trial is about to start.');
+    return model + (tuner === 'starting' ? 'The tuner starts.' : `The ${state.ended > 0 ? 'next' : 'first'} trial is about to start.`);
 }
 
 function row({ id, name }, openLog) {

@@ -16,7 +16,7 @@ export function readPage(answer, before = null) {
     return {
         ...told, told, byId, trials: trials.sort((a, b) => a.number - b.number),
         declared: new Map(told.measures.map(each => [each.name, each])),
-        candidates: listed(told.candidates), front: listed(told.front),
+        candidates: trials.filter(trial => trial.measures && !trial.baseline), front: listed(told.front),
         fronts: listedAll(told.fronts), baselines: listedAll(told.baselines),
     };
 }
