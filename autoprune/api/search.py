@@ -73,6 +73,8 @@ def run_search(
     precision: str | None = None,
     progress: bool | None = None,
     log: str | Sequence[str] = (),
+    tie: Sequence[str] = (),
+    width: bool = False,
     budget: float | str | None = None,
     **of_task: Any,
 ) -> SearchResult:
@@ -115,6 +117,9 @@ def run_search(
             (:func:`autoprune.trial.plan.plan`): how many candidates, and how long what is trained in full. ``trials``
             does not count then. The front's fine-tuning, which :meth:`.SearchResult.export` does, comes on top.
         precision: in which networks are trained: ``fp32``, ``bf16``, ``fp16``; as the task's recipes have it if None.
+        tie: kinds of groups that have one sparsity together (``mlp``, ``heads``, ``width``, ``channels``), where no
+            ``space`` is given.
+        width: whether channels under norms may go too: the residual stream. It changes the function.
         device: where networks are trained and judged: ``cpu``, ``auto`` (the accelerator that PyTorch sees), ``cuda``,
             ``cuda:1``, ``mps``, ``xpu``. If None, where a trained model that is given lies, else the CPU.
         **of_task: where a model was given, what :class:`autoprune.Task` takes: ``train``, ``validation``, ``example``,
@@ -148,6 +153,7 @@ def run_search(
         rewinding=not found.is_trained,
         metric=found.metric.to_word(),
         precision=precision,
+        width=width,
         device=str(device or (device_of(found.model) if isinstance(found.model, nn.Module) else "cpu")),
     )
     settings = replace(settings, device=str(resolve(settings.device)))
@@ -162,8 +168,12 @@ def run_search(
         check_folder(Path(folder))
     with latency.pinned(1), quiet_optuna(), quiet_loggers(), ExitStack() as ends:
         model = found.build(seed)
-        groups = find_groups(model, found.example, found.keep)
-        space = dict(space) if space is not None else build_space(groups, schedules=default_schedules(found))
+        groups = find_groups(model, found.example, found.keep, allow_inexact=width)
+        if space is None:
+            space = build_space(groups, schedules=default_schedules(found), tie=tie)
+        elif tie:
+            raise UserError("tie is for a space that is built now: a space that is given says itself what is tied")
+        space = dict(space)
         check_task_space(found, model, groups, space, settings.knows_initial)
         kind: Any = TUNERS[tuner] if isinstance(tuner, str) else type(tuner)
         own = _own_arguments(tuner, kind, arguments)
@@ -182,7 +192,7 @@ def run_search(
         logs = ends.enter_context(loggers.Log(log, found.name, about, _say, warnings.warn))
         ends.enter_context(told(logs.doing))
         with _shown(progress, f"Training the dense model of {found.name}, or taking it from the cache"):
-            loaded = (found, data, dense.load_or_train(found, data, checkpoint, seed, initial, settings.device))
+            loaded = (found, data, dense.load_or_train(found, data, checkpoint, seed, initial, settings.device, width))
         for said in loaded[2].notes:
             warnings.warn(said, stacklevel=2)
         keeper = None

@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import rmtree
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,8 @@ def replacing(file: Path) -> Iterator[Path]:
         for each in Path(folder).iterdir():
             if each != draft:
                 each.replace(file.with_name(each.name))
+        if draft.is_dir() and file.is_dir():
+            rmtree(file)  # a folder takes no other's place
         draft.replace(file)
 
 

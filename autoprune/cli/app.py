@@ -68,6 +68,12 @@ Objectives = Annotated[
     str | None, typer.Option(help="comma-separated, such as accuracy,params; the config's by default")
 ]
 Device = Annotated[str, typer.Option(help="where networks are trained: cpu, auto, cuda, cuda:1, mps or xpu")]
+Tie = Annotated[
+    str | None, typer.Option(help="kinds of groups that have one sparsity together, such as mlp,heads; also width")
+]
+Width = Annotated[
+    bool, typer.Option("--width", help="channels under norms may go too (the residual stream), which is inexact")
+]
 Port = Annotated[int, typer.Option(min=1, max=65_535, help="of NNI's web UI, on 127.0.0.1")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads of the runtimes, at most the machine's cores")]
 
@@ -78,6 +84,11 @@ def _picture(file: Path | None) -> Path | None:
 
         check_picture(file)
     return file
+
+
+def kinds_in(named: str | None) -> tuple[str, ...]:
+    """Return the kinds of groups in a comma-separated list."""
+    return tuple(dict.fromkeys(kind.strip() for kind in named.split(","))) if named else ()
 
 
 def checked_file(file: Path | None) -> Path | None:

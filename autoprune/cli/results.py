@@ -57,7 +57,8 @@ def export(
     formats: Annotated[
         str | None,
         typer.Option(
-            "--format", help="pt2, onnx, state_dict or openvino, several with commas; by default the first three"
+            "--format",
+            help="pt2, onnx, state_dict, openvino or transformers, several with commas; by default the first three",
         ),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="a folder, or one file")] = None,

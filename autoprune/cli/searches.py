@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from autoprune.cli.app import Confidence, ExperimentId, Port, Rule, TaskName, app, known_tasks
+from autoprune.cli.app import Confidence, ExperimentId, Port, Rule, TaskName, Tie, Width, app, kinds_in, known_tasks
 from autoprune.errors import UserError
 
 
@@ -41,6 +41,8 @@ def init(
     trials: Annotated[int | None, typer.Option(min=1, max=10**9, help="at most")] = None,
     duration: Annotated[str, typer.Option(help="at most, such as 2h")] = "30m",
     output: Annotated[Path, typer.Option("--output", "-o", help="the folder of the files")] = Path(),
+    tie: Tie = None,
+    width: Width = False,
 ) -> None:
     """Write a search's config, search space and, where needed, task file; in a terminal it asks for what it needs."""
     from autoprune.nni.new_search import Wanted, write_search, write_template
@@ -63,7 +65,8 @@ def init(
     assert task is not None
     named = objectives.split(",") if objectives else None
     with waiting(side_console(), FINDING):
-        files, ready = write_search(Wanted(task, output, named, shape or "1,3,224,224", trials, duration))
+        wanted = Wanted(task, output, named, shape or "1,3,224,224", trials, duration, kinds_in(tie), width)
+        files, ready = write_search(wanted)
     print(*files, sep="\n")
     first = "" if ready else f"fill in the line marked FILL IN in {files[1]}, then "
     print(f"Next: {first}autoprune run {files[0]}")

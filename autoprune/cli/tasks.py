@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from autoprune.base.printable import printable
-from autoprune.cli.app import Device, PictureFile, Port, TaskName, app, checked_file
+from autoprune.cli.app import Device, PictureFile, Port, TaskName, Tie, Width, app, checked_file, kinds_in
 from autoprune.errors import UserError
 
 
@@ -19,6 +19,8 @@ def space(
         Path | None, typer.Option("--output", "-o", callback=checked_file, help="search_spaces/TASK.yaml by default")
     ] = None,
     with_blocks: Annotated[bool, typer.Option("--blocks", help="whole residual blocks may be dropped as well")] = False,
+    tie: Tie = None,
+    width: Width = False,
 ) -> None:
     """Write a task's search space, in NNI's format, from the coupled groups of its model."""
     from autoprune.base.files import write_text
@@ -29,11 +31,13 @@ def space(
 
     found = load_task(task)
     with waiting(side_console(), FINDING):
-        written = space_of(task, found, found.example, with_blocks)
+        written = space_of(task, found, found.example, with_blocks, kinds_in(tie), width)
     output = output or Path("search_spaces") / f"{found.name}.yaml"
     output.parent.mkdir(parents=True, exist_ok=True)
     write_text(output, written.text)
     print(f"{output}: {written.groups} coupled groups" + (f", {written.blocks} residual blocks" if with_blocks else ""))
+    if width:
+        print("Channels under norms are in it: add --width to the trialCommand of its config.")
 
 
 @app.command()
@@ -49,11 +53,12 @@ def groups(
     sensitivity: Annotated[
         bool, typer.Option("--sensitivity", help="also the accuracy a task loses without half of each group")
     ] = False,
+    width: Width = False,
 ) -> None:
     """Print the coupled channel groups of a model: which layers lose the same channels together."""
     from autoprune.measure import measure
     from autoprune.prune.find import find_groups
-    from autoprune.report.groups import groups_table, left_alone_lines
+    from autoprune.report.groups import groups_table, inexact_lines, left_alone_lines
     from autoprune.report.terminal import show, side_console
     from autoprune.report.waiting import FINDING, waiting
     from autoprune.task.find import load_task_or_model
@@ -64,15 +69,16 @@ def groups(
     if isinstance(found, Task):
         model, keep = found.build(), found.keep
         with waiting(side_console(), "Probing each group"):
-            lost = task_sensitivities(found) if sensitivity else None
+            lost = task_sensitivities(found, width=width) if sensitivity else None
     elif sensitivity:
         raise UserError(f"{task} is a model without data: --sensitivity needs a task, see docs/tasks.md")
     else:
         model, keep, lost = found, (), None
     with waiting(side_console(), FINDING):
-        coupled = find_groups(model, example_input, keep)
+        coupled = find_groups(model, example_input, keep, allow_inexact=width)
         totals = measure.measure(model, example_input, with_latency=False)
-    show(groups_table(coupled, int(totals["params"]), int(totals["macs"]), lost), *left_alone_lines(coupled))
+    table = groups_table(coupled, int(totals["params"]), int(totals["macs"]), lost)
+    show(table, *inexact_lines(coupled), *left_alone_lines(coupled))
 
 
 @app.command()

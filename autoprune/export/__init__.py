@@ -39,6 +39,7 @@ FORMATS: Registry[Format] = Registry(
         "onnx": "autoprune.export.formats.onnx:FORMAT",
         "state_dict": "autoprune.export.formats.state_dict:FORMAT",
         "openvino": "autoprune.export.formats.openvino:FORMAT",
+        "transformers": "autoprune.export.formats.transformers:FORMAT",
     },
     "autoprune.formats",
 )
@@ -114,7 +115,7 @@ def files_at(place: Path, formats: Sequence[str]) -> dict[str, Path]:
     """
     for name in formats:
         if package := FORMATS[name].package:
-            require(package, package, f"format {name}")
+            require(package, FORMATS[name].extra or package, f"format {name}")
     if place.is_dir() or not place.name.endswith(tuple("." + kind.suffix for kind in FORMATS.values())):
         check_folder(place)
         return {name: place / f"model.{FORMATS[name].suffix}" for name in formats}
@@ -194,6 +195,8 @@ def _export(name, task, model, dense, validation, inputs, file, threads, runs) -
     if outputs.shape != expected.shape or not difference <= TOLERANCE:
         for each in kind.files(file):
             each.unlink()
+        if kind.folder:
+            file.rmdir()
         raise ExportMismatch(f"{file} differs from the pruned model by {difference:.1e} (relative): it was removed")
     return Exported(
         name,

@@ -37,6 +37,7 @@ def model_card(experiment: Experiment, final: Final) -> dict[str, Any]:
         "objectives": list(experiment.objectives),
         "parameters": trial.parameters,
         "channels kept": trial.record.get("kept", {}),
+        **({"inexact": trial.inexact} if trial.inexact else {}),
         f"test {metric.noun}": _test_result(final),
         "validation": trial.measures,
         "dense validation": experiment.dense,
@@ -84,6 +85,7 @@ def to_markdown(card: dict[str, Any]) -> str:
         "",
         f"Trial {card['trial']} of experiment {card['experiment']}, chosen by `{card['chosen by']}` from "
         f"{card['chosen from']}.",
+        *([card["inexact"]] if "inexact" in card else []),
         "",
     ]
     on_test = f"{metric.noun} on {test['examples']} test examples (95 % interval: {test['interval']})"

@@ -101,6 +101,8 @@ class Wanted:
         shape: of a model's example input; a task has its own.
         trials: at most; what suits the task if None.
         duration: at most, such as ``30m``.
+        tie: kinds of groups that have one sparsity together.
+        width: whether channels under norms may go.
     """
 
     reference: str
@@ -109,6 +111,8 @@ class Wanted:
     shape: str = "1,3,224,224"
     trials: int | None = None
     duration: str = DURATION
+    tie: Sequence[str] = ()
+    width: bool = False
 
 
 def write_template(folder: Path) -> Path:
@@ -158,7 +162,7 @@ def write_search(wanted: Wanted) -> tuple[list[Path], bool]:
         files[file] = _task_text(wanted, found, name, file, code)
         code = folder
     config = folder / f"{name}.yaml"
-    space = space_of(task, found, example)
+    space = space_of(task, found, example, tie=wanted.tie, width=wanted.width)
     text = _config_text(wanted, name, task, os.path.relpath(code, folder), config.name, objectives)
     _write({config: text} | files | {folder / SPACE_FILE: space.text})
     written = [config, *files, folder / SPACE_FILE]
@@ -205,12 +209,13 @@ def _objectives(found: Task | nn.Module, named: Sequence[str] | None) -> tuple[s
 
 def _config_text(wanted: Wanted, name: str, task: str, code: str, file: str, objectives: Sequence[str]) -> str:
     suits = BUILT_IN.get(task, {})
+    options = suits.get("options", "") + (" --width" if wanted.width else "")
     return CONFIG.format(
         reference=name,
         file=file,
         name=_as_yaml(name),
         space=SPACE_FILE,
-        command=_as_yaml(f"autoprune trial {shlex.quote(task)}{suits.get('options', '')}"),
+        command=_as_yaml(f"autoprune trial {shlex.quote(task)}{options}"),
         code=_as_yaml(code),
         trials=wanted.trials or suits.get("trials", TRIALS),
         duration=_as_yaml(wanted.duration),

@@ -96,7 +96,7 @@ def check_and_complete(config: ExperimentConfig, rule: str | None = None) -> Che
         space = config.search_space
         if space is None and config.search_space_file is not None:
             space = load_yaml(config.search_space_file)
-        groups = find_groups(model, task.example, task.keep)
+        groups = find_groups(model, task.example, task.keep, settings.width)
         check_task_space(task, model, groups, space, settings.knows_initial)
         notes = check_data(task, task.splits(), model)
         given = (config.tuner.class_args if config.tuner else None) or {}

@@ -108,6 +108,7 @@ class TrialRunner:
         from autoprune.prune.criteria import get_criterion
         from autoprune.prune.size_model import size_model
 
+        candidate = candidate.spread({group.name: group.kind for group in self.groups})
         asked = {name: candidate.of(name) for name in self.channels}
         if not get_criterion(candidate.criterion).structured:
             dense = self.dense.measures

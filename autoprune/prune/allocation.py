@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from functools import reduce
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from autoprune.base.registry import Registry
 from autoprune.errors import UserError
-from autoprune.prune.criteria.base import per_unit, rows
+from autoprune.prune.criteria.base import Context, per_unit, rows
 from autoprune.prune.criteria.lamp import lamp_scores
 from autoprune.prune.groups import Group, Groups
 
@@ -20,22 +21,30 @@ Family = Callable[[float], dict[str, float]]
 
 
 def allocate(
-    model: nn.Module, groups: Groups, ratio: float, method: str = "uniform", structured: bool = True
+    model: nn.Module,
+    groups: Groups,
+    ratio: float,
+    method: str = "uniform",
+    structured: bool = True,
+    context: Context | None = None,
 ) -> dict[str, float]:
     """Return a sparsity for each group, such that ``ratio`` of the model's parameters go in all.
 
     Args:
         ratio: fraction of all the model's parameters, in [0, 1).
-        method: a name in :data:`METHODS`, whose every entry is called as :func:`uniform` is.
+        method: a name in :data:`METHODS`, whose every entry is called as :func:`uniform` is; one that has a parameter
+            ``context`` gets that too.
         structured: whether whole channels go (a layer that loses outputs and inputs shrinks by both) or single weights.
+        context: data, for methods that look at it.
 
     Raises:
-        UserError: an unknown method, or more than the groups hold.
+        UserError: an unknown method, one that lacks its data, or more than the groups hold.
     """
     spread = METHODS[method]
     if not 0 <= ratio < 1:
         raise UserError(f"the fraction of the parameters to remove is {ratio!r}: it must be a number in [0, 1)")
-    family = spread(model, groups, structured)
+    looks = "context" in inspect.signature(spread).parameters
+    family = spread(model, groups, structured, **({"context": context} if looks else {}))
     total = sum(p.numel() for p in model.parameters())
     left = _params_left_structured if structured else _params_left_unstructured
     most = 1 - left(model, groups, family(1.0)) / total
@@ -53,8 +62,8 @@ def allocate(
 
 def uniform(model: nn.Module, groups: Groups, structured: bool) -> Family:
     """Give every group the same sparsity."""
-    most = _most(model, groups, structured)
-    return lambda level: {name: min(level, limit) for name, limit in most.items()}
+    limits = most(model, groups, structured)
+    return lambda level: {name: min(level, limit) for name, limit in limits.items()}
 
 
 def erk(model: nn.Module, groups: Groups, structured: bool) -> Family:
@@ -62,14 +71,14 @@ def erk(model: nn.Module, groups: Groups, structured: bool) -> Family:
 
     Mocanu et al. 2018; with the kernel, Evci et al. 2020. Small layers stay denser.
     """
-    most = _most(model, groups, structured)
+    limits = most(model, groups, structured)
     density = {}
     for group in groups:
         weights = list(_weights(model, group).values())
         density[group.name] = sum(sum(w.shape) for w in weights) / sum(w.numel() for w in weights)
     dense = 1 / min(density.values())  # at this factor, every group is dense
     return lambda level: {
-        name: min(max(0.0, 1 - dense * (1 - level) * value), most[name]) for name, value in density.items()
+        name: min(max(0.0, 1 - dense * (1 - level) * value), limits[name]) for name, value in density.items()
     }
 
 
@@ -83,7 +92,7 @@ def global_magnitude(model: nn.Module, groups: Groups, structured: bool) -> Fami
             scores[group.name] = (_squares(model, group) / size).sqrt()
         else:
             scores[group.name] = torch.cat([weight.abs().flatten().cpu() for weight in weights])
-    return _below_one_threshold(scores, _most(model, groups, structured))
+    return _below_one_threshold(scores, most(model, groups, structured))
 
 
 def lamp(model: nn.Module, groups: Groups, structured: bool) -> Family:
@@ -94,16 +103,17 @@ def lamp(model: nn.Module, groups: Groups, structured: bool) -> Family:
             scores[group.name] = lamp_scores(_squares(model, group).sqrt())
         else:
             scores[group.name] = torch.cat([lamp_scores(w).flatten().cpu() for w in _weights(model, group).values()])
-    return _below_one_threshold(scores, _most(model, groups, structured))
+    return _below_one_threshold(scores, most(model, groups, structured))
 
 
-METHODS: Registry[Callable[[nn.Module, Groups, bool], Family]] = Registry(
+METHODS: Registry[Callable[..., Family]] = Registry(
     "allocation",
     {
         "uniform": "autoprune.prune.allocation:uniform",
         "global": "autoprune.prune.allocation:global_magnitude",
         "erk": "autoprune.prune.allocation:erk",
         "lamp": "autoprune.prune.allocation:lamp",
+        "owl": "autoprune.prune.owl:owl",
     },
     "autoprune.allocations",
 )
@@ -137,7 +147,7 @@ def _squares(model: nn.Module, group: Group) -> Tensor:
     return reduce(torch.add, (per_unit(group, part, each) for part, each in zip(parts, squares, strict=True)))
 
 
-def _most(model: nn.Module, groups: Groups, structured: bool) -> dict[str, float]:
+def most(model: nn.Module, groups: Groups, structured: bool) -> dict[str, float]:
     """Return the sparsity that leaves each group one channel, or each of its layers one weight."""
     if structured:
         return {group.name: 1 - 1 / group.channels for group in groups}

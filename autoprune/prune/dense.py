@@ -60,6 +60,7 @@ def load_or_train(
     seed: int = 0,
     initial: str | Path | None = None,
     device: torch.device | str = CPU,
+    width: bool = False,
 ) -> Dense:
     """Return the dense model: the checkpoint's, else the cache's, else a newly trained one (then cached).
 
@@ -67,6 +68,7 @@ def load_or_train(
         checkpoint: a state dict of the trained model.
         initial: a state dict of the weights that the checkpoint's training began with. Without it what the schedules
             that go back to them would need is not known: a network built anew has others.
+        width: whether its groups are also those under a norm (:func:`~autoprune.prune.find.find_groups`).
         device: where it is trained and lies. All that starts from it runs there: criteria, training, evaluation.
 
     Raises:
@@ -96,7 +98,7 @@ def load_or_train(
     key = training_key(task, data, model, seed, is_trained)
     saved = torch.load(cache.cached("dense", task.name, key, ".pt", make), map_location=CPU, weights_only=True)
     model.load_state_dict(saved["weights"])
-    groups = find_groups(model.eval(), task.example, task.keep)
+    groups = find_groups(model.eval(), task.example, task.keep, allow_inexact=width)
     key = cache.key_of(dense=key, keep=tuple(task.keep), groups=groups.prunable)
     return Dense(model, None if is_trained and not initial else before, saved["measures"], key, groups, notes)
 

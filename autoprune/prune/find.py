@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from autoprune.base.device import CPU, on_cpu
 from autoprune.base.modes import evaluating
@@ -22,6 +22,7 @@ from autoprune.prune.graph.propagation import Axis
 from autoprune.prune.graph.trace import Trace, trace
 from autoprune.prune.groups import Group, Groups, Slice
 from autoprune.prune.proof import without_failures
+from autoprune.results.candidate import WIDTH
 from autoprune.task.accepted import accepted
 
 
@@ -40,8 +41,9 @@ def find_groups(
     Args:
         example_input: a tensor of shape ``(1, ...)``, a tuple of positional arguments or a mapping of named ones.
         keep: names of layers whose channels are never removed.
-        allow_inexact: also return groups under a LayerNorm, whose removal changes the function (``Group.exact`` is
-            False); they need recovery.
+        allow_inexact: also return groups under a LayerNorm or an RMSNorm, such as the residual stream of a transformer,
+            whose removal changes the function (``Group.exact`` is False, and the name begins with
+            :data:`~autoprune.results.candidate.WIDTH`): these norms are then taken over fewer channels.
         verify: remove half of every group once and compare with the network whose channels are set to zero, on random
             weights and a random input; a group that fails is left alone. It costs a copy of the weights, two runs and
             two of the smaller network.
@@ -62,7 +64,9 @@ def find_groups(
         known = {part.parameter + str(part.dim) for group in exact for part in group.slices if part.role == "out"}
         groups, reasons = _assemble(model, _trace(model, example_input, keep, inexact=True))
         found = [
-            replace(group, exact=any(p.parameter + str(p.dim) in known for p in group.slices if p.role == "out"))
+            group
+            if any(part.parameter + str(part.dim) in known for part in group.slices if part.role == "out")
+            else replace(group, exact=False, name=WIDTH + group.name, kind="width")
             for group in groups
         ]
         groups = replace(groups, prunable=tuple(found))
@@ -232,7 +236,18 @@ def _describe(name: str, units: int, slices: list[Slice], parameters, position, 
     # norms and biases of consumers carry no channels of their own
     followers = [layer for layer in layers["carry"] if layer not in layers["in"]]
     producers, consumers = tuple(layers["out"]), tuple(layers["in"])
-    return Group(name, units, producers, tuple(followers), consumers, round(params), round(cost), tuple(slices))
+    kind = _kind([part for part in slices if part.role == "out"], parameters)
+    return Group(
+        name, units, producers, tuple(followers), consumers, round(params), round(cost), tuple(slices), kind=kind
+    )
+
+
+def _kind(made: Sequence[Slice], parameters: Mapping[str, Tensor]) -> str:
+    """Return what the channels are that these slices make: heads are adjacent rows of a matrix that go together."""
+    if parameters[made[0].parameter].ndim != 2:
+        return "channels"
+    adjacent = (((part.unit[1:] == part.unit[:-1]) & (part.unit[1:] >= 0)).any() for part in made)
+    return "heads" if any(adjacent) else "mlp"
 
 
 def _layer(parameter: str) -> str:

@@ -49,7 +49,8 @@ class Group:
         macs: multiply-accumulates per example that would go with all of them.
         slices: where each unit lies in each parameter. In the plain case unit ``i`` is row ``i`` of each producer; an
             attention head is several rows.
-        exact: removing equals setting to zero; False only for groups under a LayerNorm, which must be asked for.
+        exact: removing equals setting to zero; False only for groups under a norm, which must be asked for.
+        kind: a name in :data:`autoprune.results.candidate.KINDS`.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Group:
     macs: int
     slices: tuple[Slice, ...] = field(default=(), repr=False, compare=False)
     exact: bool = True
+    kind: str = "channels"
 
     @property
     def rows(self) -> dict[str, Tensor]:

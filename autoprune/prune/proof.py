@@ -1,4 +1,8 @@
-"""Is the smaller network the same function? It must equal the dense one with exactly those channels set to zero."""
+"""Is the smaller network the same function? It must equal the dense one with exactly those channels set to zero.
+
+Where channels under a norm go it is not, and must equal the dense network with those channels at zero and the norms
+taken over the others (:mod:`autoprune.prune.rest_norms`): such groups are inexact.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from autoprune.errors import TrialFailure
 from autoprune.prune.groups import Group, Groups, removed_positions
 from autoprune.prune.outputs import outputs, relative_difference, visible
 from autoprune.prune.removal import cut, remove_channels
+from autoprune.prune.rest_norms import norms_over_the_rest
 from autoprune.prune.subject import Subject, random_subject, same
 from autoprune.prune.suspects import suspects
 from autoprune.task.accepted import accepted
@@ -92,7 +97,9 @@ def equivalence_error(
     smaller = remove_channels(model, example_input, groups, removed)
     found = outputs(smaller, example_input, training)
     del smaller
-    return relative_difference(found, outputs(zeroed(model, groups, removed, roles), example_input, training))
+    with norms_over_the_rest(groups, removed_positions(groups, removed)):
+        wanted = outputs(zeroed(model, groups, removed, roles), example_input, training)
+    return relative_difference(found, wanted)
 
 
 def half(group: Group, seed: int = 0) -> list[int]:
@@ -117,13 +124,15 @@ def without_failures(model: nn.Module, example_input: Any, groups: Groups) -> Gr
     All are tried together first. If that fails, those that are suspected (:mod:`autoprune.prune.suspects`) are put
     aside until the others pass; who was put aside without a conviction is tried again with those. Where nobody is
     suspected, halves are tried, and halves of these.
+    Groups that are inexact are tried after all others, each alone and with all that went well before: layers that take
+    one size for another would pass where both are halved.
     """
     if not len(groups):
         return groups
     subject = random_subject(model, example_input)
     reasons: dict[str, str] = {}
-    good, again = list(groups), list[Group]()
-    failure = _failure(subject, groups, good)
+    good, again = [group for group in groups if group.exact], list[Group]()
+    failure = _failure(subject, groups, good) if good else None
     while failure and failure.suspects and len(failure.suspects) < len(good):
         aside = {group.name for group in failure.suspects}
         good = [group for group in good if group.name not in aside]
@@ -143,6 +152,14 @@ def without_failures(model: nn.Module, example_input: Any, groups: Groups) -> Gr
             reasons[group.name] = failure.why
         else:
             good = together
+    for group in groups:
+        if not group.exact:
+            failure = _failure(subject, groups, [group]) or (good and _failure(subject, groups, [*good, group])) or None
+            if failure:
+                reasons[group.name] = failure.why
+            else:
+                good.append(group)
+    good = [group for group in groups if group in good]
     return replace(groups, prunable=tuple(good), left_alone=groups.left_alone | reasons) if reasons else groups
 
 
@@ -202,10 +219,9 @@ def _why_not(subject: Subject, groups: Groups, some: list[Group], tolerance: flo
         return failed(f"its removal fails: {RUNS_NOT}: {_line(error)}")
     if [tensor.shape[1:] for tensor in found] != [tensor.shape[1:] for tensor in subject.dense]:
         return failed(f"its removal fails: {RUNS_NOT} to an output of the same shape")
-    if not all(group.exact for group in some):
-        return None
     reference = _zero(dense, gone)
-    wanted = outputs(reference, example_input)
+    with norms_over_the_rest(groups, gone):
+        wanted = outputs(reference, example_input)
     difference = relative_difference(found, wanted, subject.dense)
     if not difference < tolerance:
         return failed(f"removing it changes the function (relative error {difference:.1e})")
@@ -219,7 +235,8 @@ def _why_not(subject: Subject, groups: Groups, some: list[Group], tolerance: flo
     except Exception as error:
         error_in_training = error
     try:
-        wanted = outputs(reference, example_input, training=True)
+        with norms_over_the_rest(groups, gone):
+            wanted = outputs(reference, example_input, training=True)
         dense_trained = outputs(subject.copy(), example_input, training=True)
     except Exception:  # such as a detector, which is trained with labels
         return None if proved else _Failure(UNPROVED)

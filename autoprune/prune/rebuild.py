@@ -38,8 +38,11 @@ def rebuild(skeleton: nn.Module, state: Mapping[str, Tensor], example_input: Any
             layer._buffers[key] = torch.empty_like(state[name])
     for name in state.keys() - parameters.keys():
         owner, _, key = name.rpartition(".")
+        without = dict(skeleton.named_modules()).get(owner)
         if key == LEFT:
             select_heads(skeleton.get_submodule(owner), state[name].clone())
+        elif key == "bias" and without is not None and without._parameters.get("bias", without) is None:
+            without.bias = nn.Parameter(torch.empty_like(state[name]))  # got for channels that went
     fit_attributes(skeleton)
     skeleton.load_state_dict(state)
     return skeleton.eval()

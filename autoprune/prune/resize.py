@@ -49,7 +49,7 @@ def _fit(layer: nn.Module) -> None:
         layer.out_features, layer.in_features = weight.shape
     elif isinstance(layer, _NormBase):
         layer.num_features = len(weight)
-    elif isinstance(layer, nn.LayerNorm):
+    elif isinstance(layer, nn.LayerNorm | nn.RMSNorm):
         layer.normalized_shape = tuple(weight.shape)
     elif isinstance(layer, nn.GroupNorm):
         layer.num_groups = len(weight) // (layer.num_channels // layer.num_groups)

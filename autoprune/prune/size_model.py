@@ -37,7 +37,7 @@ def size_model(model: nn.Module, example_input: Any, groups: Groups, round_to: i
     ]
     channels = {group.name: group.channels for group in groups}
     terms += _unexplained(model, example_input, groups, SizeModel(channels, tuple(terms), 1))
-    return SizeModel(channels, tuple(terms), round_to)
+    return SizeModel(channels, tuple(terms), round_to, {group.name: group.kind for group in groups})
 
 
 def _unexplained(model: nn.Module, example_input: Any, groups: Groups, explained: SizeModel) -> list[Term]:

@@ -35,6 +35,12 @@ def groups_table(groups: Groups, params: int, macs: int, sensitivity: Mapping[st
     return table
 
 
+def inexact_lines(groups: Groups) -> list[str]:
+    """Return a line for each group that is inexact."""
+    why = "its norms are then taken over fewer channels, so the smaller network is not the same function"
+    return [f"inexact: {group.name}: {why}" for group in groups if not group.exact]
+
+
 def left_alone_lines(groups: Groups) -> list[str]:
     """Return a line for each layer or parameter that is left alone, with what goes with it, and the reason."""
     followers: dict[str, list[str]] = {}

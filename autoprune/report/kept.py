@@ -25,7 +25,8 @@ def is_sparse(experiment: Experiment, trial: Trial) -> bool:
 def kept(experiment: Experiment, trial: Trial, group: str, total: int) -> tuple[float | None, str]:
     """Return which fraction of a group's ``total`` channels (of a sparse network, weights) stays, and that in words."""
     if is_sparse(experiment, trial):
-        weights = 1 - Candidate.from_parameters(trial.parameters).of(group)
+        candidate = Candidate.from_parameters(trial.parameters).spread(trial.record.get("kinds", {}))
+        weights = 1 - candidate.of(group)
         return weights, f"{weights:.0%} of weights"
     left = trial.record.get("kept", {}).get(group)
     return (None, "") if left is None else (left / total, f"{left}/{total}")

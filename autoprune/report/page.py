@@ -148,6 +148,11 @@ def _summary(experiment: Experiment, final: Final | None, rows: list[Row]) -> li
         choice = [f"Trial {final.chosen.id} was chosen from {candidates} ({rule})."]
         choice += _against_dense(experiment, final, row) + _recovered(final, metric) + _on_test_data(final, metric)
         choice += [final.worth.sentence(metric)] if final.worth else []
+        choice += [final.chosen.inexact] if final.chosen.inexact else []
+    inexact = [trial.id for trial in experiment.front() if trial.inexact]
+    if inexact:
+        norms = "norms are taken over fewer channels than in the dense model"
+        choice += [f"Of the front, inexact ({norms}): {_listed(inexact)}."]
     baselines = [_counted(trials, f"{name} trial") for name, trials in experiment.baselines.items()]
     choice += [without] if (without := left_out(experiment.settings)) else []
     if not experiment.candidates and not experiment.baselines:

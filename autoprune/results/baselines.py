@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from autoprune.results.candidate import BLOCK_PREFIX, Candidate, schedule_of
+from autoprune.results.candidate import BLOCK_PREFIX, PREFIX, TIE, Candidate, schedule_of
 from autoprune.results.measures import METRIC, Measure
 from autoprune.results.settings import TrialCommand
 
@@ -37,7 +37,8 @@ def first(trial_command: str, space: Mapping[str, Any]) -> list[dict[str, Any]]:
 def preparations(trial_command: str, space: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the parameters of the trials that come first of all: the dense model's, which prepare the search.
 
-    One for each criterion whose order of channels a supernet of its own serves; one alone without such.
+    One for each criterion whose order of channels a supernet of its own serves; one alone without such. They name the
+    blocks and the ties of the space, none of which goes.
     """
     command = TrialCommand.parse(trial_command)
     if command is None or not command.warm_start:
@@ -48,7 +49,10 @@ def preparations(trial_command: str, space: Mapping[str, Any]) -> list[dict[str,
         criteria = _choices(space, "criterion", Candidate.criterion)
         candidates = [Candidate(criterion=name, schedule="supernet") for name in criteria]
     blocks = {name.removeprefix(BLOCK_PREFIX): 0 for name in space if name.startswith(BLOCK_PREFIX)}
-    return [replace(candidate, baseline=DENSE, blocks=blocks).to_parameters() for candidate in candidates]
+    ties = {name.removeprefix(PREFIX): 0.0 for name in space if name.startswith(PREFIX + TIE)}
+    return [
+        replace(candidate, baseline=DENSE, blocks=blocks, sparsity=ties).to_parameters() for candidate in candidates
+    ]
 
 
 def _choices(space: Mapping[str, Any], name: str, default: str) -> list[str]:

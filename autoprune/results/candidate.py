@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from autoprune.errors import UserError
@@ -16,6 +16,20 @@ PREFIX = "sparsity."
 
 BLOCK_PREFIX = "block."
 """A parameter named ``block.NAME`` says whether that residual block is dropped: 1, or 0."""
+
+TIE = "all:"
+"""``sparsity.all:KIND`` is the one sparsity of all groups of a kind, less those that have one of their own."""
+
+KINDS = {
+    "channels": "channels of convolutions",
+    "mlp": "units of linear layers",
+    "heads": "attention heads, with grouped queries their key-value groups",
+    "width": "the residual stream under norms: only where asked for, and inexact",
+}
+"""Kinds of groups -> what their channels are."""
+
+WIDTH = "width:"
+"""How the name of a group begins whose channels lie under a norm: removing some changes the function."""
 
 FORMER_SCHEDULES = {"shared": "supernet"}
 """Names that schedules had in earlier versions, and those that they have now."""
@@ -37,8 +51,9 @@ class Candidate:
     """A pruning decision: how much of each coupled group to remove, by which criterion, on which schedule.
 
     Args:
-        sparsity: fraction of channels (structured) or weights (unstructured) to remove, by group name, in [0, 1).
-        uniform: the sparsity of every group that ``sparsity`` does not name.
+        sparsity: fraction of channels (structured) or weights (unstructured) to remove, in [0, 1), by group name, or
+            by the name of a tie: :data:`TIE` and a kind of groups.
+        uniform: the sparsity of every group that ``sparsity`` does not name, but for those that are inexact.
         criterion: a name in :data:`autoprune.prune.criteria.CRITERIA`.
         schedule: a name in :data:`autoprune.prune.schedules.SCHEDULES`; a former name becomes the present one.
         baseline: the baseline this point belongs to, or None for a point that the tuner proposed.
@@ -83,7 +98,23 @@ class Candidate:
 
     def of(self, group: str) -> float:
         """Return the sparsity that this candidate asks of the group named ``group``."""
-        return float(self.sparsity.get(group, self.uniform))
+        return float(self.sparsity.get(group, 0.0 if group.startswith(WIDTH) else self.uniform))
+
+    def spread(self, kinds: Mapping[str, str]) -> Candidate:
+        """Return the same candidate with a sparsity for each group in place of those that are tied.
+
+        Args:
+            kinds: of the network's groups, by name.
+
+        Raises:
+            UserError: the network has no group of a kind that is tied.
+        """
+        return replace(self, sparsity=spread_ties(self.sparsity, kinds)) if self.ties else self
+
+    @property
+    def ties(self) -> tuple[str, ...]:
+        """The kinds of groups that have one sparsity together."""
+        return tuple(name.removeprefix(TIE) for name in self.sparsity if name.startswith(TIE))
 
     @property
     def dropped(self) -> tuple[str, ...]:
@@ -129,6 +160,27 @@ class Candidate:
     def id(self) -> str:
         """Eight hex digits that name this candidate by its content."""
         return hashlib.sha256(json.dumps(self.to_parameters(), sort_keys=True).encode()).hexdigest()[:8]
+
+
+def spread_ties(sparsity: Mapping[str, float], kinds: Mapping[str, str]) -> dict[str, float]:
+    """Return a sparsity for each group that has one, of its own or by a tie.
+
+    Args:
+        sparsity: by the names of groups and ties.
+        kinds: of all groups, by name.
+
+    Raises:
+        UserError: there is no group of a kind that is tied.
+    """
+    own = {name: value for name, value in sparsity.items() if not name.startswith(TIE)}
+    tied: dict[str, float] = {}
+    for name in sparsity.keys() - own.keys():
+        members = [group for group, kind in kinds.items() if TIE + kind == name]
+        if not members:
+            known = ", ".join(sorted(set(kinds.values()))) or "none"
+            raise UserError(f"{PREFIX}{name} ties groups of a kind that the network has not: it has {known}")
+        tied |= dict.fromkeys(members, sparsity[name])
+    return tied | own
 
 
 def channels_kept(channels: int, sparsity: float, round_to: int = 8) -> int:

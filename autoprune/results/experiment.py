@@ -11,6 +11,7 @@ from typing import Any
 from autoprune.base.files import read_object, read_regular
 from autoprune.errors import UserError
 from autoprune.results import baselines, finite, prepared
+from autoprune.results.candidate import WIDTH
 from autoprune.results.fine_tuned import read_fine_tuned
 from autoprune.results.limits import Limit, read_limits, satisfies
 from autoprune.results.measures import METRIC, SIZES, Measure, named
@@ -103,6 +104,15 @@ class Trial:
     def record(self) -> dict[str, Any]:
         """What the trial wrote down beside what it reported (``kept``, ``dense``); nothing if that is damaged."""
         return self._read[0]
+
+    @property
+    def inexact(self) -> str:
+        """A sentence if its network lost channels under norms, which makes it another function; else nothing."""
+        left, channels = self.record.get("kept") or {}, self.record.get("channels") or {}
+        lost = [name for name, total in channels.items() if name.startswith(WIDTH) and left.get(name, total) < total]
+        if not lost:
+            return ""
+        return f"It is inexact: norms are taken over fewer channels than in the dense model ({', '.join(lost)})."
 
     @property
     def damage(self) -> str | None:

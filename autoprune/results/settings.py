@@ -30,7 +30,7 @@ FORMER_OPTIONS = {"supernet_steps": ("--shared-steps",)}
 class TrialCommand:
     """The settings of an experiment's trials, and at once the options of the command.
 
-    The option of a field has its name, with ``-`` for ``_``; that of a boolean, which is true by itself, ``--no-NAME``.
+    The option of a field has its name, with ``-`` for ``_``; that of a boolean which is true by itself, ``--no-NAME``.
 
     Args:
         task: a built-in name, ``FILE.py[:ATTRIBUTE]`` or ``MODULE:ATTRIBUTE``.
@@ -55,6 +55,7 @@ class TrialCommand:
         also: the optional measures (:data:`autoprune.results.measures.OPTIONAL`) that trials take, with commas between;
             written here when an experiment starts whose objectives or constraints name one.
         precision: in which networks are trained, see :class:`autoprune.Recipe`; each recipe's own if None.
+        width: whether groups under a norm may lose channels too, which changes the function: the residual stream.
         device: where networks are trained and judged: ``cpu``, an accelerator's name as PyTorch has it (``cuda``,
             ``cuda:1``, ``mps``, ``xpu``), or ``auto``, in whose place the one that was found is written when an
             experiment starts.
@@ -83,6 +84,7 @@ class TrialCommand:
     device: Text = "cpu"
     precision: Literal["fp32", "bf16", "fp16"] | None = None
     also: Text | None = None
+    width: bool = False
 
     @classmethod
     def checked(cls, **values: object) -> TrialCommand:
@@ -151,7 +153,9 @@ class TrialCommand:
         parser = _Parser(prog="autoprune trial", add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
         parser.add_argument("task")
         for field in fields(cls)[1:]:
-            how: dict[str, Any] = {"action": "store_const", "const": "false"} if field.default is True else {}
+            how: dict[str, Any] = {}
+            if isinstance(field.default, bool):
+                how = {"action": "store_const", "const": str(not field.default).lower()}
             options = [_option(field.name, field.default), *FORMER_OPTIONS.get(field.name, ())]
             parser.add_argument(*options, dest=field.name, **how)
         values = vars(parser.parse_args(words))
@@ -164,7 +168,7 @@ class TrialCommand:
         for field in fields(self)[1:]:
             value = getattr(self, field.name)
             if value != field.default:
-                words += [_option(field.name, field.default), *([] if value is False else [str(value)])]
+                words += [_option(field.name, field.default), *([] if isinstance(value, bool) else [str(value)])]
         return words
 
 

@@ -33,7 +33,7 @@ class Forecast:
         if self.sizes is None:
             return None
         try:
-            candidate = Candidate.from_parameters(parameters)
+            candidate = Candidate.from_parameters(parameters).spread(self.sizes.kinds)
         except UserError:
             return None
         if candidate.criterion in self.unstructured or candidate.allocation or candidate.dropped:

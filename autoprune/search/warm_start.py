@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from autoprune.results.candidate import Candidate
+from autoprune.results.candidate import TIE, Candidate
 from autoprune.results.size_model import SizeModel
+from autoprune.search.ties import tied_curves
 
 Sparsity = dict[str, float]
 """A sparsity for each group, by name."""
@@ -55,13 +56,19 @@ def first_candidates(
 ) -> list[dict[str, Any]]:
     """Return parameter sets to try first, such that a few of them cover all sizes already, the smallest first.
 
+    Where the template ties groups, these have one sparsity in all of them, and no allocation is among them.
+
     Args:
         losses: see :func:`predicted_front`.
         allocations: what published rules give (ERK, LAMP).
-        template: has the criterion, the schedule and the blocks of them all.
+        template: has the criterion, the schedule, the blocks and the ties of them all.
         dispensable: residual blocks, the most dispensable first: up to half of them go in some candidates, without
             and with half of the channels.
     """
+    if template.ties:
+        tied = {TIE + kind: [group for group, own in sizes.kinds.items() if own == kind] for kind in template.ties}
+        alone = [name for name in losses if not any(name in groups for groups in tied.values())]
+        losses, allocations = tied_curves(losses, sizes, [*tied, *alone]), ()
     solved = _spread([each for size in ("macs", "params") for each in predicted_front(sizes, losses, size)[::-1]])
     uniform = _spread([dict.fromkeys(losses, level) for level in UNIFORM[::-1]])
     mixed = [each for row in zip_longest(solved, uniform, allocations) for each in row if each is not None]

@@ -85,6 +85,8 @@ def execute(
         "kept": result.kept,
         "channels": channels,
     }
+    if candidate.ties:
+        record["kinds"] = {group.name: group.kind for group in dense.groups}
     write_json(folder / RESULT, record)
     return metrics
 

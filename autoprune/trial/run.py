@@ -76,6 +76,7 @@ def run_trial(
             or its schedule needs initial weights that ``dense`` has not.
     """
     groups = groups or dense.groups or find_groups(dense.model, task.example, task.keep)
+    candidate = candidate.spread({group.name: group.kind for group in groups})
     unknown = set(candidate.sparsity) - {group.name for group in groups}
     if unknown:
         raise UserError(f"no coupled group is called {min(unknown)!r}: see `autoprune groups {task.name}`")
@@ -94,10 +95,12 @@ def run_trial(
     if blocks:
         check_blocks(candidate.schedule)
         shallower = remove_blocks(dense.model, blocks)
-        groups = find_groups(shallower, task.example, task.keep).named_as_in(groups)
+        inexact = any(not group.exact for group in groups)
+        groups = find_groups(shallower, task.example, task.keep, inexact).named_as_in(groups)
     if candidate.allocation:
         model = remove_blocks(dense.model, blocks) if blocks else dense.model
-        spread = allocate(model, groups, candidate.uniform, candidate.allocation, criterion.structured)
+        looked_at = Context(task, data.train, seed)
+        spread = allocate(model, groups, candidate.uniform, candidate.allocation, criterion.structured, looked_at)
         candidate = replace(candidate, sparsity=spread, uniform=0.0, allocation=None)
     run = _Run(task, candidate, data, dense, groups, schedule, seed, round_to, on_round, blocks, known, repeat)
     kept |= {group.name: group.channels for group in groups}

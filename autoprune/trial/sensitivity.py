@@ -99,13 +99,16 @@ def task_curves(
     return probe(task, data, model, trained.model, trained.groups, criterion).quality
 
 
-def task_sensitivities(task: Task, share: float = 0.5) -> dict[str, float]:
+def task_sensitivities(task: Task, share: float = 0.5, width: bool = False) -> dict[str, float]:
     """Return the validation accuracy that a task's dense model loses without ``share`` of each group, by group name.
 
     Each group is pruned alone, and nothing is fine-tuned.
+
+    Args:
+        width: whether groups under a norm are among them.
     """
     data = task.splits()
-    trained = dense.load_or_train(task, data)
+    trained = dense.load_or_train(task, data, width=width)
 
     def score(model) -> float:
         return -task.metric.cost(evaluation.quality(task, model, data.validation))

@@ -82,7 +82,9 @@ def load_settings(settings: TrialCommand, task: Task | None = None) -> tuple[Tas
     device = resolve(settings.device)
     task = task or settings_task(settings)
     data = task.splits()
-    trained = dense.load_or_train(task, data, settings.checkpoint, settings.seed, settings.initial, device)
+    trained = dense.load_or_train(
+        task, data, settings.checkpoint, settings.seed, settings.initial, device, settings.width
+    )
     if settings.recipe_trials:
         tried = search_recipe(task, data, trained, settings.recipe_trials, settings.seed, settings.round_to)
         task = with_best_recipe(task, tried)
@@ -108,7 +110,8 @@ def check_task_space(task: Task, model: nn.Module, groups: Groups, space: Any, k
     names_blocks = isinstance(space, dict) and any(str(name).startswith(BLOCK_PREFIX) for name in space)
     blocks = find_blocks(model, task.example, task.keep) if names_blocks else ()
     group_names, block_names = [group.name for group in groups], [block.name for block in blocks]
-    check_space(space, group_names, CRITERIA, SCHEDULES, block_names, METHODS)
+    kinds = sorted({group.kind for group in groups})
+    check_space(space, group_names, CRITERIA, SCHEDULES, block_names, METHODS, kinds)
     for name in space["schedule"]["_value"] if "schedule" in space else ():
         if task.fit is not None and get_schedule(name).retrain == "supernet":
             raise UserError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -25,26 +25,35 @@ class Written(NamedTuple):
     blocks: int
 
 
-def space_of(reference: str, found: Task | nn.Module, example: Any, with_blocks: bool = False) -> Written:
+def space_of(
+    reference: str,
+    found: Task | nn.Module,
+    example: Any,
+    with_blocks: bool = False,
+    tie: Sequence[str] = (),
+    width: bool = False,
+) -> Written:
     """Return the search space of a task, or of a model that has none yet.
 
     Args:
         reference: what the user calls it.
         example: an input of batch size 1.
         with_blocks: whether whole residual blocks may be dropped as well.
+        tie: kinds of groups that have one sparsity together.
+        width: whether groups under a norm may lose channels, which changes the function.
 
     Raises:
-        UserError: the model has no channels that can be removed.
+        UserError: the model has no channels that can be removed, or none of a kind that is to be tied.
     """
     model = found.build() if isinstance(found, Task) else found
     keep: tuple[str, ...] = found.keep if isinstance(found, Task) else ()
     schedules: tuple[str, ...] = default_schedules(found) if isinstance(found, Task) else DEFAULT_SCHEDULES
-    groups = find_groups(model, example, keep)
+    groups = find_groups(model, example, keep, allow_inexact=width)
     if not len(groups):
         raise UserError(
             f"task {reference}: its model has no channels that can be removed: see `autoprune groups {reference}`"
         )
     blocks: Iterable[Any] = find_blocks(model, example, keep) if with_blocks else ()
-    space = build_space(groups, schedules=schedules, blocks=blocks)
+    space = build_space(groups, schedules=schedules, blocks=blocks, tie=tie)
     totals = measure.measure(model, example, with_latency=False)
     return Written(space, space_to_yaml(space, reference, groups, totals, blocks), len(groups), len(list(blocks)))

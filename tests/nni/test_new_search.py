@@ -11,6 +11,7 @@ from autoprune import cli
 from autoprune.errors import UserError
 from autoprune.nni.config import load_config
 from autoprune.nni.new_search import Wanted, find_config, write_search, write_template
+from autoprune.results.settings import TrialCommand
 from autoprune.search.space import check_space
 from autoprune.task.find import load_task
 
@@ -193,3 +194,13 @@ def test_in_a_terminal_init_asks_for_what_it_needs(tmp_path, monkeypatch, capsys
     found = load_config(config)
     assert found.tuner.class_args["objectives"] == ["accuracy", "params" if files == 2 else "macs"]
     assert len(list(tmp_path.glob("*.yaml"))) + len(list(tmp_path.glob("*_task.py"))) == files
+
+
+def test_ties_and_the_width_go_into_the_space_and_the_trial_command(tmp_path):
+    wanted = Wanted("digits", tmp_path / "new", tie=("channels",), width=True)
+    (config, space), ready = write_search(wanted)
+    content, written = yaml.safe_load(config.read_text()), yaml.safe_load(space.read_text())
+    assert ready and content["trialCommand"] == "autoprune trial digits --width"
+    assert TrialCommand.parse(content["trialCommand"]).width
+    assert TrialCommand.parse(content["trialCommand"]).to_words()[2:] == ["digits", "--width"]
+    assert [name for name in written if "sparsity" in name] == ["sparsity.hidden", "sparsity.all:channels"]

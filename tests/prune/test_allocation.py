@@ -4,12 +4,15 @@ import pytest
 import torch
 from tiny import make_groups, make_task
 from torch import nn
+from torch.utils.data import TensorDataset
 
 from autoprune.errors import UserError
 from autoprune.prune.allocation import METHODS, allocate
-from autoprune.prune.criteria import channels_to_remove, weight_masks
+from autoprune.prune.criteria import Context, channels_to_remove, weight_masks
 from autoprune.prune.find import find_groups
 from autoprune.prune.removal import remove_channels
+from autoprune.task.recipe import Recipe
+from autoprune.task.task import Splits, Task
 
 
 class Wide(nn.Module):
@@ -37,6 +40,13 @@ def wide():
     return model, find_groups(model, torch.zeros(1, 3, 8, 8))
 
 
+def looked_at(model):
+    """Return data for the methods that look at it."""
+    data = TensorDataset(torch.randn(16, 3, 8, 8), torch.arange(16) % 10)
+    splits, recipe = Splits(data, data, data), Recipe(steps=1, batch_size=8)
+    return Context(Task(name="wide", model=model, data=lambda: splits, example=data[0][0][None], recovery=recipe), data)
+
+
 def total(model):
     return sum(p.numel() for p in model.parameters())
 
@@ -45,7 +55,7 @@ def total(model):
 @pytest.mark.parametrize("method", METHODS)
 def test_that_many_parameters_go_with_whole_channels(wide, method, ratio):
     model, groups = wide
-    sparsity = allocate(model, groups, ratio, method)
+    sparsity = allocate(model, groups, ratio, method, context=looked_at(model))
     remove = {group.name: round(sparsity[group.name] * group.channels) for group in groups}
     smaller = remove_channels(
         model, torch.zeros(1, 3, 8, 8), groups, channels_to_remove(model, groups, "l1_norm", remove)
@@ -57,7 +67,7 @@ def test_that_many_parameters_go_with_whole_channels(wide, method, ratio):
 @pytest.mark.parametrize("method", METHODS)
 def test_that_many_parameters_go_with_single_weights(wide, method, ratio):
     model, groups = wide
-    masks = weight_masks(model, groups, "level", allocate(model, groups, ratio, method, structured=False))
+    masks = weight_masks(model, groups, "level", allocate(model, groups, ratio, method, False, looked_at(model)))
     gone = sum(int((mask == 0).sum()) for mask in masks.values())
     assert gone / total(model) == pytest.approx(ratio, abs=1e-4)
 
@@ -91,7 +101,7 @@ def test_global_takes_from_where_the_weights_are_small_and_lamp_does_not_care(st
 @pytest.mark.parametrize("method", METHODS)
 def test_no_group_is_emptied(wide, method, structured):
     model, groups = wide
-    sparsity = allocate(model, groups, 0.97, method, structured)
+    sparsity = allocate(model, groups, 0.97, method, structured, looked_at(model))
     assert all(0 <= sparsity[group.name] * group.channels <= group.channels - structured for group in groups)
 
 

@@ -43,7 +43,7 @@ def test_channels_under_a_layer_norm_are_left_alone_by_name_unless_asked_for() -
     model, example, groups = groups_of("convnext")
     assert "LayerNorm" in groups.left_alone["features.0.0"]
     _, _, all_groups = groups_of("convnext", allow_inexact=True)
-    assert not all_groups["features.0.0"].exact
+    assert not all_groups["width:features.0.0"].exact
     assert all_groups["features.1.0.block.3"].exact
     smaller = remove_channels(model, example, all_groups, {group.name: half(group) for group in all_groups})
     assert smaller.features[0][0].out_channels == 8

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -143,3 +144,17 @@ def test_baselines_alone_are_shown(maker):
 def test_reports_need_no_torch():
     code = "import sys, autoprune.report.page, autoprune.report.table; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_networks_that_lost_channels_under_norms_are_named_inexact(maker, tmp_path):
+    exact, narrow = maker.add(0.99, 0.6), maker.add(0.97, 0.3)
+    record = json.loads((narrow.folder / "result.json").read_text())
+    for part, width in (("kept", 16), ("channels", 32)):
+        record[part]["width:embed"] = width
+    (narrow.folder / "result.json").write_text(json.dumps(record))
+    assert (exact.inexact, narrow.inexact) == (
+        "",
+        "It is inexact: norms are taken over fewer channels than in the dense model (width:embed).",
+    )
+    page = write_report(maker.experiment(), None, tmp_path / "report.html").read_text()
+    assert f"Of the front, inexact (norms are taken over fewer channels than in the dense model): {narrow.id}." in page

@@ -18,6 +18,7 @@ class Group:
     consumers: tuple = ("b",)
     params: int = 50
     macs: int = 25
+    kind: str = "channels"
 
 
 Block = namedtuple("Block", "name params macs")

@@ -34,8 +34,10 @@ class Format:
         how_to_load: lines of Python that load and run a file; ``{file}`` is its name.
         standalone: whether it runs without the code of the model's class.
         traced: whether ``write`` begins with ``torch.export``, so that what that refuses no such file can hold.
-        package: what must be installed for it beyond what AutoPrune asks for, as it is imported and as AutoPrune's
-            extra is called; such a format is written only where it is named.
+        package: what must be installed for it beyond what AutoPrune asks for, as it is imported; such a format is
+            written only where it is named.
+        extra: what AutoPrune's extra with that package is called, if not as the package.
+        folder: whether ``write`` makes a folder.
         beside: endings of further files that ``write`` leaves beside the file, in the place of ``suffix``.
     """
 
@@ -47,10 +49,14 @@ class Format:
     standalone: bool = True
     traced: bool = False
     package: str = ""
+    extra: str = ""
+    folder: bool = False
     beside: tuple[str, ...] = ()
 
     def files(self, file: Path) -> list[Path]:
-        """Return ``file`` and those that belong to it."""
+        """Return ``file`` and those that belong to it; of a folder, what is in it."""
+        if self.folder:
+            return sorted(file.iterdir())
         stem = file.name.removesuffix(self.suffix)
         return [file, *(file.with_name(stem + suffix) for suffix in self.beside)]
 

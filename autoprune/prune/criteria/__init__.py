@@ -42,6 +42,9 @@ CRITERIA: Registry[Criterion] = Registry(
         "group_taylor": "autoprune.prune.criteria.group_norm:GROUP_TAYLOR",
         "apoz": "autoprune.prune.criteria.activations:APOZ",
         "mean_activation": "autoprune.prune.criteria.activations:MEAN_ACTIVATION",
+        "activation_norm": "autoprune.prune.criteria.activation_norm:ACTIVATION_NORM",
+        "wanda_sp": "autoprune.prune.criteria.wanda:WANDA_SP",
+        "flap": "autoprune.prune.criteria.flap:FLAP",
         "l0": "autoprune.prune.criteria.l0:L0_GATES",
         "random": "autoprune.prune.criteria.random_scores:RANDOM",
         # single weights
@@ -49,6 +52,7 @@ CRITERIA: Registry[Criterion] = Registry(
         "level_global": "autoprune.prune.criteria.magnitude:LEVEL_GLOBAL",
         "lamp": "autoprune.prune.criteria.lamp:LAMP",
         "snip": "autoprune.prune.criteria.snip:SNIP",
+        "wanda": "autoprune.prune.criteria.wanda:WANDA",
         "movement": "autoprune.prune.criteria.movement:MOVEMENT",
         "random_weights": "autoprune.prune.criteria.random_scores:RANDOM_WEIGHTS",
         # the kernels between two channels

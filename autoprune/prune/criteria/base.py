@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
@@ -103,12 +103,14 @@ class Criterion(ABC):
         needs: what it looks at beside the weights.
         scope: whether each layer loses the fraction asked of it, or only the network the number of weights asked of
             it in all, the weakest anywhere.
+        compensates: whether what is left makes up for what goes (:meth:`compensated`).
     """
 
     granularity: str
     paper: str
     needs: tuple[Need, ...] = ()
     scope: Scope = "layer"
+    compensates: bool = False
 
     @property
     def structured(self) -> bool:
@@ -123,6 +125,14 @@ class Criterion(ABC):
             Of a channel criterion one score per channel, by group name; else one per weight, by parameter name (a
             tensor of the weight's shape, with a 1 in each dimension that goes as a whole).
         """
+
+    def compensated(self, request: Request, removed: Mapping[str, Collection[int]]) -> nn.Module:
+        """Return the network from which channels are to be removed: a copy that makes up for them, or the same.
+
+        Args:
+            removed: the channels that go, by group name.
+        """
+        return request.model
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def lowest_channels(
         remove: how many, by group name.
 
     Returns:
-        The network is ``model`` itself, or a trained copy if the criterion trains.
+        The network is ``model`` itself, a trained copy if the criterion trains, or one that makes up for what goes.
 
     Raises:
         TrialFailure: a score is not a finite number.
@@ -35,8 +35,10 @@ def lowest_channels(
     if not asked:
         return {}, model
     sparsity = {group.name: remove[group.name] / group.channels for group in asked}
-    scores, judged = _score(criterion, Request(model, asked, sparsity, context, tuple(groups)))
-    return {name: sorted(channels[: remove[name]]) for name, channels in _ascending(scores).items()}, judged
+    request = Request(model, asked, sparsity, context, tuple(groups))
+    scores, judged = _score(criterion, request)
+    gone = {name: sorted(channels[: remove[name]]) for name, channels in _ascending(scores).items()}
+    return gone, criterion.compensated(replace(request, model=judged), gone)
 
 
 def ordered_channels(

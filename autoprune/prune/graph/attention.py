@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models import maxvit, swin_transformer
+from torchvision.models import maxvit, swin_transformer, vision_transformer
 
 from autoprune.errors import TrialFailure
 from autoprune.prune.graph.heads import shrink_counts
@@ -22,12 +22,15 @@ def shrink_heads(layer: nn.Module) -> None:
     """Fit ``layer`` to projections that lost heads; its attributes, and those of its projections, are still the old."""
     if isinstance(layer, nn.MultiheadAttention):
         inner = layer.out_proj.weight.shape[1]
-        if inner != layer.num_heads * layer.head_dim:
+        if inner != layer.num_heads * layer.head_dim or len(layer.out_proj.weight) != layer.embed_dim:
             if layer.bias_k is not None or layer.add_zero_attn:
                 raise TrialFailure("attention heads with bias_k or add_zero_attn cannot be removed")
-            layer.num_heads = inner // layer.head_dim
+            layer.num_heads, layer.embed_dim = inner // layer.head_dim, len(layer.out_proj.weight)
             layer._qkv_same_embed_dim = False  # no fused kernel: it takes the model's width for the heads'
             layer.__class__ = FewerHeadsAttention
+        return
+    if isinstance(layer, vision_transformer.VisionTransformer):
+        layer.hidden_dim = len(layer.conv_proj.weight)
         return
     if isinstance(layer, nn.TransformerEncoder):
         attentions = [part for part in layer.modules() if isinstance(part, nn.MultiheadAttention)]
@@ -36,7 +39,7 @@ def shrink_heads(layer: nn.Module) -> None:
         return
     if isinstance(layer, swin_transformer.ShiftedWindowAttention):
         width = layer.qkv.out_features // 3 // layer.num_heads
-        if len(layer.qkv.weight) != layer.qkv.out_features:
+        if layer.qkv.weight.shape != (layer.qkv.out_features, layer.qkv.in_features):
             layer.num_heads = len(layer.qkv.weight) // 3 // width
             layer.__class__ = (
                 FewerHeadsWindowAttentionV2
@@ -46,7 +49,7 @@ def shrink_heads(layer: nn.Module) -> None:
         return
     if isinstance(layer, maxvit.RelativePositionalMultiHeadAttention):
         heads = len(layer.to_qkv.weight) // 3 // layer.head_dim
-        if heads != layer.n_heads:
+        if heads != layer.n_heads or layer.to_qkv.weight.shape[1] != layer.to_qkv.in_features:
             layer.n_heads = heads
             layer.__class__ = FewerHeadsGridAttention
         return

@@ -122,6 +122,17 @@ class Couplings:
         """Say that at most one of ``axes``, which were one axis before, may shrink."""
         self._splits.append((core(labels), tuple(axes)))
 
+    def varying_by_now(self, labels: Tensor) -> list[int]:
+        """Return the axes along which ``labels`` change, if all counts that was said so far to go together."""
+        before = len(self._edges), len(self._kept)
+        components = self._components()
+        for over, other in self._spread:  # as it is settled at the end, if nothing more is said
+            if set(varying(compact(torch.from_numpy(components)[over.long()]))) & set(varying(other)):
+                self.join(over, other)
+        components = self._components()
+        del self._edges[before[0] :], self._kept[before[1] :]
+        return varying(compact(torch.from_numpy(components)[core(labels).long()].expand(labels.shape)))
+
     def resolve(self) -> tuple[np.ndarray, dict[int, str]]:
         """Return each label's component, and why components stay."""
         components = self._settled()

@@ -44,16 +44,11 @@ class Layers(LabelPropagator):
         if labels is None:
             return
         size = len(named["normalized_shape"])
-        axes = range(labels.ndim - size, labels.ndim)
-        rest = (
-            self.couplings.tie(labels, range(labels.ndim - size))
-            if size == 1 and varying(labels) == [labels.ndim - 1]
-            else labels
-        )
-        if self.inexact and named.get("weight") is not None and varying(rest) == [labels.ndim - 1]:
-            channels = rest.flatten()
-            self.affine(channels, named, ("weight", "bias"))
+        channels = self.normed(labels) if size == 1 and named.get("weight") is not None else None
+        if channels is not None:
+            self.affine(channels.flatten(), named, ("weight", "bias"))
         else:
+            axes = range(labels.ndim - size, labels.ndim)
             self.couplings.tie(labels, axes, "a LayerNorm spans its channels: removing some changes the function")
         self.put(out[0], labels)
 

@@ -62,7 +62,7 @@ class LabelPropagator(TorchDispatchMode):
 
     Args:
         raw: bare parameters that are known to be matrices.
-        inexact: let channels under a LayerNorm go one by one.
+        inexact: let channels under a norm go one by one.
     """
 
     def __init__(self, model: nn.Module, raw: set[str], inexact: bool) -> None:
@@ -302,6 +302,16 @@ class LabelPropagator(TorchDispatchMode):
         before = self.roles.setdefault((weight.name, dim), role)
         if before != role:
             self.roles[weight.name, dim] = "carry"
+
+    def normed(self, labels: Tensor) -> Tensor | None:
+        """Return the channels that a norm over the last axis spans, if they may go one by one: shape ``(1, ..., C)``.
+
+        None if they may not, or lie along other axes too: those of a head's queries differ from head to head.
+        """
+        last = [labels.ndim - 1]
+        if not self.inexact or (varying(labels) != last and self.couplings.varying_by_now(labels) != last):
+            return None
+        return self.couplings.tie(labels, range(labels.ndim - 1))
 
     def count(self, weight: Weight, macs: int) -> None:
         """Count multiply-accumulates."""

@@ -251,6 +251,9 @@ class Moves(LabelPropagator):
         if name == "sum" and varying(labels) and set(varying(labels)) <= set(dims):
             self.nothing(func, name, named, out)  # zeros add nothing, as in a matrix product
             return
+        if name == "mean" and named.get("keepdim") and dims == [labels.ndim - 1] and self.normed(labels) is not None:
+            self.put(out, None)  # of an RMSNorm: the same for all channels
+            return
         first = labels
         for dim in dims:
             first = first.narrow(dim, 0, 1)

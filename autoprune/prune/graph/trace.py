@@ -124,7 +124,7 @@ def trace(model: nn.Module, example_input: Any, keep: Sequence[str] = (), inexac
 
     Args:
         keep: layers whose output channels stay.
-        inexact: let channels under a LayerNorm go one by one, which changes the function.
+        inexact: let channels under a norm go one by one, which changes the function.
 
     Raises:
         UserError: the output holds no tensor, or something that cannot be looked into.

@@ -18,6 +18,7 @@ from autoprune.errors import UserError
 from autoprune.results.candidate import PREFIX, Candidate, renamed
 from autoprune.results.measures import MEASURES
 from autoprune.results.prepared import Prepared
+from autoprune.search.ties import tied_curves
 from autoprune.search.tuners.amc.settings import AmcSettings
 from autoprune.search.tuners.amc.store import Episode, Store
 from autoprune.search.tuners.amc.walk import Walk, check_space, predicted_loss
@@ -288,7 +289,7 @@ class AmcTuner(Tuner):
         prepared, walk, agent = self._ready()
         episode = self._state.episodes[number]
         sparsity = self._sparsity(episode.parameters)
-        curves = self._curves(prepared) if self.settings.shaping else {}
+        curves = tied_curves(self._curves(prepared), prepared.sizes, walk.grid) if self.settings.shaping else {}
         assert episode.quality is not None  # only what was judged is learnt from
         drop = self._metric.drop(episode.quality, prepared.dense[self._metric.name])
         kept = {name: walk.nearest(name, sparsity.get(name, 0.0)) for name in walk.grid}

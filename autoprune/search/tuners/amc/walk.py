@@ -11,8 +11,9 @@ from typing import Any, Literal
 import numpy as np
 
 from autoprune.errors import UserError
-from autoprune.results.candidate import BLOCK_PREFIX, PREFIX, channels_kept
+from autoprune.results.candidate import BLOCK_PREFIX, PREFIX
 from autoprune.results.size_model import SizeModel
+from autoprune.search.ties import tied_curves
 
 Size = Literal["macs", "params"]
 
@@ -61,17 +62,15 @@ class Walk:
         size: Size = "macs",
     ) -> None:
         check_space(space)
-        self.grid = {
-            name: _grid(sizes, name, space[PREFIX + name]) for name in sizes.channels if PREFIX + name in space
-        }
-        strange = [key for key in space if key.startswith(PREFIX) and key.removeprefix(PREFIX) not in sizes.channels]
+        self.grid = {name: _grid(sizes, name, space[PREFIX + name]) for name in sizes.names if PREFIX + name in space}
+        strange = [key for key in space if key.startswith(PREFIX) and key.removeprefix(PREFIX) not in sizes.names]
         if strange:
             raise UserError(f"search space: the network that was prepared has no group for {', '.join(strange)}")
         self._sizes, self._size = sizes, size
         self._dense = sizes.sizes({})[size]
         self._lowest = {name: grid[0] for name, grid in self.grid.items()}
         self._highest = {name: grid[-1] for name, grid in self.grid.items()}
-        self._features = self._static_features(sensitivity)
+        self._features = self._static_features(tied_curves(sensitivity, sizes, self.grid))
 
     @property
     def state_size(self) -> int:
@@ -131,9 +130,8 @@ class Walk:
 
     def nearest(self, name: str, sparsity: float) -> float:
         """Return the sparsity of the group's grid that keeps the number of channels nearest to that of ``sparsity``."""
-        channels, round_to = self._sizes.channels[name], self._sizes.round_to
-        kept = channels_kept(channels, sparsity, round_to)
-        return min(self.grid[name], key=lambda level: abs(channels_kept(channels, level, round_to) - kept))
+        kept = sum(self._sizes.kept_of(name, sparsity))
+        return min(self.grid[name], key=lambda level: abs(sum(self._sizes.kept_of(name, level)) - kept))
 
     def _bounds(self, taken: Mapping[str, float], name: str, target: float) -> tuple[int, int]:
         """Return the first and the last index in the group's grid that a walk to ``target`` may take."""
@@ -175,7 +173,7 @@ class Walk:
         most_channels = max(2, *self._sizes.channels.values())
         features = {}
         for name in self.grid:
-            channels = self._sizes.channels[name]
+            channels = max(self._sizes.channels[member] for member in self._sizes.members(name))
             alone = self._sizes.sizes({name: self._highest[name]})
             shares = [1 - alone[size] / max(dense[size], 1e-9) for size in ("params", "macs")]
             losses = [predicted_loss(sensitivity.get(name, ()), ratio) for ratio in PROBES]
@@ -218,9 +216,9 @@ def _grid(sizes: SizeModel, name: str, entry: Mapping[str, Any]) -> list[float]:
         points = [low + i * step for i in range(math.floor((high - low) / step + 1e-6) + 1)]
     else:
         points = [values[0], *(level for level in sizes.levels(name) if values[0] < level <= values[1])]
-    found: dict[int, float] = {}
+    found: dict[tuple[int, ...], float] = {}
     for point in points:
-        found.setdefault(channels_kept(sizes.channels[name], point, sizes.round_to), round(float(point), 6))
+        found.setdefault(sizes.kept_of(name, point), round(float(point), 6))
     return list(found.values())
 
 

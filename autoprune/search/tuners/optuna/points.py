@@ -7,7 +7,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from autoprune.results.candidate import PREFIX, Candidate, renamed, schedule_of
+from autoprune.results.candidate import PREFIX, TIE, Candidate, renamed, schedule_of
 from autoprune.search.distributions import nearest, rounded
 
 Distributions = Mapping[str, BaseDistribution]
@@ -17,8 +17,12 @@ Distributions = Mapping[str, BaseDistribution]
 def point_of(candidate: Candidate, space: Distributions) -> dict[str, Any] | None:
     """Return the point of a search space nearest to a candidate, or None if it is of a kind that is not in it.
 
-    Groups that the space leaves whole are whole in the point.
+    Groups that the space leaves whole are whole in the point; where it ties groups, a candidate that names other groups
+    has none.
     """
+    tied = any(name.startswith(PREFIX + TIE) for name in space)
+    if tied and any(PREFIX + name not in space for name in candidate.sparsity):
+        return None
     own = {name.removeprefix(PREFIX) for name in space if name.startswith(PREFIX)}
     others = {value for group, value in candidate.sparsity.items() if group not in own} or {candidate.uniform}
     said = spelled(candidate.to_parameters(), space)
