@@ -92,11 +92,20 @@ def test_a_resumed_search_goes_on_with_the_chain(tmp_path):
     again.resume(done)
     known = {Candidate.from_parameters(each).id for each in trained(done)}
     smallest = {"criterion": "l1_norm", "sparsity.a": 0.875, "sparsity.b": 0.75, "sparsity.c": 0.5}
-    assert again._chain.parent_of(smallest, again.studies[1].get_trials()) in known
+    assert again._chain.parent_of(smallest, again._trained) in known
     further = trained(search(again, range(40, 60)))
     names = known | {Candidate.from_parameters(each).id for each in further}
     assert further and {each["parent"] for each in further if "parent" in each} <= names
     assert not {Candidate.from_parameters(each).id for each in further} & known
+
+
+def test_a_network_of_another_search_in_the_same_study_is_nobodys_parent(tmp_path):
+    _, done = run(tmp_path, trials=40)
+    other, further = run(tmp_path, trials=30)
+    mine = {Candidate.from_parameters(each).id for each in trained(further)}
+    parents = {each["parent"] for each in trained(further) if "parent" in each}
+    assert len(other.studies[1].get_trials()) == len(trained(done)) + len(trained(further))
+    assert parents and parents <= mine
 
 
 def test_networks_of_equal_sparsities_keep_within_the_limits_on_size(tmp_path):

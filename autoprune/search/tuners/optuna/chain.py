@@ -8,7 +8,7 @@ they learn the others inherit.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,9 +27,6 @@ UNIFORM = 8
 
 LEVELS = [i / 64 for i in range(1, 64)]
 """The equal sparsities that these are chosen from."""
-
-ID = "id"
-"""The user attribute of a study's trial that holds its candidate's id."""
 
 
 @dataclass(frozen=True)
@@ -104,17 +101,20 @@ class Chain:
         best = to_promote(judged, searched, reduction, lambda key: self._size_of(below[key][1].params))
         return None if best is None else rounded(below[best.key][1].params)
 
-    def parent_of(self, parameters: Mapping[str, Any], trained: Iterable[FrozenTrial]) -> str | None:
-        """Return the id of the smallest trained network that has all that a candidate keeps; None if there is none."""
+    def parent_of(self, parameters: Mapping[str, Any], trained: Mapping[str, Mapping[str, Any]]) -> str | None:
+        """Return the id of the smallest trained network that has all that a candidate keeps; None if there is none.
+
+        Args:
+            trained: the candidates whose networks are there, by their ids, in the order in which they were trained.
+        """
         kept = self._kept(parameters)
         if kept is None:
             return None
         found = []
-        for trial in trained:
-            theirs = self._kept(trial.params)
-            same = trial.params.get("criterion") == parameters.get("criterion")
-            if ID in trial.user_attrs and same and theirs and all(theirs[name] >= n for name, n in kept.items()):
-                found.append((self._size_of(trial.params), -trial.number, trial.user_attrs[ID]))
+        for number, (name, other) in enumerate(trained.items()):
+            theirs, same = self._kept(other), other.get("criterion") == parameters.get("criterion")
+            if same and theirs and all(theirs[group] >= n for group, n in kept.items()):
+                found.append((self._size_of(other), -number, name))
         return min(found)[-1] if found else None
 
     def _size_of(self, parameters: Mapping[str, Any]) -> float:

@@ -6,6 +6,7 @@ import inspect
 import logging
 import math
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from autoprune.search.distributions import holds, rounded, to_distribution
 from autoprune.search.forecast import Forecast
 from autoprune.search.quiet import quiet_optuna
 from autoprune.search.tuners.base import Metrics, Tuner
-from autoprune.search.tuners.optuna.chain import ID, Chain
+from autoprune.search.tuners.optuna.chain import Chain
 from autoprune.search.tuners.optuna.points import point_of, spelled
 from autoprune.search.tuners.optuna.samplers import COSTLY, SAMPLERS
 from autoprune.search.tuners.optuna.settings import OptunaSettings
@@ -81,6 +82,7 @@ class OptunaTuner(Tuner):
         self._rng = np.random.default_rng([seed, trials])
         self._forecast = Forecast()
         self._chain = Chain()
+        self._trained: dict[str, Mapping[str, Any]] = {}
         self._metric = metric_among(self.objectives)
         self._dense_quality: float | None = self.study.user_attrs.get("dense accuracy")
         self._running: dict[int, tuple[int, optuna.Trial]] = {}
@@ -166,10 +168,8 @@ class OptunaTuner(Tuner):
         if self.settings.rungs:
             parameters["budget"] = self._budgets(schedule_of(parameters))[rung]
             if rung and schedule_of(parameters) in halving.UNTRAINED_FIRST:
-                trained = self.studies[rung].get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-                parent = self._chain.parent_of(parameters, trained)
+                parent = self._chain.parent_of(parameters, self._trained)
                 parameters |= {} if parent is None else {"parent": parent}
-                trial.set_user_attr(ID, Candidate.from_parameters(parameters).id)
         return parameters
 
     @quiet_optuna()
@@ -180,6 +180,7 @@ class OptunaTuner(Tuner):
             self.studies[rung].tell(trial, state=TrialState.FAIL)
         else:
             self._tell(rung, trial, metrics)
+            self._note_trained(rung, parameters)
 
     @quiet_optuna()
     def resume(self, results: Sequence[tuple[Mapping[str, Any], Any]]) -> None:
@@ -190,7 +191,7 @@ class OptunaTuner(Tuner):
         for given, metrics in results:
             parameters = spelled(rounded(given), self._distributions)
             rung = halving.rung_of(parameters, self.settings.reduction) if self.settings.rungs else 0
-            name = _name(parameters)
+            self._note_trained(rung, parameters)
             parameters = {key: value for key, value in parameters.items() if key not in ("budget", "parent")}
             if rung >= len(self.studies) or set(parameters) != set(self._distributions):
                 continue
@@ -200,7 +201,13 @@ class OptunaTuner(Tuner):
             if trial is not None:
                 self._tell(rung, optuna.Trial(study, trial._trial_id), metrics)
             elif self._state(rung, parameters) is not TrialState.COMPLETE:
-                self._add(rung, parameters, metrics, name)
+                self._add(rung, parameters, metrics)
+
+    def _note_trained(self, rung: int, parameters: Mapping[str, Any]) -> None:
+        """Note a network that others can be cut from: of this search, for another's of the same study is not here."""
+        if rung:
+            with suppress(UserError):  # what is no candidate, which others may have brought
+                self._trained[Candidate.from_parameters(parameters).id] = rounded(parameters)
 
     def _open(self, rung: int) -> optuna.Study:
         objectives = self.objectives if rung else self.settings.first_objectives
@@ -344,7 +351,7 @@ class OptunaTuner(Tuner):
             for name, violation in violations.items():
                 trial.set_constraint(name, violation)
 
-    def _add(self, rung: int, parameters: Mapping[str, Any], value: Any, name: str | None) -> None:
+    def _add(self, rung: int, parameters: Mapping[str, Any], value: Any) -> None:
         """Add a result that none of the studies' trials brought."""
         measures = _finite(value)
         if self._missing(rung, measures):
@@ -354,7 +361,7 @@ class OptunaTuner(Tuner):
                 params=dict(parameters),
                 distributions=self._distributions,
                 values=self._values(rung, measures),
-                user_attrs={"measures": measures} | ({ID: name} if rung and name else {}),
+                user_attrs={"measures": measures},
                 constraints=self._violations(measures) or None,
             )
         except ValueError as error:
@@ -396,14 +403,6 @@ class OptunaTuner(Tuner):
     def _state(self, rung: int, parameters: Mapping[str, Any]) -> TrialState | None:
         found = self._find(rung, parameters)
         return found.state if found else None
-
-
-def _name(parameters: Mapping[str, Any]) -> str | None:
-    """Return the id of a candidate; None of what is none, which others may have brought."""
-    try:
-        return Candidate.from_parameters(parameters).id
-    except UserError:
-        return None
 
 
 def _finite(value: Any) -> dict[str, float]:
