@@ -25,10 +25,9 @@ from autoprune.base.tree import weights_of
 from autoprune.errors import TrialFailure
 from autoprune.export import load_pruned
 from autoprune.finalize.final import fine_tuned_of
+from autoprune.finalize.lineage import in_full, is_complete, trials_of
 from autoprune.measure.latency import pinned
 from autoprune.prune.dense import Dense
-from autoprune.prune.schedules import SCHEDULES
-from autoprune.results.candidate import Candidate
 from autoprune.results.experiment import Experiment, Trial
 from autoprune.results.fine_tuned import FineTuned, write_fine_tuned
 from autoprune.task.task import Splits, Task
@@ -38,22 +37,6 @@ from autoprune.trial.ancestry import find_parent
 from autoprune.trial.run import run_trial
 
 Loaded = tuple[Task, Splits, Dense]
-
-
-def on_supernet_weights(trial: Trial) -> bool:
-    """Return whether a trial took its weights from the recovery that all candidates share."""
-    return SCHEDULES[trial.parameters.get("schedule", Candidate.schedule)].retrain == "supernet"
-
-
-def is_complete(trial: Trial) -> bool:
-    """Return whether a trial was recovered with the whole budget."""
-    budget = trial.parameters.get("budget")
-    return (budget or 0) >= 1 or (budget is None and not on_supernet_weights(trial))
-
-
-def trials_of(experiment: Experiment) -> Path:
-    """Return the folder that holds the folders of a search's trials, of which there is one at least."""
-    return experiment.trials[0].folder.parent
 
 
 def fine_tune_all(
@@ -94,13 +77,17 @@ def fine_tune_all(
             validation=tuple(each.validation for each in mine),
             test=tuple(each.test for each in mine),
             file=min(mine, key=lambda each: loaded[0].metric.cost(each.validation)).file,
-            steps=0 if is_complete(trial) else loaded[0].recovery.steps,
+            steps=0 if is_complete(trial) else _steps(experiment, trial, loaded[0]),
             failures=tuple(each.failure for each in mine if each.failure),
             errors=tuple(each.error for each in mine if each.error is not None),
         )
     if missing:
         write_fine_tuned(experiment.folder, known)
     return {trial.id: known[trial.id] for trial in trials if trial.id in known}
+
+
+def _steps(experiment: Experiment, trial: Trial, task: Task) -> int:
+    return round((in_full(experiment, trial).budget or 1.0) * task.recovery.steps)
 
 
 _NOTHING = FineTuned(0.0, (), (), Path(), 0)
@@ -163,8 +150,7 @@ class _Job:
     def _tuned(self) -> tuple[nn.Module, Path]:
         task, data, dense = self.loaded
         settings = self.experiment.settings
-        candidate = Candidate.from_parameters(self.trial.parameters)
-        candidate = replace(candidate, budget=max(1.0, candidate.budget or 0.0))
+        candidate = in_full(self.experiment, self.trial)
         parent = find_parent(task, candidate.parent, trials_of(self.experiment)) if candidate.parent else None
         seed, round_to = settings.seed, settings.round_to
         model = run_trial(task, candidate, data, dense, seed, round_to, repeat=self.repeat, parent=parent).model

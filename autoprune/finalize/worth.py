@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
-from autoprune.finalize.fine_tuning import Loaded, fine_tune_all, is_complete, trials_of
+from autoprune.finalize.fine_tuning import Loaded, fine_tune_all
 from autoprune.prune.criteria import CRITERIA
 from autoprune.prune.size_model import size_model
 from autoprune.results.candidate import Candidate
@@ -45,26 +45,16 @@ def worth_of(
     equal = dict.fromkeys(candidate.sparsity, level)
     if not candidate.dropped and sizes.kept(equal) == sizes.kept(candidate.sparsity):
         return Worth(chosen, level, own, own, 1.0, measure)
-    rival = replace(candidate, sparsity=equal, blocks=dict.fromkeys(candidate.blocks, 0))
-    if candidate.parent is not None:
-        rival = replace(rival, parent=_smallest_with(experiment, candidate, sizes.kept(equal), measure))
-    elif candidate.budget is not None:
-        rival = replace(rival, budget=0.0)
+    rival = replace(
+        candidate,
+        sparsity=equal,
+        blocks=dict.fromkeys(candidate.blocks, 0),
+        budget=None if candidate.budget is None else 0.0,
+        parent=None,
+    )
     trial = _run(experiment, loaded, rival)
     tuned = fine_tune_all(experiment, loaded, [trial], seeds, processes)[trial.id]
     return Worth(trial, level, tuned, own, trial.metrics[measure] / chosen.metrics[measure], measure)
-
-
-def _smallest_with(experiment: Experiment, candidate: Candidate, kept: Mapping[str, int], measure: str) -> str | None:
-    """Return the id of the smallest network that was trained as the chosen one was and has all that is kept."""
-    found = []
-    for trial in experiment.candidates:
-        there = Candidate.from_parameters(trial.parameters)
-        same = there.criterion == candidate.criterion and not there.dropped and is_complete(trial)
-        theirs = trial.record.get("kept", {})
-        if same and trial.model_file.is_file() and all(theirs.get(name, 0) >= n for name, n in kept.items()):
-            found.append((trial.metrics[measure], trial.sequence, there.id))
-    return min(found)[-1] if found else None
 
 
 def _nearest(sizes: Mapping[float, float], wanted: float) -> float:
@@ -82,7 +72,5 @@ def _run(experiment: Experiment, loaded: Loaded, candidate: Candidate) -> Trial:
     metrics = trial.record.get("metrics") if trial.model_file.is_file() else None
     if not metrics:
         channels = {group.name: group.channels for group in loaded[2].groups}
-        metrics = execute(
-            experiment.settings, loaded, channels, candidate, folder, lambda quality: None, trials_of(experiment)
-        )
+        metrics = execute(experiment.settings, loaded, channels, candidate, folder, lambda quality: None)
     return replace(trial, metrics=metrics)

@@ -30,7 +30,6 @@ def execute(
     candidate: Candidate,
     folder: Path,
     on_round: Callable[[float], None],
-    trials: Path | None = None,
 ) -> dict[str, float]:
     """Run one candidate, leave its result and its model in ``folder``, and return its metrics.
 
@@ -40,7 +39,6 @@ def execute(
         channels: channels of each group of the dense model.
         folder: of this trial; its neighbours are the search's other trials.
         on_round: called with the validation metric after every round of the schedule but the last.
-        trials: the folder that holds those of the search's trials, a parent's among them, if they are no neighbours.
 
     Raises:
         TrialFailure: the candidate cannot be carried through.
@@ -60,7 +58,7 @@ def execute(
     if candidate.baseline == baselines.DENSE:
         result = _prepare(settings, loaded, candidate, folder)
     else:
-        parent = find_parent(task, candidate.parent, trials or folder.parent) if candidate.parent else None
+        parent = find_parent(task, candidate.parent, folder.parent) if candidate.parent else None
         seed, round_to = settings.seed, settings.round_to
         result = run_trial(task, candidate, data, dense, seed, round_to, on_round, parent=parent)
     how = (settings.latency, settings.latency_batch)

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import autoprune
 from autoprune.errors import UserError
-from autoprune.finalize import fine_tuning
+from autoprune.finalize import fine_tuning, lineage
 from autoprune.finalize.choice import choose_trial, members
 from autoprune.finalize.finish import Options, finish
 from autoprune.results.candidate import Candidate
@@ -109,7 +109,7 @@ def test_the_choice_goes_by_what_the_recovered_networks_are_and_keeps_within_the
 
 def test_a_fine_tuning_that_diverges_leaves_the_network_as_it_was_judged(search):
     task, data, dense = search.loaded
-    trial = next(trial for trial in search.front() if not fine_tuning.is_complete(trial))
+    trial = next(trial for trial in search.front() if not lineage.is_complete(trial))
     wild = replace(task, recovery=replace(task.recovery, learning_rate=1e12))
     (found,) = fine_tuning.fine_tune_all(search, (wild, data, dense), [trial], seeds=2).values()
     assert found.file == trial.model_file and set(found.validation) == {trial.measures["accuracy"]}
@@ -127,7 +127,7 @@ def test_a_candidate_on_two_rungs_is_fine_tuned_once(search):
     low = next(trial for trial in search.candidates if trial.parameters["budget"] == 0)
     high = replace(low, id="high", parameters=low.parameters | {"budget": 1.0})
     assert members([low, high]) == members([high, low]) == [high]
-    assert fine_tuning.is_complete(high) and not fine_tuning.is_complete(low)
+    assert lineage.is_complete(high) and not lineage.is_complete(low)
 
 
 def test_repeats_differ_in_their_own_training_alone(digits):
