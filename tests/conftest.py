@@ -46,7 +46,9 @@ def digits(private_cache):
     task = load_task("digits")
     task = replace(task, recovery=replace(task.recovery, steps=20), training=replace(task.training, steps=100))
     data = task.data()
-    return task, data, dense.load_or_train(task, data)
+    with pytest.MonkeyPatch.context() as patch:  # whoever asks first may have a cache of its own
+        patch.setenv("AUTOPRUNE_CACHE", str(private_cache))
+        return task, data, dense.load_or_train(task, data)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,12 +76,16 @@ def save_with_code(model: PreTrainedModel, folder: Path) -> None:
     config.auto_map = {_auto_class(model): f"{MODULE}.Pruned{kind.__name__}"}
     config.architectures = [f"Pruned{kind.__name__}"]
     code = CODE.format(base=kind.__name__)
-    names: dict[str, type] = {}
-    exec(compile(code, MODULE, "exec"), names)  # what is saved is what was run here
-    smaller = names[f"Pruned{kind.__name__}"](config)
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{MODULE}.py"
+    write_text(file, code)
+    spec = importlib.util.spec_from_file_location(MODULE, file)
+    assert spec is not None and spec.loader is not None  # it is a file of Python
+    saved = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(saved)  # what is saved is what was run here
+    smaller = getattr(saved, f"Pruned{kind.__name__}")(config)
     smaller.load_state_dict(state)
     smaller.save_pretrained(folder)
-    write_text(folder / f"{MODULE}.py", code)
 
 
 def _sizes(module: object) -> dict[str, object]:

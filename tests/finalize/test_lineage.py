@@ -11,7 +11,7 @@ from autoprune.results.experiment import Trial
 
 @pytest.fixture(scope="module")
 def search(digits):
-    return autoprune.run_search(digits[0], trials=20, baselines=False, seed=1)
+    return autoprune.run_search(digits[0], trials=14, baselines=False)
 
 
 def kept(trial: Trial) -> dict[str, int]:
