@@ -1,17 +1,18 @@
 """Networks that a search with a chain judged cheaply are trained to the end as those of the chain were."""
 
+from dataclasses import replace
+
 import pytest
 
-import autoprune
 from autoprune.finalize.fine_tuning import fine_tune_all
 from autoprune.finalize.lineage import in_full, is_complete
 from autoprune.results.candidate import Candidate
 from autoprune.results.experiment import Trial
 
 
-@pytest.fixture(scope="module")
-def search(digits):
-    return autoprune.run_search(digits[0], trials=14, baselines=False)
+@pytest.fixture
+def search(digits_search, tmp_path):
+    return replace(digits_search, folder=tmp_path)
 
 
 def kept(trial: Trial) -> dict[str, int]:
