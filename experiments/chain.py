@@ -95,7 +95,7 @@ class Comparison:
             (max(0.0, 1 - math.log(dense["macs"] / macs) / math.log(SHARE)), (q - self.top + POINTS) / POINTS)
             for macs, q in found
         ]
-        volume = hypervolume([(cost, min(1.0, gain)) for cost, gain in plane])
+        volume = hypervolume(plane)
         each = " ".join(f"{macs / dense['macs']:.3f}:{100 * q:.1f}" for macs, q in found)
         print(f"{name:45} {volume:.3f}  {seconds:4.0f} s  {each}", flush=True)
 

@@ -15,6 +15,7 @@ from autoprune.prune.dense import Dense
 from autoprune.results.candidate import Candidate
 from autoprune.results.pareto import pareto_front
 from autoprune.task.task import Splits, Task
+from autoprune.trial.ancestry import Parent
 from autoprune.trial.run import run_trial
 
 OBJECTIVES = (("accuracy", "macs"), ("accuracy", "params"))
@@ -65,6 +66,7 @@ class Bench:
     judged: list[Judged] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     notes: dict[str, float] = field(default_factory=dict)
+    _networks: dict[str, Parent] = field(default_factory=dict, init=False, repr=False)
     _started: float = field(default_factory=time.process_time, init=False, repr=False)
 
     def start(self) -> None:
@@ -93,6 +95,8 @@ class Bench:
     def judge(self, candidate: Candidate, repeat: int = 0, train: bool = True) -> Judged | None:
         """Carry a candidate out; None if it fails.
 
+        Its parent, if it has one, was judged before; of several such, the one that was judged last.
+
         Args:
             repeat: another number gives its fine-tuning another seed.
             train: if not, only its batch norms are re-estimated.
@@ -105,13 +109,15 @@ class Bench:
         if not train:
             task = replace(task, recovery=replace(task.recovery, steps=0, bn_reestimation=8, batch_size=128))
         try:
-            result = run_trial(task, candidate, self.data, self.dense, self.seed, repeat=1000 * repeat)
+            parent = self._networks[candidate.parent] if candidate.parent else None
+            result = run_trial(task, candidate, self.data, self.dense, self.seed, repeat=1000 * repeat, parent=parent)
         except TrialFailure as failure:
             self.failures.append(str(failure))
             return None
         parameters = candidate.to_parameters() | ({"repeat": repeat} if repeat else {})
         if not train:
             parameters["trained"] = False
+        self._networks[candidate.id] = Parent(result.model, result.kept, candidate)
         judged = Judged(round(self.spent, 3), parameters, result.measures, result.model)
         self.check()
         self.judged.append(judged)

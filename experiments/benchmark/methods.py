@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import count, takewhile
 from typing import Any
 
@@ -31,13 +32,17 @@ CRITERION = "l1_norm"
 SIZE_WEIGHT = 0.07
 """The default of the trial command: exponent of the size in the scalar that NNI's recipe maximises."""
 
+CHAIN = (2, 4, 6, 8, 10, 12, 13, 14, 15)
+"""Sixteenths of the channels that go along a chain, from large to small."""
+
 AMC_TARGETS, AMC_TUNING = (0.5, 0.25, 0.1), 0.25
 """The sizes that AMC's agents aim at, as shares of the dense MACs, and the share of their time for fine-tuning."""
 
 
-def nni_recipe(bench: Bench) -> None:
+def nni_recipe(bench: Bench, recoveries: float = 1) -> None:
     """NNI's own TPE tuner on one number, every candidate fine-tuned in full."""
-    _drive(bench, NniTuner(TpeTuner(optimize_mode="maximize", seed=bench.seed)), "one_shot")
+    tuner = NniTuner(TpeTuner(optimize_mode="maximize", seed=bench.seed))
+    _drive(bench, tuner, "one_shot", recoveries=recoveries)
 
 
 def random(bench: Bench) -> None:
@@ -50,9 +55,9 @@ def nsga2(bench: Bench) -> None:
     _optuna(bench, "nsga2")
 
 
-def tpe(bench: Bench) -> None:
+def tpe(bench: Bench, recoveries: float = 1) -> None:
     """Optuna's multi-objective TPE on accuracy and MACs, every candidate fine-tuned in full."""
-    _optuna(bench, "tpe")
+    _optuna(bench, "tpe", recoveries)
 
 
 def amc(bench: Bench) -> None:
@@ -74,11 +79,22 @@ def amc(bench: Bench) -> None:
             bench.judge(Candidate.from_parameters(parameters))
 
 
-def uniform(bench: Bench) -> None:
+def uniform(bench: Bench, recoveries: float = 1) -> None:
     """One sparsity for all groups, on a grid, each fine-tuned in full; then the grid again with other seeds."""
     for repeat in count():
         for candidate in _uniform_grid(bench, "one_shot"):
-            bench.judge(candidate, repeat)
+            bench.judge(replace(candidate, budget=recoveries), repeat)
+
+
+def chain(bench: Bench, recoveries: float) -> None:
+    """The same grid from large to small, each cut from the one before; then again with other seeds, from the dense."""
+    grid = sorted(_uniform_grid(bench, "one_shot"), key=lambda candidate: candidate.uniform)
+    for repeat in count():
+        parent = None
+        for candidate in grid:
+            if candidate.uniform * 16 in CHAIN:
+                link = replace(candidate, budget=recoveries, parent=parent)
+                parent = link.id if bench.judge(link, repeat) else parent
 
 
 def uniform_shared(bench: Bench) -> None:
@@ -107,12 +123,19 @@ def autoprune(bench: Bench) -> None:
     _drive(bench, tuner, "supernet", prepared)
 
 
+RIVALS: dict[str, Callable[[Bench], None]] = {
+    f"{method.__name__}_{recoveries}": partial(method, recoveries=recoveries)
+    for method, lengths in ((uniform, (3, 6, 12)), (chain, (1, 2, 3, 6)), (tpe, (3, 6)), (nni_recipe, (3, 6)))
+    for recoveries in lengths
+}
+"""Methods that need no supernet, at other lengths of their fine-tuning: how many recoveries stands at the end."""
+
 METHODS: dict[str, Callable[[Bench], None]] = {
     method.__name__: method for method in (nni_recipe, random, nsga2, tpe, amc, uniform, uniform_shared, autoprune)
 }
 """Name on the command line -> what spends the budget."""
 
-LABELS = {
+LABELS: dict[str, str] = {
     "nni_recipe": "NNI's recipe",
     "random": "random search",
     "nsga2": "NSGA-II",
@@ -122,13 +145,17 @@ LABELS = {
     "uniform_shared": "uniform, supernet",
     "autoprune": "AutoPrune",
 }
+LABELS |= {
+    f"{name}_{length}": f"{LABELS.get(name, 'uniform chain')}, {length} recoveries"
+    for name, length in (key.rsplit("_", 1) for key in RIVALS)
+}
 """What tables and plots call them, in their order."""
 
 
-def _optuna(bench: Bench, sampler: str) -> None:
+def _optuna(bench: Bench, sampler: str, recoveries: float = 1) -> None:
     storage = str(bench.folder / "optuna.journal")
     tuner = OptunaTuner(sampler=sampler, seed=bench.seed, storage=storage, rungs=False)
-    _drive(bench, tuner, "one_shot")
+    _drive(bench, tuner, "one_shot", recoveries=recoveries)
 
 
 def _drive(
@@ -138,6 +165,7 @@ def _drive(
     prepared: Prepared | None = None,
     until: float = math.inf,
     train: bool = True,
+    recoveries: float | None = None,
 ) -> list[Judged]:
     """Judge what a tuner proposes, in this process, without NNI's manager; return the networks.
 
@@ -145,6 +173,7 @@ def _drive(
         prepared: what the tuner may know beforehand, if anything.
         until: seconds from the start of the run; the budget's end ends it too.
         train: whether candidates are fine-tuned.
+        recoveries: how long, where the tuner does not say so.
     """
     tuner.update_search_space(build_space(bench.dense.groups, criteria=[CRITERION], schedules=[schedule]))
     if prepared is not None:
@@ -152,7 +181,10 @@ def _drive(
     found: list[Judged] = []
 
     def run(parameters: Mapping[str, Any]) -> dict[str, float] | None:
-        judged = bench.judge(Candidate.from_parameters(parameters), train=train)
+        candidate = Candidate.from_parameters(parameters)
+        judged = bench.judge(
+            replace(candidate, budget=candidate.budget if recoveries is None else recoveries), train=train
+        )
         if judged is None:
             return None
         found.append(judged)

@@ -24,6 +24,12 @@ COLOURS = {
     "uniform": "#8c564b",
     "uniform_shared": "#1f77b4",
     "autoprune": "#d62728",
+    "uniform_6": "#8c564b",
+    "chain_1": "#98df8a",
+    "chain_2": "#2ca02c",
+    "chain_3": "#006d2c",
+    "tpe_6": "#17becf",
+    "nni_recipe_6": "#7f7f7f",
 }
 
 
@@ -65,8 +71,8 @@ def _line(panel, method: str, x: np.ndarray, values: np.ndarray) -> None:
     """Plot the median of values of shape (runs, points) over ``x``, with their quartiles."""
     low, middle, high = np.quantile(values, (0.25, 0.5, 0.75), axis=0)
     width = 2.2 if method == "autoprune" else 1.2
-    panel.plot(x, middle, label=LABELS[method], color=COLOURS[method], linewidth=width)
-    panel.fill_between(x, low, high, color=COLOURS[method], alpha=0.12, linewidth=0)
+    panel.plot(x, middle, label=LABELS[method], color=COLOURS.get(method, "#999999"), linewidth=width)
+    panel.fill_between(x, low, high, color=COLOURS.get(method, "#999999"), alpha=0.12, linewidth=0)
 
 
 def _save(figure, file: Path) -> None:

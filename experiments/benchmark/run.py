@@ -31,7 +31,7 @@ from typing import Any
 import results
 import torch
 from bench import Bench, TimeIsUp
-from methods import METHODS
+from methods import METHODS, RIVALS
 from tasks import TASKS
 
 from autoprune.base.machine import describe, versions
@@ -44,6 +44,7 @@ from autoprune.train import evaluation
 
 HERE = Path(__file__).parent
 CACHE = HERE / "cache"
+KNOWN = METHODS | RIVALS
 BUDGET = 100
 """NNI's TPE draws its first 20 candidates by chance, and one costs three seconds here: a minute would be no search."""
 
@@ -113,7 +114,7 @@ def execute(run: Run, table: Path) -> str:
         bench = Bench(task, data, model, run.seed, run.budget, Path(folder))
         bench.start()
         with contextlib.suppress(TimeIsUp):
-            METHODS[run.method](bench)
+            (METHODS | RIVALS)[run.method](bench)
         results.add(_record(run, bench), table)
     return f"{run}: {len(bench.judged)} networks judged, {len(bench.failures)} failed"
 
@@ -169,7 +170,7 @@ def _revision() -> str:
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=_names(TASKS), default=list(TASKS), help=f"some of {', '.join(TASKS)}")
-    parser.add_argument("--methods", type=_names(METHODS), default=list(METHODS), help=f"of {', '.join(METHODS)}")
+    parser.add_argument("--methods", type=_names(KNOWN), default=list(METHODS), help=f"of {', '.join(KNOWN)}")
     parser.add_argument("--seeds", type=lambda text: [int(each) for each in text.split(",")], default=list(range(5)))
     parser.add_argument("--budget", type=float, default=BUDGET, help=f"CPU seconds of a run ({BUDGET})")
     parser.add_argument("--processes", type=int, default=2, help="runs at the same time (2)")
